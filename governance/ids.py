@@ -1,0 +1,21 @@
+"""Identifiers: time-ordered UUIDs for our own rows, 16-byte hashes for other people's ids."""
+
+import hashlib
+import secrets
+import time
+from uuid import UUID
+
+
+def uuid7(now_ms: int | None = None) -> UUID:
+    """A time-ordered random identifier (RFC 9562, version 7), so that new rows land at the end of an index."""
+    milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    value = milliseconds << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
+
+
+def hash16(*parts: str) -> UUID:
+    """A 16-byte hash of the parts; no two different lists of parts join to the same text."""
+    text = "\x1f".join(part.replace("\x1f", "\x1f\x1f") for part in parts)
+    return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())

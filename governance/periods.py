@@ -1,0 +1,75 @@
+"""Budget windows: half-open UTC instants computed from an organization's time zone."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+PeriodKind = Literal["session", "day", "week", "month", "quarter", "year", "lifetime"]
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """[starts_at, ends_at) in UTC; ends_at None means it never ends."""
+
+    starts_at: datetime
+    ends_at: datetime | None
+
+    def contains(self, instant: datetime) -> bool:
+        return self.starts_at <= instant and (self.ends_at is None or instant < self.ends_at)
+
+
+def local_midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The UTC instant at which the local day begins.
+
+    Where a daylight-saving change skips midnight, that is the instant of the change.
+    """
+    naive = datetime.combine(day, time.min)
+    return naive.replace(tzinfo=zone, fold=0).astimezone(UTC)
+
+
+def add_months(day: date, months: int) -> date:
+    """The first of the month that lies so many months after the first-of-month given."""
+    index = day.year * 12 + day.month - 1 + months
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def first_day(kind: PeriodKind, day: date, year_starts_in: int = 1) -> date:
+    """The first local day of the calendar period that holds the day.
+
+    Weeks begin on Monday; quarters and years follow the month the fiscal year starts in.
+    """
+    if kind == "day":
+        return day
+    if kind == "week":
+        return day - timedelta(days=day.weekday())
+    months = MONTHS[kind]
+    offset = (day.month - year_starts_in) % months if months > 1 else 0
+    return add_months(day.replace(day=1), -offset)
+
+
+def next_day(kind: PeriodKind, first: date) -> date:
+    """The first local day of the period after the one that starts at `first`."""
+    if kind == "day":
+        return first + timedelta(days=1)
+    if kind == "week":
+        return first + timedelta(days=7)
+    return add_months(first, MONTHS[kind])
+
+
+def window_at(kind: PeriodKind, instant: datetime, zone: ZoneInfo, year_starts_in: int = 1) -> Window:
+    """The window of this kind that holds the instant (aware). Session and lifetime windows never end."""
+    if kind in ("session", "lifetime"):
+        return Window(BEGINNING, None)
+    first = first_day(kind, instant.astimezone(zone).date(), year_starts_in)
+    return Window(local_midnight(first, zone), local_midnight(next_day(kind, first), zone))
+
+
+def hour_bucket(instant: datetime, zone: ZoneInfo) -> datetime:
+    """The UTC instant at which the local clock hour holding the instant began (zones at :30 and :45 included)."""
+    offset = instant.astimezone(zone).utcoffset() or timedelta()
+    shifted = instant.astimezone(UTC) + offset
+    floored = shifted.replace(minute=0, second=0, microsecond=0)
+    return floored - offset
