@@ -1,0 +1,1 @@
+"""The dashboards keep no tables of their own."""

@@ -1,0 +1,255 @@
+"""Budgets, their periods, holds on them, sessions and freezes."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+ORGANIZATION = "tenancy.Organization"
+
+
+def money_field(**options: object) -> models.DecimalField:
+    """An amount as every money column stores it: numeric(28,15)."""
+    return models.DecimalField(max_digits=28, decimal_places=15, **options)  # type: ignore[arg-type]
+
+
+class Budget(models.Model):
+    """A limit on the spend of one scope per period. A session budget is a template: every session in its scope has its own period."""
+
+    class ScopeKind(models.TextChoices):
+        ORGANIZATION = "organization"
+        TEAM = "team"
+        PROJECT = "project"
+        MEMBER = "member"
+        SESSION = "session"
+
+    class Kind(models.TextChoices):
+        SESSION = "session"
+        DAY = "day"
+        WEEK = "week"
+        MONTH = "month"
+        QUARTER = "quarter"
+        YEAR = "year"
+        LIFETIME = "lifetime"
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="budgets")
+    name = models.CharField(max_length=120)
+    scope_kind = models.CharField(max_length=12, choices=ScopeKind.choices)
+    team = models.ForeignKey("tenancy.Team", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    project = models.ForeignKey("tenancy.Project", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    member = models.ForeignKey("tenancy.Member", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    period_kind = models.CharField(max_length=8, choices=Kind.choices)
+    limit_amount = money_field()
+    currency = models.CharField(max_length=3, default="USD")
+    is_hard = models.BooleanField(default=True)
+    thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True, help_text="percents of the limit that are told, once each and period")
+    unpriced_call_amount = money_field(null=True, blank=True, help_text="charged for a call that has no price; empty: nothing")
+    counts_notional = models.BooleanField(default=False, help_text="whether subscription usage at list price counts")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "budget"
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(limit_amount__gte=0), name="budget_limit_not_negative"),
+            models.CheckConstraint(
+                name="budget_scope_fits",
+                condition=Q(scope_kind="organization", team=None, project=None, member=None)
+                | Q(scope_kind="team", team__isnull=False, project=None, member=None)
+                | Q(scope_kind="project", team=None, project__isnull=False, member=None)
+                | Q(scope_kind="member", team=None, project=None, member__isnull=False)
+                | Q(scope_kind="session"),
+            ),
+            models.CheckConstraint(
+                name="budget_session_period", condition=Q(scope_kind="session", period_kind="session") | ~Q(scope_kind="session") & ~Q(period_kind="session")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BudgetPeriod(models.Model):
+    """One window of one budget (and one session, for session budgets): the balance that the ledger adds up to."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="periods")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    session_key = models.CharField(max_length=200, default="", blank=True)
+    limit_amount = money_field()
+    is_hard = models.BooleanField()
+    topup = money_field(default=0)
+    spent = money_field(default=0)
+    held = money_field(default=0)
+    calls = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "budget_period"
+        ordering = ["-starts_at", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "budget", "starts_at", "session_key"], name="budget_period_once"),
+            models.CheckConstraint(condition=Q(held__gte=0), name="budget_period_held_not_negative"),
+            models.CheckConstraint(condition=Q(topup__gte=0), name="budget_period_topup_not_negative"),
+        ]
+        indexes = [models.Index(fields=["organization", "session_key"], condition=~Q(session_key=""), name="budget_period_session")]
+
+    def __str__(self) -> str:
+        return f"{self.budget} from {self.starts_at:%Y-%m-%d}"
+
+    @property
+    def allowance(self) -> "models.DecimalField":
+        return self.limit_amount + self.topup
+
+    @property
+    def left(self) -> "models.DecimalField":
+        return self.limit_amount + self.topup - self.spent - self.held
+
+
+class ThresholdCrossing(models.Model):
+    """A period passed a percentage of its limit; at most one row for each, so it is told once."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, related_name="crossings")
+    percent = models.PositiveSmallIntegerField()
+    spent = money_field()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "threshold_crossing"
+        constraints = [models.UniqueConstraint(fields=["organization", "period", "percent"], name="threshold_once")]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.period}"
+
+
+class Session(models.Model):
+    """One agent run as its harness names it: who it belongs to and the running totals of its events."""
+
+    pk = models.CompositePrimaryKey("organization_id", "key")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    parent_key = models.CharField(max_length=200, default="", blank=True)
+    team_id = models.BigIntegerField(null=True)
+    project_id = models.BigIntegerField(null=True)
+    member_id = models.BigIntegerField(null=True)
+    harness = models.CharField(max_length=80, default="", blank=True)
+    gateway = models.CharField(max_length=80, default="", blank=True)
+    model = models.CharField(max_length=200, default="", blank=True, help_text="of the latest call")
+    task = models.CharField(max_length=200, default="", blank=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    calls = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    unpriced_calls = models.BigIntegerField(default=0)
+    tokens = models.BigIntegerField(default=0)
+    cost = money_field(default=0)
+    notional_cost = money_field(default=0)
+    context_tokens = models.BigIntegerField(default=0, help_text="input of the latest call, cached or not")
+    context_tokens_max = models.BigIntegerField(default=0)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "session"
+        indexes = [
+            models.Index(fields=["organization", "-last_at"], name="session_recent"),
+            models.Index(fields=["organization", "team_id", "-last_at"], name="session_team"),
+            models.Index(fields=["organization", "member_id", "-last_at"], name="session_member"),
+            models.Index(fields=["organization", "parent_key"], condition=~Q(parent_key=""), name="session_children"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Freeze(models.Model):
+    """Calls in a scope are refused until it ends. The scope is one session, or whatever a budget period covers."""
+
+    class Cause(models.TextChoices):
+        BUDGET = "budget", "Budget reached"
+        HAND = "hand", "Frozen by hand"
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="freezes")
+    cause = models.CharField(max_length=8, choices=Cause.choices)
+    period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, null=True, related_name="freezes")
+    session_key = models.CharField(max_length=200, default="", blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField()
+    started_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+    end_reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        db_table = "freeze"
+        ordering = ["-started_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "period"], condition=Q(ended_at=None, cause="budget"), name="freeze_period_once"),
+            models.UniqueConstraint(fields=["organization", "session_key"], condition=Q(ended_at=None, cause="hand"), name="freeze_hand_once"),
+        ]
+        indexes = [models.Index(fields=["organization", "session_key"], condition=Q(ended_at=None), name="freeze_active")]
+
+    def __str__(self) -> str:
+        return f"{self.get_cause_display()}: {self.session_key or self.period}"
+
+
+class Authorization(models.Model):
+    """A hold on money before a call. `periods` are the budget periods it is held against, all or none."""
+
+    class State(models.TextChoices):
+        HELD = "held"
+        SETTLED = "settled"
+        VOIDED = "voided"
+        EXPIRED = "expired"
+
+    id = models.UUIDField(primary_key=True)
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - null keeps the unique index sparse
+    request_hash = models.UUIDField(null=True)
+    session_key = models.CharField(max_length=200, default="", blank=True)
+    model = models.CharField(max_length=200, default="", blank=True)
+    amount = money_field()
+    currency = models.CharField(max_length=3, default="USD")
+    periods = ArrayField(models.BigIntegerField(), default=list)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    settled_cost = money_field(null=True)
+
+    class Meta:
+        db_table = "budget_authorization"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "idempotency_key"], name="authorization_idempotent"),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="authorization_not_negative"),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="held"), name="authorization_open"),
+            models.Index(fields=["organization", "session_key", "-created_at"], name="authorization_session"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency} {self.state}"
+
+
+class TopUp(models.Model):
+    """Money added to one period by an approval; it counts from when it is granted until it ends."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, related_name="topups")
+    amount = money_field()
+    granted_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    granted_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        db_table = "topup"
+        ordering = ["-granted_at", "-id"]
+        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="topup_positive")]
+        indexes = [models.Index(fields=["ends_at"], condition=Q(ended_at=None, ends_at__isnull=False), name="topup_ending")]
+
+    def __str__(self) -> str:
+        return f"{self.amount} on {self.period}"

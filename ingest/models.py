@@ -1,0 +1,214 @@
+"""Events, their identities, and the rollups that pages read."""
+
+from django.db import models
+from django.db.models import Q
+
+from governance.budgets.models import money_field
+
+ORGANIZATION = "tenancy.Organization"
+
+
+class UsageEvent(models.Model):
+    """One model call, priced. The table is partitioned by month of `occurred_at`; its SQL is in the first migration.
+
+    Token buckets are disjoint, except that reasoning is part of output; NULL means that the count is not known.
+    `id` is the key of the event's identity.
+    """
+
+    pk = models.CompositePrimaryKey("organization_id", "occurred_at", "id")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    occurred_at = models.DateTimeField()
+    id = models.UUIDField()
+    received_at = models.DateTimeField()
+    source = models.CharField(max_length=40)
+    api_key_id = models.BigIntegerField(null=True)
+    external_id = models.CharField(max_length=200)
+    request_id = models.CharField(max_length=200)
+    provider = models.CharField(max_length=80)
+    model = models.CharField(max_length=200)
+    maker = models.CharField(max_length=80)
+    tier = models.CharField(max_length=8)
+    model_reported = models.CharField(max_length=200)
+    harness = models.CharField(max_length=80)
+    harness_version = models.CharField(max_length=80)
+    gateway = models.CharField(max_length=80)
+    team_id = models.BigIntegerField(null=True)
+    project_id = models.BigIntegerField(null=True)
+    member_id = models.BigIntegerField(null=True)
+    team_label = models.CharField(max_length=200)
+    project_label = models.CharField(max_length=200)
+    member_label = models.CharField(max_length=254)
+    session = models.CharField(max_length=200)
+    parent_session = models.CharField(max_length=200)
+    task = models.CharField(max_length=200)
+    trace = models.CharField(max_length=200)
+    parent = models.CharField(max_length=200)
+    role = models.CharField(max_length=40)
+    task_class = models.CharField(max_length=40)
+    environment = models.CharField(max_length=80)
+    input_tokens = models.BigIntegerField(null=True)
+    cache_read_tokens = models.BigIntegerField(null=True)
+    cache_write_5m_tokens = models.BigIntegerField(null=True)
+    cache_write_1h_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    reasoning_tokens = models.BigIntegerField(null=True)
+    units = models.JSONField(null=True)
+    latency_ms = models.IntegerField(null=True)
+    ttft_ms = models.IntegerField(null=True)
+    status = models.CharField(max_length=40)
+    reported_cost = money_field(null=True)
+    reported_currency = models.CharField(max_length=3)
+    billing_mode = models.CharField(max_length=12)
+    cost = money_field(null=True)
+    currency = models.CharField(max_length=3)
+    price_id = models.BigIntegerField(null=True)
+    authorization_id = models.UUIDField(null=True)
+    is_after_freeze = models.BooleanField(default=False)
+    tags = models.JSONField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "usage_event"
+        ordering = ["occurred_at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.occurred_at:%Y-%m-%d %H:%M:%S}"
+
+
+class EventIdentity(models.Model):
+    """Keeps each call counted once: the unique key decides inside the storing transaction."""
+
+    pk = models.CompositePrimaryKey("organization_id", "key")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    key = models.UUIDField()
+    body_hash = models.UUIDField()
+    occurred_at = models.DateTimeField()
+    sightings = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        db_table = "event_identity"
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
+class Measures(models.Model):
+    """Sums of events. `cost` is billed, `notional_cost` is subscription usage at list price; unknown counts add nothing."""
+
+    calls = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    unpriced_calls = models.BigIntegerField(default=0)
+    unmeasured_calls = models.BigIntegerField(default=0, help_text="neither input nor output is known")
+    input_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_write_5m_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    latency_ms_sum = models.BigIntegerField(default=0)
+    latency_calls = models.BigIntegerField(default=0)
+    cost = money_field(default=0)
+    notional_cost = money_field(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class Dimensions(models.Model):
+    """What sums are kept by. `dimensions_hash` is the 16-byte hash of them all and makes the key short."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    dimensions_hash = models.UUIDField()
+    team_id = models.BigIntegerField(null=True)
+    project_id = models.BigIntegerField(null=True)
+    harness = models.CharField(max_length=80)
+    gateway = models.CharField(max_length=80)
+    provider = models.CharField(max_length=80)
+    model = models.CharField(max_length=200)
+    maker = models.CharField(max_length=80)
+    tier = models.CharField(max_length=8)
+    role = models.CharField(max_length=40)
+    task_class = models.CharField(max_length=40)
+    billing_mode = models.CharField(max_length=12)
+    currency = models.CharField(max_length=3)
+
+    class Meta:
+        abstract = True
+
+
+class UsageRollup(Dimensions, Measures):
+    """Sums by local clock hour; `hour` is the instant at which it began in the organization's time zone."""
+
+    pk = models.CompositePrimaryKey("organization_id", "hour", "dimensions_hash")
+    hour = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_rollup"
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}"
+
+
+class UsageRollupDay(Dimensions, Measures):
+    """Sums by local day, with the member."""
+
+    pk = models.CompositePrimaryKey("organization_id", "day", "dimensions_hash")
+    day = models.DateField()
+    member_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "usage_rollup_day"
+        indexes = [models.Index(fields=["organization", "member_id", "day"], name="rollup_day_member")]
+
+    def __str__(self) -> str:
+        return str(self.day)
+
+
+class ReportedLabel(models.Model):
+    """A team, project, member, harness or model that usage named and that is not (yet) known here."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=12)
+    value = models.CharField(max_length=254)
+    calls = models.BigIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "reported_label"
+        ordering = ["kind", "-last_at", "value"]
+        constraints = [models.UniqueConstraint(fields=["organization", "kind", "value"], name="reported_label_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+class RejectedInput(models.Model):
+    """Something that came in and was not counted, kept so that an admin can look at it and replay it."""
+
+    class Kind(models.TextChoices):
+        REJECTED = "rejected"
+        CONFLICT = "conflict"
+        ENVELOPE = "envelope"
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    door = models.CharField(max_length=40)
+    code = models.CharField(max_length=60)
+    reason = models.TextField()
+    field = models.CharField(max_length=120, default="", blank=True)
+    payload = models.BinaryField(help_text="the event or body as it came, up to 64 KiB")
+    is_whole = models.BooleanField(default=True, help_text="false when the payload was cut and cannot be replayed")
+    api_key_id = models.BigIntegerField(null=True)
+    received_at = models.DateTimeField()
+    replayed_at = models.DateTimeField(null=True)
+    replay_outcome = models.CharField(max_length=12, default="", blank=True)
+
+    class Meta:
+        db_table = "rejected_input"
+        ordering = ["-received_at", "-id"]
+        indexes = [models.Index(fields=["organization", "-received_at"], name="rejected_recent")]
+        constraints = [models.CheckConstraint(condition=~Q(code=""), name="rejected_has_code")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}"
