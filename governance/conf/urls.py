@@ -1,5 +1,12 @@
-"""Every address the product answers at."""
+"""Every address the product answers at. An entry point: it may name every floor."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("", include("governance.conf.health")),
+    path("", include("ingest.urls")),
+    path("api/v1/", include("governance.budgets.urls")),
+    path("api/v1/", include("governance.approvals.urls")),
+    path("api/v1/", include("governance.pricing.urls")),
+    path("", include("dashboards.urls")),
+]

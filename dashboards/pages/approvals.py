@@ -1,0 +1,5 @@
+"""Pages: approvals."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages: budgets."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages: lockin."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

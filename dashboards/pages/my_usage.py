@@ -1,0 +1,5 @@
+"""Pages: my_usage."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages: routing."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

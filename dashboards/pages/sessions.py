@@ -1,0 +1,5 @@
+"""Pages: sessions."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages: spend."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,22 @@
+"""Addresses of the pages. Everything of an organization lies under /o/<slug>/."""
+
+from django.urls import include, path
+
+from dashboards.pages import accounts, approvals, budgets, lockin, my_usage, overview, routing, sessions, settings, spend
+
+IN_ORGANIZATION = [
+    *overview.urlpatterns,
+    *spend.urlpatterns,
+    *routing.urlpatterns,
+    *lockin.urlpatterns,
+    *sessions.urlpatterns,
+    *budgets.urlpatterns,
+    *approvals.urlpatterns,
+    *my_usage.urlpatterns,
+    *settings.urlpatterns,
+]
+
+urlpatterns = [
+    *accounts.urlpatterns,
+    path("o/<slug:slug>/", include(IN_ORGANIZATION)),
+]
