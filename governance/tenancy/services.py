@@ -1,0 +1,294 @@
+"""Writes about who: organizations, teams, projects, members, service accounts and API keys."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from governance.audit.services import audit_record
+from governance.errors import Conflict, Forbidden, Invalid
+from governance.tenancy import keys
+from governance.tenancy.access import Actor, Right, require, system_actor
+from governance.tenancy.models import ApiKey, Member, Organization, Project, Role, Scope, ServiceAccount, Team, User
+
+DEFAULT_LABELS = frozenset(
+    {"team", "project", "member", "harness", "gateway", "environment", "role", "task_class", "billing_mode", "provider"}
+)
+
+
+def organization_lock(organization_id: int, *, exclusive: bool) -> None:
+    """Holds the organization's configuration still until the transaction ends.
+
+    Storing transactions share the lock; whoever changes what they cache (teams, budgets) takes it alone, so that
+    no event is attributed or charged by a configuration that is no longer true.
+    """
+    function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(hashint8(%s), 1)", [organization_id])  # noqa: S608 - one of two constants
+
+
+def organization_touch(organization: Organization) -> None:
+    """Takes the configuration lock alone and moves the version, so that every cache of it is reloaded."""
+    organization_lock(organization.pk, exclusive=True)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE organization SET config_version = config_version + 1 WHERE id = %s", [organization.pk])
+
+
+def organization_create(
+    *, slug: str, name: str = "", time_zone: str = "UTC", currency: str = "USD", is_demo: bool = False, owner_email: str | None = None,
+    owner_password: str | None = None, owner_name: str = "",
+) -> Organization:
+    """Creates an organization, with its owner where an e-mail is given. Raises Conflict when the slug is taken."""
+    if slugify(slug) != slug or not slug:
+        raise Invalid("A slug has lower-case letters, digits and hyphens only.", field="slug")
+    _check_zone(time_zone)
+    with transaction.atomic():
+        organization, made = Organization.objects.get_or_create(
+            slug=slug, defaults={"name": name or slug, "time_zone": time_zone, "currency": currency, "is_demo": is_demo}
+        )
+        if not made:
+            raise Conflict(f"There is an organization named {slug} already.", field="slug")
+        actor = system_actor(organization)
+        audit_record(actor=actor, action="organization.created", target=("organization", organization.pk), new={"slug": slug})
+        if owner_email:
+            member_add(actor=actor, email=owner_email, name=owner_name, role=Role.OWNER, password=owner_password)
+    return organization
+
+
+PROFILE = ("name", "time_zone", "currency", "year_starts_in", "flagship_token_share_target", "retention_days")
+
+
+@transaction.atomic
+def organization_change(*, actor: Actor, **changes: Any) -> Organization:
+    """Changes the profile (name, time_zone, currency, year_starts_in, flagship_token_share_target, retention_days).
+
+    The time zone decides where days and budget periods begin, so it is fixed once usage has been counted by it.
+    """
+    require(actor, Right.MANAGE_ORGANIZATION)
+    organization_touch(actor.organization)
+    organization = Organization.objects.select_for_update().get(pk=actor.organization.pk)
+    changes = {name: value for name, value in changes.items() if name in PROFILE and getattr(organization, name) != value}
+    if not changes:
+        return organization
+    if "time_zone" in changes:
+        _check_zone(changes["time_zone"])
+    if {"time_zone", "currency", "year_starts_in"} & changes.keys() and organization.budgets.exists():
+        raise Conflict("Budget periods have been counted by the present time zone, currency and fiscal year; retire the budgets first.")
+    old = {name: getattr(organization, name) for name in changes}
+    for name, value in changes.items():
+        setattr(organization, name, value)
+    organization.full_clean(exclude=["slug"])
+    organization.save(update_fields=list(changes))
+    audit_record(actor=actor, action="organization.changed", target=("organization", organization.pk), old=old, new=changes)
+    return organization
+
+
+def _check_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise Invalid(f"{name} is not a time zone.", field="time_zone")
+    ZoneInfo(name)
+
+
+@transaction.atomic
+def team_create(*, actor: Actor, slug: str, name: str = "", parent: Team | None = None) -> Team:
+    """Adds a team below `parent`, or at the top."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, parent)
+    organization_touch(actor.organization)
+    team, made = Team.objects.get_or_create(organization=actor.organization, slug=slug, defaults={"name": name or slug, "parent": parent})
+    if not made:
+        raise Conflict(f"There is a team named {slug} already.", field="slug")
+    audit_record(actor=actor, action="team.created", target=("team", team.pk), new={"slug": slug, "parent": parent and parent.slug})
+    return team
+
+
+@transaction.atomic
+def team_change(*, actor: Actor, team: Team, name: str, parent: Team | None) -> Team:
+    """Renames a team or moves it in the tree. Budgets above see usage from now on by the new place."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, team, parent)
+    organization_touch(actor.organization)
+    team = Team.objects.select_for_update().get(pk=team.pk)
+    if (team.name, team.parent_id) == (name, parent and parent.pk):
+        return team
+    if parent is not None and parent.pk != team.parent_id:
+        if parent.pk in _subtree_of(team):
+            raise Invalid("A team cannot be moved below itself.", field="parent")
+        if _has_counted_above(team) or _has_counted_above_of(parent):
+            raise Conflict("Team budgets above have already counted this team's usage by its present place; retire them first.")
+    old = {"name": team.name, "parent": team.parent_id}
+    team.name, team.parent = name, parent
+    team.save(update_fields=["name", "parent"])
+    audit_record(actor=actor, action="team.changed", target=("team", team.pk), old=old, new={"name": name, "parent": team.parent_id})
+    return team
+
+
+def _subtree_of(team: Team) -> set[int]:
+    found, pending = {team.pk}, [team.pk]
+    while pending:
+        below = list(Team.objects.filter(organization=team.organization_id, parent__in=pending).values_list("pk", flat=True))
+        pending = [pk for pk in below if pk not in found]
+        found.update(pending)
+    return found
+
+
+def _has_counted_above(team: Team) -> bool:
+    return team.parent is not None and _has_counted_above_of(team.parent)
+
+
+def _has_counted_above_of(team: Team) -> bool:
+    node: Team | None = team
+    while node is not None:
+        if node.budgets.filter(is_active=True).exists():
+            return True
+        node = node.parent
+    return False
+
+
+@transaction.atomic
+def project_create(*, actor: Actor, slug: str, name: str = "", team: Team | None = None) -> Project:
+    """Adds a project that usage may be allocated to."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, team)
+    organization_touch(actor.organization)
+    project, made = Project.objects.get_or_create(organization=actor.organization, slug=slug, defaults={"name": name or slug, "team": team})
+    if not made:
+        raise Conflict(f"There is a project named {slug} already.", field="slug")
+    audit_record(actor=actor, action="project.created", target=("project", project.pk), new={"slug": slug, "team": team and team.slug})
+    return project
+
+
+@transaction.atomic
+def member_add(
+    *, actor: Actor, email: str, name: str = "", role: str = Role.ENGINEER, team: Team | None = None, password: str | None = None,
+    approval_limit: Decimal | None = None, aliases: Iterable[str] = (),
+) -> Member:
+    """Adds a person, making the account when the e-mail is new. An existing account keeps its own password."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, team)
+    _check_role(actor, role)
+    organization_touch(actor.organization)
+    user = User.objects.filter(email__iexact=email).first() or User.objects.create_user(email, password, name=name)
+    member, made = Member.objects.get_or_create(
+        organization=actor.organization, user=user,
+        defaults={"role": role, "team": team, "approval_limit": approval_limit, "aliases": list(aliases)},
+    )
+    if not made:
+        raise Conflict(f"{email} is a member already.", field="email")
+    audit_record(actor=actor, action="member.added", target=("member", member.pk), new=_member_facts(member))
+    return member
+
+
+MEMBER_FIELDS = ("role", "team", "approval_limit", "is_active", "aliases")
+
+
+@transaction.atomic
+def member_change(*, actor: Actor, member: Member, **changes: Any) -> Member:
+    """Changes role, team, approval_limit, aliases or is_active. The last active owner stays owner."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, member, changes.get("team"))
+    organization_touch(actor.organization)
+    member = Member.objects.select_for_update(of=("self",)).select_related("user", "team").get(pk=member.pk)
+    changes = {name: value for name, value in changes.items() if name in MEMBER_FIELDS and getattr(member, name) != value}
+    if not changes:
+        return member
+    if "role" in changes or "is_active" in changes:
+        _check_role(actor, changes.get("role", member.role))
+        _check_role(actor, member.role)
+        _check_owner_remains(member, changes)
+    old = _member_facts(member)
+    for name, value in changes.items():
+        setattr(member, name, value)
+    member.save(update_fields=list(changes))
+    audit_record(actor=actor, action="member.changed", target=("member", member.pk), old=old, new=_member_facts(member))
+    return member
+
+
+def _member_facts(member: Member) -> dict[str, Any]:
+    return {
+        "email": member.user.email, "role": str(member.role), "team": member.team and member.team.slug,
+        "approval_limit": member.approval_limit, "is_active": member.is_active, "aliases": list(member.aliases),
+    }
+
+
+def _check_role(actor: Actor, role: str) -> None:
+    if role not in Role.values:
+        raise Invalid(f"{role} is not a role.", field="role")
+    is_person = actor.member is not None or actor.api_key is not None
+    if role == Role.OWNER and is_person and (actor.member is None or actor.member.role != Role.OWNER):
+        raise Forbidden("Only an owner makes or changes an owner.")
+
+
+def _check_owner_remains(member: Member, changes: Mapping[str, Any]) -> None:
+    if member.role != Role.OWNER:
+        return
+    stays = changes.get("role", member.role) == Role.OWNER and changes.get("is_active", member.is_active)
+    others = Member.objects.filter(organization=member.organization_id, role=Role.OWNER, is_active=True).exclude(pk=member.pk)
+    if not stays and not others.exists():
+        raise Conflict("An organization keeps at least one owner.")
+
+
+@transaction.atomic
+def service_account_create(*, actor: Actor, name: str, team: Team | None = None) -> ServiceAccount:
+    """Adds an account for a program."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, team)
+    account, made = ServiceAccount.objects.get_or_create(organization=actor.organization, name=name, defaults={"team": team})
+    if not made:
+        raise Conflict(f"There is a service account named {name} already.", field="name")
+    audit_record(actor=actor, action="service_account.created", target=("service_account", account.pk), new={"name": name})
+    return account
+
+
+@transaction.atomic
+def api_key_create(
+    *, actor: Actor, name: str, scopes: Iterable[str], defaults: Mapping[str, str] | None = None, member: Member | None = None,
+    service_account: ServiceAccount | None = None, expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Makes a key and returns it with its secret, which is not kept. `defaults` are labels for events that carry none."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, member, service_account)
+    scopes, defaults = sorted(set(scopes)), dict(defaults or {})
+    if not scopes or set(scopes) - set(Scope.values):
+        raise Invalid(f"Scopes are {', '.join(Scope.values)}; name at least one.", field="scopes")
+    if unknown := set(defaults) - DEFAULT_LABELS:
+        raise Invalid(f"A key cannot default {', '.join(sorted(unknown))}.", field="defaults")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("A key must expire in the future.", field="expires_at")
+    organization_touch(actor.organization)
+    if ApiKey.objects.filter(organization=actor.organization, name=name, revoked_at=None).exists():
+        raise Conflict(f"There is a key named {name} already.", field="name")
+    secret, prefix = keys.new_secret()
+    key = ApiKey.objects.create(
+        organization=actor.organization, name=name, prefix=prefix, secret_hash=keys.secret_hash(secret), scopes=scopes, defaults=defaults,
+        member=member, service_account=service_account, expires_at=expires_at, created_by=actor.member.user if actor.member else None,
+    )
+    facts = {"name": name, "prefix": prefix, "scopes": scopes, "defaults": defaults, "expires_at": expires_at}
+    audit_record(actor=actor, action="api_key.created", target=("api_key", key.pk), new=facts)
+    return key, secret
+
+
+@transaction.atomic
+def api_key_revoke(*, actor: Actor, key: ApiKey) -> ApiKey:
+    """Ends a key at once and for good. Revoking it again changes nothing."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, key)
+    key = ApiKey.objects.select_for_update(of=("self",)).get(pk=key.pk)
+    if key.revoked_at is not None:
+        return key
+    key.revoked_at = timezone.now()
+    key.save(update_fields=["revoked_at"])
+    audit_record(actor=actor, action="api_key.revoked", target=("api_key", key.pk), old={"name": key.name, "prefix": key.prefix})
+    return key
+
+
+def _check_own(actor: Actor, *rows: Any) -> None:
+    """Rows handed in by a caller belong to the actor's organization, or the caller has a fault."""
+    for row in rows:
+        if row is not None and row.organization_id != actor.organization.pk:
+            raise Forbidden("This belongs to another organization.")
