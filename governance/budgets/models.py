@@ -1,5 +1,8 @@
 """Budgets, their periods, holds on them, sessions and freezes."""
 
+from decimal import Decimal
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -7,9 +10,9 @@ from django.db.models import Q
 ORGANIZATION = "tenancy.Organization"
 
 
-def money_field(**options: object) -> models.DecimalField:
+def money_field(**options: Any) -> "models.DecimalField[Any, Any]":
     """An amount as every money column stores it: numeric(28,15)."""
-    return models.DecimalField(max_digits=28, decimal_places=15, **options)  # type: ignore[arg-type]
+    return models.DecimalField(max_digits=28, decimal_places=15, **options)
 
 
 class Budget(models.Model):
@@ -44,6 +47,7 @@ class Budget(models.Model):
     thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True, help_text="percents of the limit that are told, once each and period")
     unpriced_call_amount = money_field(null=True, blank=True, help_text="charged for a call that has no price; empty: nothing")
     counts_notional = models.BooleanField(default=False, help_text="whether subscription usage at list price counts")
+    counts_from = models.DateTimeField(help_text="usage before this instant is not counted: the first window the budget has")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -84,6 +88,9 @@ class BudgetPeriod(models.Model):
     spent = money_field(default=0)
     held = money_field(default=0)
     calls = models.BigIntegerField(default=0)
+    frozen_at = models.DateTimeField(null=True, help_text="since when a hard limit stands reached; the row's own lock guards it")
+    refused_at = models.DateTimeField(null=True, help_text="when a hold last did not fit; cleared by a top-up")
+    refused_amount = money_field(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -94,18 +101,23 @@ class BudgetPeriod(models.Model):
             models.CheckConstraint(condition=Q(held__gte=0), name="budget_period_held_not_negative"),
             models.CheckConstraint(condition=Q(topup__gte=0), name="budget_period_topup_not_negative"),
         ]
-        indexes = [models.Index(fields=["organization", "session_key"], condition=~Q(session_key=""), name="budget_period_session")]
+        indexes = [
+            models.Index(fields=["organization", "session_key"], condition=~Q(session_key=""), name="budget_period_session"),
+            models.Index(fields=["organization", "session_key"], condition=Q(frozen_at__isnull=False), name="budget_period_frozen"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.budget} from {self.starts_at:%Y-%m-%d}"
 
     @property
-    def allowance(self) -> "models.DecimalField":
+    def allowance(self) -> Decimal:
+        """The limit with its top-ups."""
         return self.limit_amount + self.topup
 
     @property
-    def left(self) -> "models.DecimalField":
-        return self.limit_amount + self.topup - self.spent - self.held
+    def left(self) -> Decimal:
+        """What neither spend nor holds have taken; negative after an excess."""
+        return self.allowance - self.spent - self.held
 
 
 class ThresholdCrossing(models.Model):
