@@ -1,0 +1,1 @@
+"""Reads for the pages: each starts from what the actor may see."""

@@ -1,0 +1,244 @@
+"""Sessions as pages show them: their state, limit and names, one session's calls and everything that happened to it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Case, CharField, DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import NullIf
+
+from dashboards.selectors.periods import teams_below
+from governance.approvals.models import ApprovalRequest
+from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session, TopUp
+from governance.errors import NotFound
+from governance.tenancy.access import Actor, scoped, visible
+from governance.tenancy.models import Member, Project, Team
+from ingest.models import UsageEvent
+
+RUNNING_WITHIN = timedelta(minutes=5)
+CLOSED_AFTER = timedelta(hours=24)
+FACETS_WITHIN = timedelta(days=30)
+CALLS_SHOWN = 300
+HOLDS_SHOWN = 50
+STATES = ("running", "idle", "frozen", "closed")
+SORTS = {
+    "last": ("-last_at", "key"),
+    "started": ("-first_at", "key"),
+    "cost": ("-cost", "key"),
+    "share": (F("share").desc(nulls_last=True), "key"),
+    "context": ("-context_tokens", "key"),
+    "calls": ("-calls", "key"),
+    "session": ("key",),
+    "-last": ("last_at", "key"),
+    "-started": ("first_at", "key"),
+    "-cost": ("cost", "key"),
+    "-share": (F("share").asc(nulls_last=True), "key"),
+    "-context": ("context_tokens", "key"),
+    "-calls": ("calls", "key"),
+    "-session": ("-key",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the list of sessions is narrowed to. `state` "live" is everything but closed; empty texts do not narrow."""
+
+    state: str = "live"
+    team: int | None = None
+    member: int | None = None
+    harness: str = ""
+    model: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of teams, projects and members by id."""
+
+    teams: Mapping[int, str]
+    projects: Mapping[int, str]
+    members: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened to a session at an instant: `kind` is freeze, resume, topup or request."""
+
+    at: datetime
+    kind: str
+    label: str
+    who: str = ""
+    link_id: str = ""
+
+
+def freeze_scopes(actor: Actor) -> Q:
+    """Sessions that an active freeze of a wider budget (organization, team, project, member) covers."""
+    covered = Q(pk__in=[])
+    freezes = (
+        scoped(actor, Freeze.objects.filter(ended_at=None, period__isnull=False, session_key=""))
+        .exclude(period__budget__scope_kind=Budget.ScopeKind.SESSION)
+        .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id")
+        .order_by()
+    )
+    below: dict[int, frozenset[int]] | None = None
+    for kind, team_id, project_id, member_id in freezes:
+        if kind == Budget.ScopeKind.ORGANIZATION:
+            return Q()
+        if kind == Budget.ScopeKind.TEAM:
+            below = teams_below(actor) if below is None else below
+            covered |= Q(team_id__in=below[team_id])
+        elif kind == Budget.ScopeKind.PROJECT:
+            covered |= Q(project_id=project_id)
+        else:
+            covered |= Q(member_id=member_id)
+    return covered
+
+
+def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Session]:
+    """Annotates `state`: frozen (by its own freeze, or by a wider one while it is not closed), closed, running or idle."""
+    own = Freeze.objects.filter(organization=actor.organization, ended_at=None, session_key=OuterRef("key"))
+    by_period = Freeze.objects.filter(organization=actor.organization, ended_at=None, period__session_key=OuterRef("key"))
+    is_closed = Q(closed_at__isnull=False) | Q(last_at__lt=now - CLOSED_AFTER)
+    return rows.annotate(
+        state=Case(
+            When(Exists(own) | Exists(by_period), then=Value("frozen")),
+            When(is_closed, then=Value("closed")),
+            When(freeze_scopes(actor), then=Value("frozen")),
+            When(last_at__gte=now - RUNNING_WITHIN, then=Value("running")),
+            default=Value("idle"),
+            output_field=CharField(),
+        )
+    )
+
+
+def with_limit(actor: Actor, rows: QuerySet[Session]) -> QuerySet[Session]:
+    """Annotates `allowance` (limit and top-ups of the session's tightest own period), `period_spent`, `held` and `share` of it."""
+    amount: DecimalField[Any, Any] = DecimalField(max_digits=28, decimal_places=15)
+    own = (
+        BudgetPeriod.objects.filter(organization=actor.organization, session_key=OuterRef("key"), budget__is_active=True)
+        .annotate(allowed=F("limit_amount") + F("topup"), remaining=F("limit_amount") + F("topup") - F("spent") - F("held"))
+        .order_by("remaining", "id")
+    )
+    return rows.annotate(
+        allowance=Subquery(own.values("allowed")[:1], output_field=amount),
+        period_spent=Subquery(own.values("spent")[:1], output_field=amount),
+        held=Subquery(own.values("held")[:1], output_field=amount),
+    ).annotate(share=F("period_spent") / NullIf(F("allowance"), Value(Decimal(0), output_field=amount)))
+
+
+def sessions_listed(actor: Actor, choice: Choice, *, now: datetime, sort: str = "last") -> QuerySet[Session]:
+    """The sessions the actor may see, narrowed and sorted; each with state, allowance and share."""
+    rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
+    equal = {"team_id": choice.team, "member_id": choice.member, "harness": choice.harness, "model": choice.model}
+    rows = rows.filter(**{column: value for column, value in equal.items() if value})
+    if choice.text:
+        rows = rows.filter(Q(key__icontains=choice.text) | Q(task__icontains=choice.text))
+    if choice.state == "live":
+        rows = rows.exclude(state="closed")
+    elif choice.state in STATES:
+        rows = rows.filter(state=choice.state)
+    return rows.order_by(*SORTS.get(sort, SORTS["last"]))
+
+
+def session_get(actor: Actor, key: str, *, now: datetime) -> Session:
+    """One session with its state and allowance. Raises NotFound for sessions the actor may not see."""
+    row = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now)).filter(key=key).first()
+    if row is None:
+        raise NotFound("There is no such session here, or it belongs to somebody else.")
+    return row
+
+
+def session_calls(session: Session, limit: int = CALLS_SHOWN) -> list[UsageEvent]:
+    """The session's latest calls, oldest first."""
+    rows = UsageEvent.objects.filter(
+        organization=session.organization_id, session=session.key, occurred_at__gte=session.first_at, occurred_at__lte=session.last_at
+    ).order_by("-occurred_at", "-id")[:limit]
+    return list(rows)[::-1]
+
+
+def session_call(session: Session, call_id: object) -> UsageEvent:
+    """One call of the session. Raises NotFound."""
+    row = UsageEvent.objects.filter(
+        organization=session.organization_id,
+        session=session.key,
+        occurred_at__gte=session.first_at,
+        occurred_at__lte=session.last_at,
+        id=call_id,
+    ).first()
+    if row is None:
+        raise NotFound("This session has no such call.")
+    return row
+
+
+def sessions_below(actor: Actor, key: str, *, now: datetime, limit: int = 100) -> list[Session]:
+    """The sessions this one started, latest first."""
+    rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
+    return list(rows.filter(parent_key=key).order_by("-last_at", "key")[:limit])
+
+
+def session_holds(actor: Actor, key: str) -> list[Authorization]:
+    """The session's open authorizations, latest first."""
+    rows = scoped(actor, Authorization.objects.filter(session_key=key, state=Authorization.State.HELD))
+    return list(rows.order_by("-created_at", "id")[:HOLDS_SHOWN])
+
+
+def session_periods(actor: Actor, key: str) -> list[BudgetPeriod]:
+    """The periods of session budgets that belong to the session itself, tightest first."""
+    rows = scoped(actor, BudgetPeriod.objects.filter(session_key=key)).select_related("budget")
+    return sorted(rows, key=lambda period: (period.limit_amount + period.topup - period.spent - period.held, period.pk))
+
+
+def session_marks(actor: Actor, key: str, periods: Sequence[BudgetPeriod]) -> list[Mark]:
+    """Freezes, resumptions, top-ups and requests of the session, oldest first."""
+    ids = [period.pk for period in periods]
+    people = ("started_by__user", "ended_by__user")
+    freezes = scoped(actor, Freeze.objects.filter(Q(session_key=key) | Q(period__in=ids))).select_related(*people, "period__budget")
+    topups = scoped(actor, TopUp.objects.filter(period__in=ids)).select_related("granted_by__user", "decision")
+    requests = scoped(actor, ApprovalRequest.objects.filter(session_key=key)).select_related("requester__user")
+    marks: list[Mark] = []
+    for freeze in freezes:
+        reason = freeze.reason or freeze.get_cause_display()
+        marks.append(Mark(freeze.started_at, "freeze", reason, str(freeze.started_by or "")))
+        if freeze.ended_at:
+            marks.append(Mark(freeze.ended_at, "resume", freeze.end_reason or "resumed", str(freeze.ended_by or "")))
+    for topup in topups:
+        decision = getattr(topup, "decision", None)
+        link = str(decision.request_id) if decision else ""
+        marks.append(Mark(topup.granted_at, "topup", f"{topup.amount.normalize():f}", str(topup.granted_by or ""), link))
+    marks += [Mark(row.created_at, "request", row.reason, str(row.requester), str(row.pk)) for row in requests]
+    return sorted(marks, key=lambda mark: mark.at)
+
+
+def names_of(actor: Actor, rows: Iterable[Session]) -> Names:
+    """The names that the sessions' ids stand for, in three queries at most."""
+    rows = list(rows)
+    teams = {row.team_id for row in rows if row.team_id}
+    projects = {row.project_id for row in rows if row.project_id}
+    members = {row.member_id for row in rows if row.member_id}
+    people = scoped(actor, Member.objects.filter(pk__in=members)).select_related("user").order_by()
+    return Names(
+        dict(scoped(actor, Team.objects.filter(pk__in=teams)).order_by().values_list("pk", "name")),
+        dict(scoped(actor, Project.objects.filter(pk__in=projects)).order_by().values_list("pk", "name")),
+        {member.pk: str(member) for member in people},
+    )
+
+
+def choices_of(actor: Actor, *, now: datetime) -> dict[str, list[tuple[Any, str]]]:
+    """What the list can be narrowed to: teams, members, harnesses and models of the sessions of the last 30 days."""
+    recent = visible(actor, Session.objects.filter(last_at__gte=now - FACETS_WITHIN)).order_by()
+    people = scoped(actor, Member.objects.filter(pk__in=recent.filter(member_id__isnull=False).values("member_id").distinct()))
+    return {
+        "team": list(scoped(actor, Team.objects.filter(pk__in=recent.values("team_id").distinct())).values_list("pk", "name")),
+        "member": [(row.pk, str(row)) for row in people.select_related("user")],
+        "harness": [(name, name) for name in recent.exclude(harness="").values_list("harness", flat=True).distinct().order_by("harness")],
+        "model": [(name, name) for name in recent.exclude(model="").values_list("model", flat=True).distinct().order_by("model")],
+    }
+
+
+def counts_by_state(actor: Actor, choice: Choice, *, now: datetime) -> dict[str, int]:
+    """How many of the narrowed sessions are running, idle and frozen."""
+    from django.db.models import Count  # noqa: PLC0415
+    rows = with_state(actor, visible(actor, Session.objects.all()), now)
+    return {}
