@@ -1,0 +1,18 @@
+"""Addresses of pages as notices and API answers name them."""
+
+from urllib.parse import quote
+from uuid import UUID
+
+from django.conf import settings
+
+
+def request_link(slug: str, request_id: UUID) -> str:
+    return f"{settings.PUBLIC_URL}/o/{slug}/approvals/{request_id}"
+
+
+def budget_link(slug: str, budget_id: int) -> str:
+    return f"{settings.PUBLIC_URL}/o/{slug}/budgets/{budget_id}"
+
+
+def session_link(slug: str, session_key: str) -> str:
+    return f"{settings.PUBLIC_URL}/o/{slug}/sessions/{quote(session_key)}"
