@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, CharField, DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, Count, DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import NullIf
 
 from dashboards.selectors.periods import teams_below
@@ -78,7 +78,6 @@ def freeze_scopes(actor: Actor) -> Q:
     covered = Q(pk__in=[])
     freezes = (
         scoped(actor, Freeze.objects.filter(ended_at=None, period__isnull=False, session_key=""))
-        .exclude(period__budget__scope_kind=Budget.ScopeKind.SESSION)
         .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id")
         .order_by()
     )
@@ -99,11 +98,10 @@ def freeze_scopes(actor: Actor) -> Q:
 def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Session]:
     """Annotates `state`: frozen (by its own freeze, or by a wider one while it is not closed), closed, running or idle."""
     own = Freeze.objects.filter(organization=actor.organization, ended_at=None, session_key=OuterRef("key"))
-    by_period = Freeze.objects.filter(organization=actor.organization, ended_at=None, period__session_key=OuterRef("key"))
     is_closed = Q(closed_at__isnull=False) | Q(last_at__lt=now - CLOSED_AFTER)
     return rows.annotate(
         state=Case(
-            When(Exists(own) | Exists(by_period), then=Value("frozen")),
+            When(Exists(own), then=Value("frozen")),
             When(is_closed, then=Value("closed")),
             When(freeze_scopes(actor), then=Value("frozen")),
             When(last_at__gte=now - RUNNING_WITHIN, then=Value("running")),
@@ -128,6 +126,12 @@ def with_limit(actor: Actor, rows: QuerySet[Session]) -> QuerySet[Session]:
     ).annotate(share=F("period_spent") / NullIf(F("allowance"), Value(Decimal(0), output_field=amount)))
 
 
+def not_closed(actor: Actor, now: datetime) -> Q:
+    """Sessions that can be other than closed: a call within the day, or frozen. Lets the index by last call do the work."""
+    frozen = scoped(actor, Freeze.objects.filter(ended_at=None)).exclude(session_key="").order_by()
+    return Q(last_at__gte=now - CLOSED_AFTER) | Q(key__in=frozen.values("session_key"))
+
+
 def sessions_listed(actor: Actor, choice: Choice, *, now: datetime, sort: str = "last") -> QuerySet[Session]:
     """The sessions the actor may see, narrowed and sorted; each with state, allowance and share."""
     rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
@@ -135,6 +139,8 @@ def sessions_listed(actor: Actor, choice: Choice, *, now: datetime, sort: str = 
     rows = rows.filter(**{column: value for column, value in equal.items() if value})
     if choice.text:
         rows = rows.filter(Q(key__icontains=choice.text) | Q(task__icontains=choice.text))
+    if choice.state != "closed" and choice.state in (*STATES, "live"):
+        rows = rows.filter(not_closed(actor, now))
     if choice.state == "live":
         rows = rows.exclude(state="closed")
     elif choice.state in STATES:
@@ -237,8 +243,7 @@ def choices_of(actor: Actor, *, now: datetime) -> dict[str, list[tuple[Any, str]
     }
 
 
-def counts_by_state(actor: Actor, choice: Choice, *, now: datetime) -> dict[str, int]:
-    """How many of the narrowed sessions are running, idle and frozen."""
-    from django.db.models import Count  # noqa: PLC0415
-    rows = with_state(actor, visible(actor, Session.objects.all()), now)
-    return {}
+def counts_by_state(actor: Actor, *, now: datetime) -> dict[str, int]:
+    """How many of the visible sessions run, idle and stand frozen."""
+    rows = with_state(actor, visible(actor, Session.objects.filter(not_closed(actor, now))), now).exclude(state="closed").order_by()
+    return dict(rows.values_list("state").annotate(number=Count("key")))
