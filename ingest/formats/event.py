@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -14,8 +14,10 @@ Label = Annotated[str, Meta(max_length=40)]
 # Above any real call and far below what a sum of millions of them could overflow.
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2_147_483_647)]
-Quantity = Annotated[Decimal, Meta(ge=0, le=1_000_000_000)]
-Amount = Annotated[Decimal, Meta(ge=0, le=1_000_000_000)]
+# Bounds on decimals are checked by `fault`: the decoder bounds only integers and floats.
+LARGEST_DECIMAL = Decimal(1_000_000_000)
+DECIMAL_PLACES = 30
+MAX_TAGS = 64
 Instant = Annotated[datetime, Meta(tz=True)]
 BillingMode = Literal["metered", "subscription", "self-hosted"]
 
@@ -52,11 +54,11 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     cache_write_1h_tokens: Count | None = None
     output_tokens: Count | None = None
     reasoning_tokens: Count | None = None
-    units: dict[Label, Quantity] | None = None
+    units: dict[Label, Decimal] | None = None
     latency_ms: Milliseconds | None = None
     ttft_ms: Milliseconds | None = None
     status: Label = "ok"
-    reported_cost: Amount | None = None
+    reported_cost: Decimal | None = None
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
     billing_mode: BillingMode | None = None
     authorization: UUID | None = None
@@ -72,3 +74,54 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""
     reason: str = ""
     field: str = ""
+
+
+class Fault(NamedTuple):
+    """Why a well-formed event cannot be taken: a stable code, a sentence, and the field."""
+
+    code: str
+    reason: str
+    field: str
+
+
+def fault(event: UsageEvent) -> Fault | None:
+    """The first rule the event breaks that its types do not express; None when it can be taken."""
+    if not event.id and not event.request_id:
+        return Fault("missing_id", "One of `id` and `request_id` is needed, so that the call is counted once.", "id")
+    if event.reasoning_tokens is not None and event.output_tokens is not None and event.reasoning_tokens > event.output_tokens:
+        return Fault("invalid_field", "Reasoning is part of output, so it cannot be more than `output_tokens`.", "reasoning_tokens")
+    if event.reported_cost is not None and not is_storable(event.reported_cost):
+        return Fault("invalid_field", AMOUNT_RULE, "reported_cost")
+    if event.units is not None and not all(is_storable(quantity) for quantity in event.units.values()):
+        return Fault("invalid_field", AMOUNT_RULE, "units")
+    if event.tags is not None and len(event.tags) > MAX_TAGS:
+        return Fault("invalid_field", f"At most {MAX_TAGS} tags are taken.", "tags")
+    return None
+
+
+AMOUNT_RULE = f"A number from 0 to {LARGEST_DECIMAL:,} with at most {DECIMAL_PLACES} digits after the point is expected."
+
+
+def is_storable(number: Decimal) -> bool:
+    """Whether a decimal is finite, not negative, and of a size that stays cheap to write out."""
+    if not number.is_finite() or not 0 <= number <= LARGEST_DECIMAL:
+        return False
+    return number.as_tuple().exponent >= -DECIMAL_PLACES  # type: ignore[operator]
+
+
+def control_character_field(event: UsageEvent) -> str:
+    """The first field whose text holds a control character, which the database or a page could not show; "" for none."""
+    for name in TEXT_FIELDS:
+        if has_control_character(getattr(event, name)):
+            return name
+    for name in ("units", "tags"):
+        if any(has_control_character(text) for item in (getattr(event, name) or {}).items() for text in item if isinstance(text, str)):
+            return name
+    return ""
+
+
+def has_control_character(text: str) -> bool:
+    return any(character < " " for character in text)
+
+
+TEXT_FIELDS = tuple(field.name for field in msgspec.structs.fields(UsageEvent) if field.default == "" or field.name in ("model", "status"))
