@@ -11,12 +11,6 @@ from decimal import Decimal
 from dashboards.insights.figures import ZERO, Figures
 
 BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens")
-# Where a model has no rate of its own for a bucket, its tokens are plain input.
-STANDS_IN = {
-    "cache_read_tokens": "input_tokens",
-    "cache_write_5m_tokens": "input_tokens",
-    "cache_write_1h_tokens": "cache_write_5m_tokens",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +46,12 @@ class Comparison:
 NOTHING = Comparison(0, ZERO, ZERO)
 
 
-def rate_of(rates: Mapping[str, Decimal], bucket: str) -> Decimal | None:
-    """The price of one token of the bucket; a bucket without one takes its stand-in's. None when there is none at all."""
-    while bucket not in rates and bucket in STANDS_IN:
-        bucket = STANDS_IN[bucket]
-    return rates.get(bucket)
-
-
 def cost_at(rates: Mapping[str, Decimal], figures: Figures) -> Decimal | None:
     """What the tokens would cost at the rates (money per single token). None when a bucket in use has no rate."""
     cost = ZERO
     for bucket in BUCKETS:
         quantity = getattr(figures, bucket)
-        rate = rate_of(rates, bucket)
+        rate = rates.get(bucket)
         if quantity and rate is None:
             return None
         cost += quantity * (rate or ZERO)

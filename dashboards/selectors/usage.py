@@ -104,7 +104,7 @@ def currency_used(actor: Actor, *, window: Window) -> str:
 def totals(actor: Actor, *, window: Window, filters: Filters = NO_FILTERS, currency: str | None = None) -> Figures:
     """The sums over everything in the window that passes the filters."""
     wanted = currency or actor.organization.currency
-    return _folded(days(actor, window, filters).values("currency").annotate(**SUMS).order_by(), (), wanted).get((), Figures(currency=wanted))
+    return folded(days(actor, window, filters).values("currency").annotate(**SUMS).order_by(), (), wanted).get((), Figures(currency=wanted))
 
 
 def spend_by(
@@ -113,7 +113,7 @@ def spend_by(
     """The sums by each value of a dimension, those not reported included; most expensive first, then most tokens, then by key."""
     chosen = DIMENSIONS[dimension]
     rows = days(actor, window, filters).values(chosen.column, "currency").annotate(**SUMS).order_by()
-    sums = _folded(rows, (chosen.column,), currency or actor.organization.currency)
+    sums = folded(rows, (chosen.column,), currency or actor.organization.currency)
     names = names_of(actor, chosen, (key for (key,) in sums))
     found = [Row(key, names[key], figures) for (key,), figures in sums.items()]
     return sorted(found, key=lambda row: (-row.figures.cost, -row.figures.notional_cost, -row.figures.tokens, row.key))
@@ -139,7 +139,7 @@ def series_by(
     else:
         rows, at = days(actor, window, filters), TruncWeek("day") if step == "week" else F("day")
     group = _group(DIMENSIONS[dimension], keys)
-    sums = _folded(
+    sums = folded(
         rows.values(at=at, key=group, money=F("currency")).annotate(**SUMS).order_by(),
         ("at", "key"),
         currency or actor.organization.currency,
@@ -175,7 +175,7 @@ def combinations(
     rows = days(actor, window, filters)
     grouped = rows.values(*names, "currency", week=TruncWeek("day")) if by_week else rows.values(*names, "currency")
     by = ("week", *names) if by_week else tuple(names)
-    sums = _folded(grouped.annotate(**SUMS).order_by(), by, currency or actor.organization.currency)
+    sums = folded(grouped.annotate(**SUMS).order_by(), by, currency or actor.organization.currency)
     found = [Combination(keys[1:], figures, keys[0]) if by_week else Combination(keys, figures) for keys, figures in sums.items()]
     return sorted(found, key=lambda row: (row.week or date.min, -row.figures.cost, -row.figures.tokens, row.keys))
 
@@ -186,7 +186,7 @@ def first_and_last_day(actor: Actor, *, window: Window) -> tuple[date | None, da
     return ends["first"], ends["last"]
 
 
-def _folded(
+def folded(
     rows: Iterable[Mapping[str, Any]], by: tuple[str, ...], currency: str, *, currency_column: str = "currency"
 ) -> dict[tuple[Any, ...], Figures]:
     """Query rows, one per key and currency, as one Figures per key; time keys stay as they are, others become text."""
