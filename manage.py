@@ -1,16 +1,9 @@
 #!/usr/bin/env python3
 """Entry point for every management command."""
 
-import os
 import sys
 
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
-
+from governance.conf import commands
 
 if __name__ == "__main__":
-    main()
+    sys.exit(commands.run(sys.argv))

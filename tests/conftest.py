@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="weighhouse-tests-"))
     stack.callback(shutil.rmtree, folder)
     folder.chmod(0o755)  # the servers' own user passes through it when the tests run as root
-    stack.enter_context(embedded.running(folder, HASTE))
+    stack.enter_context(embedded.running(folder, settings=HASTE))
     os.environ["DATABASE_URL"] = embedded.database_url(folder)
     connections.settings["default"].update(dj_database_url.parse(os.environ["DATABASE_URL"]))
 

@@ -1,0 +1,1 @@
+"""Settings and entry points. Imported by entry points only."""

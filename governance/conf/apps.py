@@ -1,4 +1,4 @@
-"""Django application that holds the operators' commands."""
+"""Django application of the operators' commands, the worker's sign of life and /healthz."""
 
 from django.apps import AppConfig
 
@@ -6,3 +6,7 @@ from django.apps import AppConfig
 class ConfConfig(AppConfig):
     name = "governance.conf"
     label = "conf"
+
+    def ready(self) -> None:
+        """Makes our Celery application the current one in every process, so that tasks go to our broker."""
+        from governance.conf import celery  # noqa: F401, PLC0415 - needs the settings

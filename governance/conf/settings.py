@@ -28,11 +28,15 @@ def flag(name: str, default: bool) -> bool:
 DEBUG = flag("DEBUG", default=False)
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 BROKER_URL = os.environ.get("BROKER_URL", "")
+# Which servers are our own, because the environment names no other.
+EMBEDDED = [part for part, url in (("postgres", DATABASE_URL), ("valkey", BROKER_URL)) if not url]
 SECRET_KEY = os.environ.get("SECRET_KEY") or secret.kept_in(VAR_DIR)
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("TRUSTED_ORIGINS", "").split(",") if origin]
 PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 IS_SERVED_BY_TLS = PUBLIC_URL.startswith("https://")
+# One-click sign-in as the people of the demo organization; `up` sets it when only this machine can reach the page.
+DEMO_SIGN_IN = flag("WEIGHHOUSE_DEMO_SIGN_IN", default=False)
 
 INSTALLED_APPS = [
     "governance.conf",
@@ -97,6 +101,8 @@ DATABASES = {
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": False,
+        # Set-based statements (governance/sql.py) keep their plans on the server; behind a transaction-pooling proxy set it to 0.
+        "OPTIONS": {"prepare_threshold": int(os.environ.get("DATABASE_PREPARE_THRESHOLD", "3")) or None},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -126,7 +132,19 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# `up` collects the files and sets this for the server it starts: names with a hash, compressed, cached for ever.
+# Without it they are served as they lie in the source.
+STATIC_COLLECTED = flag("STATIC_COLLECTED", default=False)
+STATIC_ROOT = VAR_DIR / "static" if STATIC_COLLECTED else None
+WHITENOISE_USE_FINDERS = not STATIC_COLLECTED
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
 STATICFILES_DIRS = [BASE_DIR / "dashboards" / "static"] if (BASE_DIR / "dashboards" / "static").is_dir() else []
 
 EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
@@ -177,6 +195,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = IS_SERVED_BY_TLS
 CSRF_COOKIE_SECURE = IS_SERVED_BY_TLS
 SECURE_SSL_REDIRECT = IS_SERVED_BY_TLS and flag("TLS_REDIRECT", default=True)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if IS_SERVED_BY_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_SERVED_BY_TLS
 SECURE_HSTS_PRELOAD = IS_SERVED_BY_TLS
@@ -197,6 +216,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
+    "heartbeat": {"task": "governance.conf.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "holds-expire": {"task": "governance.budgets.tasks.holds_expire", "schedule": 5.0},
     "topups-expire": {"task": "governance.budgets.tasks.topups_expire", "schedule": 5.0},
     "periods-roll": {"task": "governance.budgets.tasks.periods_roll", "schedule": 30.0},
