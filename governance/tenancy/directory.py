@@ -67,6 +67,11 @@ def directory_of(organization: Organization, version: int) -> Directory:
     return found
 
 
+def directory_at(organization: Organization) -> Directory:
+    """The directory as the present transaction sees it, past the memory: for whoever is changing it."""
+    return _load(organization, 0)
+
+
 def _load(organization: Organization, version: int) -> Directory:
     organization = Organization.objects.get(pk=organization.pk)
     teams = list(Team.objects.filter(organization=organization))

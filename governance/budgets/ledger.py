@@ -1,0 +1,42 @@
+"""The way down from budgets to the events they are the sum of, without an import upwards: the floor above registers itself here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from governance.budgets.rules import Rule
+from governance.tenancy.directory import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSum:
+    """What the events in a budget's scope and window add up to; one for each session where the budget is a template."""
+
+    session_key: str
+    amount: Decimal
+    calls: int
+    last_at: datetime
+
+
+class Ledger(Protocol):
+    """Adds up events."""
+
+    def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
+        """The events the rule counts in [starts_at, ends_at). Empty when there are none."""
+
+
+_registered: list[Ledger] = []
+
+
+def register(ledger: Ledger) -> None:
+    """Makes the ledger known; called once when the applications are ready."""
+    _registered[:] = [ledger]
+
+
+def ledger() -> Ledger:
+    """The registered ledger. Raises LookupError when no floor above has one."""
+    if not _registered:
+        raise LookupError("no ledger is registered")
+    return _registered[0]

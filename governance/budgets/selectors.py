@@ -1,0 +1,89 @@
+"""Reads about budgets: freezes, the periods that bind a session, and what a change of limit would do."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
+from governance.tenancy.access import Actor, Right, members_who_decide, scoped, visible
+from governance.tenancy.directory import Attribution, directory_of
+from governance.tenancy.models import Organization
+
+
+def active_freezes(actor: Actor) -> QuerySet[Freeze]:
+    """The freezes in force, newest first: of the sessions the actor may see, and of the budgets that span sessions."""
+    sessions = visible(actor, Session.objects.all()).values("key")
+    rows = scoped(actor, Freeze.objects.all()).filter(Q(session_key="") | Q(session_key__in=sessions), ended_at=None)
+    return rows.select_related("period__budget", "started_by__user").order_by("-started_at", "-id")
+
+
+def session_freeze_of(actor: Actor, session_key: str) -> Freeze | None:
+    """What refuses the session's calls: its own freeze, else one of a wider budget that covers it. None when it may go on."""
+    own = scoped(actor, Freeze.objects.all()).filter(session_key=session_key, ended_at=None)
+    found = own.select_related("period__budget").order_by("cause", "-started_at").first()
+    if found is not None:
+        return found
+    frozen = [period.pk for period in binding_periods(actor, session_key) if period.frozen_at is not None]
+    wider = scoped(actor, Freeze.objects.all()).filter(period__in=frozen, ended_at=None)
+    return wider.select_related("period__budget").order_by("-started_at").first()
+
+
+def binding_periods(actor: Actor, session_key: str) -> list[BudgetPeriod]:
+    """The periods that hold now and that the session's calls count against, the session's own first, the organization's last."""
+    session = scoped(actor, Session.objects.all()).filter(key=session_key).first()
+    if session is None:
+        return []
+    return periods_covering(actor, Attribution(session.team_id, session.project_id, session.member_id), session_key)
+
+
+def periods_covering(actor: Actor, who: Attribution, session_key: str = "") -> list[BudgetPeriod]:
+    """The present periods that exist for this attribution, most specific first."""
+    version = Organization.objects.values_list("config_version", flat=True).get(pk=actor.organization.pk)
+    teams = directory_of(actor.organization, version).lineage.get(who.team_id or 0, ())
+    now = timezone.now()
+    rows = scoped(actor, BudgetPeriod.objects.all()).filter(
+        Q(budget__scope_kind="organization")
+        | Q(budget__scope_kind="team", budget__team__in=teams)
+        | Q(budget__scope_kind="project", budget__project=who.project_id)
+        | Q(budget__scope_kind="member", budget__member=who.member_id)
+        | Q(budget__scope_kind="session", session_key=session_key, session_key__gt=""),
+        Q(ends_at=None) | Q(ends_at__gt=now),
+        budget__is_active=True, starts_at__lte=now,
+    )
+    order = {"session": 0, "member": 1, "project": 2, "team": 3, "organization": 4}
+    depth = {team_id: place for place, team_id in enumerate(teams)}
+    return sorted(
+        rows.select_related("budget__team"),
+        key=lambda period: (order[period.budget.scope_kind], depth.get(period.budget.team_id or 0, 0), period.pk),
+    )
+
+
+def deciders_of(organization: Organization, team_id: int | None) -> list[dict[str, str]]:
+    """Who may grant more for the team, as an API answer names them."""
+    return [{"name": str(member), "email": member.user.email} for member in members_who_decide(organization, team_id)]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a limit would do at once to the periods that run now."""
+
+    freezes: list[BudgetPeriod]
+    thaws: list[BudgetPeriod]
+
+
+def limit_preview(actor: Actor, budget: Budget, *, limit_amount: Decimal, is_hard: bool) -> Preview:
+    """The periods that would freeze and thaw if the budget had this limit."""
+    rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget)).filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
+    rows = rows.annotate(would_allow=F("topup") + limit_amount).order_by("-spent", "id")
+    reached = Q(spent__gte=F("would_allow")) if is_hard else Q(pk__in=[])
+    return Preview(
+        freezes=list(rows.filter(reached, frozen_at=None)[:200]),
+        thaws=list(rows.filter(~reached, frozen_at__isnull=False)[:200]),
+    )
+
+
+def may_manage(actor: Actor) -> bool:
+    """Whether the actor may make and change budgets."""
+    return actor.can(Right.MANAGE_BUDGETS)

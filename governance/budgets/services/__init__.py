@@ -1,0 +1,25 @@
+"""Writes about budgets: one function for each state change."""
+
+from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
+from governance.budgets.services.charge import Spend, charge
+from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
+from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold, authorization_void, holds_expire, holds_settle
+
+__all__ = [
+    "AuthorizationIn",
+    "Held",
+    "Spend",
+    "authorization_hold",
+    "authorization_void",
+    "budget_change",
+    "budget_create",
+    "budget_retire",
+    "charge",
+    "ended_period_freezes_end",
+    "holds_expire",
+    "holds_settle",
+    "period_topup",
+    "session_freeze",
+    "session_resume",
+    "topup_end",
+]

@@ -1,0 +1,91 @@
+"""Charges usage to every budget it counts against: the last step of the storing transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from governance.audit.services import audit_record
+from governance.budgets.models import Freeze, ThresholdCrossing
+from governance.budgets.rules import PeriodKey, Rule, Rules
+from governance.budgets.services import tell
+from governance.budgets.services.periods import periods_ensure, periods_move
+from governance.tenancy.access import Actor
+from governance.tenancy.directory import Attribution
+
+HUNDRED = Decimal(100)
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """The cost of some calls with one attribution in one quarter hour. Unpriced calls have no part in `amount`."""
+
+    who: Attribution
+    session_key: str
+    occurred_at: datetime
+    is_notional: bool
+    amount: Decimal
+    calls: int
+    unpriced_calls: int
+
+
+def charge(*, actor: Actor, rules: Rules, spends: Sequence[Spend], released: Mapping[int, Decimal], now: datetime) -> None:
+    """Moves the periods' balances, freezes what reached a hard limit, records thresholds passed. Writes in the caller's transaction.
+
+    `released` is what settled holds give back, by period id.
+    """
+    totals = period_totals(rules, spends)
+    organization_id = actor.organization.pk
+    periods_ensure(organization_id=organization_id, rules=rules, keys=totals)
+    for period in periods_move(organization_id=organization_id, spent=totals, released=released, now=now):
+        if period.froze:
+            _freeze(actor, rules.by_id[period.budget_id], period, now)
+        if period.spent > period.spent_before and period.budget_id in rules.by_id:
+            _note_thresholds(actor, rules.by_id[period.budget_id], period, now)
+
+
+def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[PeriodKey, tuple[Decimal, int]]:
+    """(amount, calls) for each period the spends count against."""
+    totals: dict[PeriodKey, tuple[Decimal, int]] = {}
+    for spend in spends:
+        for rule in rules.matching(spend.who, spend.session_key):
+            if spend.is_notional and not rule.counts_notional:
+                continue
+            key = rules.period(rule, spend.occurred_at, spend.session_key)
+            if key is not None:
+                amount, calls = totals.get(key, (ZERO, 0))
+                placeholder = (rule.unpriced_call_amount or ZERO) * spend.unpriced_calls
+                totals[key] = (amount + spend.amount + placeholder, calls + spend.calls)
+    return totals
+
+
+def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
+    """Records the freeze that the balance's own statement has put in force."""
+    freeze = Freeze.objects.create(
+        organization=actor.organization,
+        cause=Freeze.Cause.BUDGET,
+        period_id=period.id,
+        session_key=period.session_key,
+        reason=f"{rule.name}: limit reached"[:300],
+        started_at=now,
+    )
+    facts = {"budget": rule.id, "period": period.id, "session": period.session_key, "spent": period.spent, "limit": period.limit_amount + period.topup}
+    audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new=facts)
+    tell.frozen(actor.organization, rule, period)
+
+
+def _note_thresholds(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
+    """Records each threshold this charge passed; a percentage fires once in a period however the balance moves later."""
+    allowance = period.limit_amount + period.topup
+    if allowance <= 0 or (period.ends_at is not None and period.ends_at <= now):
+        return
+    for percent in rule.thresholds:
+        mark = allowance * percent / HUNDRED
+        if period.spent_before < mark <= period.spent:
+            _, is_first = ThresholdCrossing.objects.get_or_create(
+                organization=actor.organization, period_id=period.id, percent=percent, defaults={"spent": period.spent}
+            )
+            if is_first:
+                tell.threshold_passed(actor.organization, rule, period, percent)

@@ -1,0 +1,342 @@
+"""Authorizations: an estimate is held against every budget that applies, all or none, and later settled, voided or expired."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.http import urlencode
+from msgspec import Meta
+
+from governance import sql
+from governance.budgets.models import Authorization
+from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of
+from governance.budgets.selectors import deciders_of
+from governance.budgets.services.freezes import refusal_note
+from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure, periods_move
+from governance.errors import Conflict, Invalid, NotFound, PaymentRequired
+from governance.ids import hash16, uuid7
+from governance.money import quantize
+from governance.pricing.book import current_book
+from governance.pricing.usage import Usage
+from governance.tenancy.access import Actor
+from governance.tenancy.directory import Attribution, attribute, directory_of
+from governance.tenancy.models import ApiKey, Organization
+
+ZERO = Decimal(0)
+Name = Annotated[str, Meta(max_length=200)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """May this call go on? The amount is given, or estimated from model and tokens by the price book."""
+
+    session: Name = ""
+    team: Name = ""
+    project: Name = ""
+    member: Annotated[str, Meta(max_length=254)] = ""
+    provider: Name = ""
+    model: Name = ""
+    harness: Name = ""
+    gateway: Name = ""
+    role: Name = ""
+    task_class: Name = ""
+    environment: Name = ""
+    billing_mode: Annotated[str, Meta(pattern="^(metered|subscription|self-hosted)$")] | None = None
+    input_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    amount: Annotated[Decimal, Meta(ge=0, le=1_000_000_000)] | None = None
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    ttl_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    id: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An authorization that was granted, and what its tightest hard budget has left (None: no hard budget applies)."""
+
+    authorization: Authorization
+    left: Decimal | None
+    is_new: bool
+
+
+CONFIGURATION = """
+SELECT o.config_version, s.team_id, s.project_id, s.member_id, s.key IS NOT NULL AS is_known, f.id AS freeze_id, f.reason
+FROM organization o
+LEFT JOIN session s ON s.organization_id = o.id AND s.key = %(session)s AND %(session)s <> ''
+LEFT JOIN freeze f ON f.organization_id = o.id AND f.session_key = %(session)s AND %(session)s <> '' AND f.ended_at IS NULL AND f.cause = 'hand'
+WHERE o.id = %(organization)s
+"""
+
+DECIDE = f"""
+WITH locked AS (
+    SELECT p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held, p.frozen_at,
+        p.frozen_at IS NULL AND (NOT p.is_hard OR p.spent + p.held + %(amount)s::numeric <= p.limit_amount + p.topup) AS fits
+    FROM {sql.unnest("x", KEY_COLUMNS)}
+    JOIN budget_period p ON p.organization_id = %(organization)s
+        AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key
+    ORDER BY p.id FOR NO KEY UPDATE OF p
+), made AS (
+    INSERT INTO budget_authorization (id, organization_id, idempotency_key, request_hash, session_key, model, amount, currency,
+                                      periods, state, created_at, expires_at)
+    SELECT %(id)s, %(organization)s, %(idempotency_key)s, %(request_hash)s, %(session)s, %(model)s, %(amount)s, %(currency)s,
+        coalesce((SELECT array_agg(id) FROM locked), '{{}}'), 'held', %(now)s, %(expires_at)s
+    WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits)
+    ON CONFLICT (organization_id, idempotency_key) DO NOTHING
+    RETURNING id
+), taken AS (
+    UPDATE budget_period p SET held = p.held + %(amount)s FROM locked l, made
+    WHERE p.organization_id = %(organization)s AND p.id = l.id
+)
+SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN locked l ON true
+"""  # noqa: S608 - built from constants
+
+
+def authorization_hold(*, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn) -> Held:
+    """Holds the estimate against every budget that applies.
+
+    Raises PaymentRequired (402) naming the binding budget or the freeze, and Conflict when the id was used for
+    another request. The same request under the same id gets the first answer again.
+    """
+    request = with_defaults(request, api_key)
+    request_hash = hash16(msgspec.json.encode(request).decode())
+    if request.id and (earlier := _earlier(actor, request.id, request_hash)):
+        return earlier
+    with transaction.atomic():
+        verdict = _decide(actor, api_key, request, request_hash)
+    if isinstance(verdict, PaymentRequired):
+        raise verdict
+    if verdict is None:  # another process used the same id between the look-up and the insert
+        earlier = _earlier(actor, request.id or "", request_hash)
+        if earlier is None:
+            raise Conflict("The same id is being used right now. Try again.")
+        return earlier
+    return verdict
+
+
+def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:
+    """The request with the key's default labels where it names none."""
+    if api_key is None or not api_key.defaults:
+        return request
+    missing = {name: value for name, value in api_key.defaults.items() if not getattr(request, name, "")}
+    return msgspec.structs.replace(request, **missing)
+
+
+def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID) -> Held | None:
+    found = Authorization.objects.filter(organization=actor.organization, idempotency_key=idempotency_key).first()
+    if found is None:
+        return None
+    if found.request_hash != request_hash:
+        raise Conflict("This id was used for another authorization.", field="id", authorization=found.pk)
+    return Held(found, None, is_new=False)
+
+
+def _decide(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, request_hash: UUID) -> Held | PaymentRequired | None:
+    organization = actor.organization
+    sql.execute("SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)", [organization.pk])
+    state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session})[0]
+    rules = rules_of(directory_of(organization, state.config_version))
+    if state.freeze_id is not None:
+        return _refusal_by_hand(actor, request, state)
+    who = _attribution(rules, request, state, api_key)
+    now = timezone.now()
+    applicable = _applicable(rules, request, who, now)
+    amount = _estimate(request, [rule for _, rule in applicable], now)
+    _check_currency(request, [rule for _, rule in applicable])
+    keys = [key for key, _ in applicable]
+    periods_ensure(organization_id=organization.pk, rules=rules, keys=keys)
+    parameters = {
+        "organization": organization.pk, **key_arrays(keys), "amount": amount, "id": uuid7(), "idempotency_key": request.id,
+        "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
+        "now": now, "expires_at": now + timedelta(seconds=request.ttl_seconds),
+    }
+    rows = sql.rows(DECIDE, parameters)
+    refusing = [row for row in rows if row.id is not None and not row.fits]
+    if refusing:
+        binding = min(refusing, key=lambda row: (row.session_key == "", row.limit_amount + row.topup - row.spent - row.held))
+        refusal_note(organization_id=organization.pk, period_id=binding.id, amount=amount, now=now)
+        return _refusal(organization, rules, binding, request=request, amount=amount)
+    if not rows[0].made:
+        return None
+    return _held(parameters, rows, organization)
+
+
+def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization) -> Held:
+    authorization = Authorization(
+        id=parameters["id"], organization=organization, idempotency_key=parameters["idempotency_key"],
+        session_key=parameters["session"], model=parameters["model"], amount=parameters["amount"], currency=parameters["currency"],
+        periods=[row.id for row in rows if row.id is not None], created_at=parameters["now"], expires_at=parameters["expires_at"],
+    )
+    left = [row.limit_amount + row.topup - row.spent - row.held - parameters["amount"] for row in rows if row.id is not None and row.is_hard]
+    return Held(authorization, min(left) if left else None, is_new=True)
+
+
+def _attribution(rules: Rules, request: AuthorizationIn, state: Any, api_key: ApiKey | None) -> Attribution:
+    """Whom the call belongs to: by its labels, else as the session's earlier calls did."""
+    key_member = api_key.member_id if api_key is not None else None
+    who = attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+    if not state.is_known:
+        return who
+    return Attribution(
+        who.team_id if request.team or who.team_id is not None else state.team_id,
+        who.project_id if request.project or who.project_id is not None else state.project_id,
+        who.member_id if request.member or who.member_id is not None else state.member_id,
+    )
+
+
+def _applicable(rules: Rules, request: AuthorizationIn, who: Attribution, now: datetime) -> list[tuple[PeriodKey, Rule]]:
+    is_notional = (request.billing_mode or "metered") != "metered"
+    found = []
+    for rule in rules.matching(who, request.session):
+        key = rules.period(rule, now, request.session)
+        if key is not None and (rule.counts_notional or not is_notional):
+            found.append((key, rule))
+    return found
+
+
+def _estimate(request: AuthorizationIn, rules: Sequence[Rule], now: datetime) -> Decimal:
+    """The amount to hold: as given, else from the price book, else the highest placeholder of the budgets that apply."""
+    if request.amount is not None:
+        return quantize(request.amount)
+    placeholder = max((rule.unpriced_call_amount or ZERO for rule in rules), default=ZERO)
+    if not request.model:
+        return placeholder
+    usage = Usage(input_tokens=request.input_tokens, cache_read_tokens=request.cache_read_tokens, output_tokens=request.max_output_tokens)
+    rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage)
+    return placeholder if rating.cost is None else rating.cost
+
+
+def _check_currency(request: AuthorizationIn, rules: Sequence[Rule]) -> None:
+    if any(rule.currency != request.currency for rule in rules):
+        raise Invalid(f"The budgets that apply are kept in {rules[0].currency}.", field="currency")
+
+
+def _refusal(organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, amount: Decimal) -> PaymentRequired:
+    rule = rules.by_id[binding.budget_id]
+    allowance = binding.limit_amount + binding.topup
+    left = allowance - binding.spent - binding.held
+    how = "is frozen" if binding.frozen_at is not None else "has too little left"
+    session = f" for session {binding.session_key}" if binding.session_key else ""
+    return PaymentRequired(
+        f"The budget “{rule.name}”{session} {how}: {_read(max(left, ZERO))} {rule.currency} left of {_read(allowance)}, {_read(amount)} asked for.",
+        is_frozen=binding.frozen_at is not None,
+        budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
+        session=request.session, currency=rule.currency, limit=allowance, spent=binding.spent, held=binding.held, left=left, amount=amount,
+        short_by=amount - left,
+        approvers=deciders_of(organization, rule.team_id),
+        request_url=_request_url(organization, binding.id, request.session),
+    )
+
+
+def _refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> PaymentRequired:
+    organization = actor.organization
+    return PaymentRequired(
+        f"Session {request.session} was frozen by hand: {state.reason}",
+        is_frozen=True, session=request.session, freeze=state.freeze_id, approvers=deciders_of(organization, state.team_id),
+        request_url=f"{settings.PUBLIC_URL}/o/{organization.slug}/sessions/{request.session}",
+    )
+
+
+def _request_url(organization: Organization, period_id: int, session_key: str) -> str:
+    query = urlencode({"period": period_id} | ({"session": session_key} if session_key else {}))
+    return f"{settings.PUBLIC_URL}/o/{organization.slug}/approvals/new?{query}"
+
+
+def _read(amount: Decimal) -> str:
+    """An amount for a sentence: at least two decimal places, no trailing noise."""
+    return f"{amount:.2f}" if abs(amount) >= 1 or amount == 0 else f"{amount:.6f}".rstrip("0")
+
+
+@transaction.atomic
+def authorization_void(*, actor: Actor, authorization_id: UUID) -> Authorization:
+    """Gives a hold back because the call will not be made. Raises NotFound, and Conflict once it has ended otherwise."""
+    found = _locked(actor, authorization_id)
+    if found.state == Authorization.State.VOIDED:
+        return found
+    if found.state != Authorization.State.HELD:
+        raise Conflict(f"This authorization was {found.state} already.", state=found.state)
+    _end(found, Authorization.State.VOIDED, timezone.now())
+    periods_move(organization_id=actor.organization.pk, spent={}, released=released_by([found]), now=timezone.now())
+    return found
+
+
+def _locked(actor: Actor, authorization_id: UUID) -> Authorization:
+    found = Authorization.objects.select_for_update(no_key=True).filter(organization=actor.organization, pk=authorization_id).first()
+    if found is None:
+        raise NotFound("There is no such authorization here.")
+    return found
+
+
+def _end(authorization: Authorization, state: str, now: datetime) -> None:
+    authorization.state, authorization.ended_at = state, now
+    authorization.save(update_fields=["state", "ended_at"])
+
+
+def released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
+    """What ended holds give back, by period id. The rows have `amount` and `periods`."""
+    released: dict[int, Decimal] = {}
+    for row in ended:
+        for period_id in row.periods:
+            released[period_id] = released.get(period_id, ZERO) + row.amount
+    return released
+
+
+SETTLE = f"""
+WITH asked AS (SELECT * FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric"})}
+), locked AS (
+    SELECT a.id, k.cost FROM budget_authorization a JOIN asked k ON k.id = a.id
+    WHERE a.organization_id = %(organization)s AND a.state = 'held'
+    ORDER BY a.id FOR NO KEY UPDATE OF a
+)
+UPDATE budget_authorization a SET state = 'settled', ended_at = %(now)s, settled_cost = l.cost
+FROM locked l WHERE a.organization_id = %(organization)s AND a.id = l.id AND a.state = 'held'
+RETURNING a.id, a.amount, a.periods
+"""  # noqa: S608 - built from constants
+
+
+def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> dict[int, Decimal]:
+    """Settles the open holds among these authorizations with what their calls cost. Returns what to release, by period id.
+
+    Takes the authorizations' row locks, so it comes before any period is locked.
+    """
+    if not costs:
+        return {}
+    ended = sql.rows(SETTLE, {"organization": organization_id, "id": list(costs), "cost": list(costs.values()), "now": now})
+    return released_by(ended)
+
+
+EXPIRE = """
+WITH due AS (
+    SELECT id FROM budget_authorization
+    WHERE organization_id = %(organization)s AND state = 'held' AND expires_at <= %(now)s
+    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE budget_authorization a SET state = 'expired', ended_at = %(now)s FROM due
+WHERE a.organization_id = %(organization)s AND a.id = due.id
+RETURNING a.id, a.amount, a.periods
+"""
+
+
+def holds_expire(*, now: datetime | None = None) -> int:
+    """Gives back the holds whose time is over, organization by organization. Returns how many."""
+    now = now or timezone.now()
+    due = Authorization.objects.filter(state=Authorization.State.HELD, expires_at__lte=now).order_by("organization")
+    count = 0
+    for organization_id in due.values_list("organization", flat=True).distinct():
+        while expired := _expire_some(organization_id, now):
+            count += expired
+    return count
+
+
+@transaction.atomic
+def _expire_some(organization_id: int, now: datetime) -> int:
+    ended = sql.rows(EXPIRE, {"organization": organization_id, "now": now})
+    periods_move(organization_id=organization_id, spent={}, released=released_by(ended), now=now)
+    return len(ended)

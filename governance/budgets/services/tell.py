@@ -1,0 +1,49 @@
+"""Notices that budgets cause, written into the outbox in the causing transaction."""
+
+from typing import Any
+
+from django.conf import settings
+
+from governance.budgets.models import Session
+from governance.budgets.rules import Rule
+from governance.notices import messages
+from governance.notices.services import notice_add
+from governance.tenancy.access import members_who_decide
+from governance.tenancy.models import Member, Organization
+
+
+def frozen(organization: Organization, rule: Rule, period: Any) -> None:
+    """Tells those who may decide, and the person whose session it is, that a hard limit was reached."""
+    page = f"sessions/{period.session_key}" if period.session_key else f"budgets/{rule.id}"
+    message = messages.budget_frozen(
+        budget=rule.name, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency, zone=organization.zone,
+        ends_at=period.ends_at, session=period.session_key, link=f"{settings.PUBLIC_URL}/o/{organization.slug}/{page}",
+    )
+    key = f"frozen:{period.id}:{period.limit_amount + period.topup}"
+    _add(organization, rule, period, message=message, key=key)
+
+
+def threshold_passed(organization: Organization, rule: Rule, period: Any, percent: int) -> None:
+    """Tells that a period passed a percentage of its limit."""
+    message = messages.budget_threshold(
+        budget=rule.name, percent=percent, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency,
+        zone=organization.zone, ends_at=period.ends_at, link=f"{settings.PUBLIC_URL}/o/{organization.slug}/budgets/{rule.id}",
+    )
+    _add(organization, rule, period, message=message, key=f"threshold:{period.id}:{percent}")
+
+
+def _add(organization: Organization, rule: Rule, period: Any, *, message: messages.Message, key: str) -> None:
+    recipients = list(members_who_decide(organization, rule.team_id))
+    if person := _person(organization, rule, period):
+        recipients.append(person)
+    notice_add(organization=organization, recipients=recipients, subject=message.subject, body=message.body, key=key)
+
+
+def _person(organization: Organization, rule: Rule, period: Any) -> Member | None:
+    """The member the budget or the session belongs to."""
+    member_id = rule.member_id
+    if member_id is None and period.session_key:
+        member_id = (
+            Session.objects.filter(organization=organization, key=period.session_key).values_list("member_id", flat=True).first()
+        )
+    return Member.objects.filter(organization=organization, pk=member_id).select_related("user").first() if member_id else None

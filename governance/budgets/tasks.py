@@ -1,0 +1,39 @@
+"""Celery edge of budgets: what time alone changes."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from governance.budgets import services
+from governance.budgets.models import BudgetPeriod, TopUp
+from governance.budgets.services.periods import periods_ensure
+from governance.budgets.rules import rules_of
+from governance.tenancy.access import system_actor
+from governance.tenancy.directory import directory_of
+from governance.tenancy.models import Organization
+
+
+@shared_task
+def holds_expire() -> int:
+    """Gives back the holds whose time is over."""
+    return services.holds_expire()
+
+
+@shared_task
+def topups_expire() -> int:
+    """Takes top-ups that have ended off their periods."""
+    due = TopUp.objects.filter(ended_at=None, ends_at__lte=timezone.now()).select_related("organization").order_by("organization", "id")
+    return sum(services.topup_end(actor=system_actor(topup.organization), topup_id=topup.pk) for topup in due)
+
+
+@shared_task
+def periods_roll() -> int:
+    """Makes the present periods of budgets that have seen no call yet, and ends the freezes of periods that are over."""
+    now = timezone.now()
+    count = 0
+    for organization in Organization.objects.order_by("id"):
+        rules = rules_of(directory_of(organization, organization.config_version))
+        keys = [rules.period(rule, now, "") for rule in rules.by_id.values() if rule.scope_kind != "session"]
+        periods_ensure(organization_id=organization.pk, rules=rules, keys=[key for key in keys if key is not None])
+        if BudgetPeriod.objects.filter(organization=organization, frozen_at__isnull=False, ends_at__lte=now).exists():
+            count += services.ended_period_freezes_end(actor=system_actor(organization), now=now)
+    return count
