@@ -1,0 +1,274 @@
+"""Usage x rates → cost: exact, pure, and shown line by line.
+
+Rules (those of genai-prices, which is the oracle in the tests):
+- What a row has no amount for is charged with what it is part of (cached tokens without a cache amount cost the input
+  amount, one-hour cache writes without their own the cache write amount); with nothing to be part of it is not charged.
+- A tier applies to all units of its meter when the call's whole input, cached or not, exceeds the tier's threshold.
+- A per-request amount is charged once for every call.
+- `units` are parts of the buckets where their name says so (`input_audio_tokens` of the input), as reasoning is of output.
+  Figures that contradict each other or leave a gap make the call unpriced; nothing is guessed.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from governance.money import CONTEXT
+from governance.pricing.meters import (
+    BUCKET_METERS,
+    METERS,
+    OVERLAPS,
+    PARTS,
+    REQUESTS,
+    contains,
+    unit_key,
+)
+from governance.pricing.usage import Line, Usage
+
+# Costs are summed as integers of 10^-24, which holds every published amount per token without rounding.
+SCALE = 24
+TOKENS_UNKNOWN = "tokens unknown"
+# For each disjoint bucket the meters that can price it, the most specific first.
+BUCKET_CHAINS = (
+    ("input_tokens",),
+    ("cache_read_tokens", "input_tokens"),
+    ("cache_write_5m_tokens", "cache_write_tokens", "input_tokens"),
+    ("cache_write_1h_tokens", "cache_write_tokens", "input_tokens"),
+    ("output_tokens",),
+    ("output_reasoning_tokens", "output_tokens"),
+    (REQUESTS,),
+)
+
+
+class Unpriceable(ValueError):
+    """The usage cannot be priced with these rates; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The amount for `per` units, the amounts above input thresholds, and the least quantity a vendor bills (None: none)."""
+
+    per: int
+    base: Decimal
+    tiers: tuple[tuple[int, Decimal], ...] = ()
+    least: Decimal | None = None
+
+    def amount(self, total_input: Decimal) -> Decimal:
+        """The amount valid for a call with so many input tokens."""
+        found = self.base
+        for threshold, amount in self.tiers:
+            if total_input > threshold:
+                found = amount
+        return found
+
+
+def rate_from_json(value: Mapping[str, Any]) -> Rate:
+    """A rate as a price row stores it: {"per": 1000000, "base": "3", "tiers": [[200000, "6"]], "least": "10"}."""
+    tiers = tuple(
+        sorted(
+            (int(threshold), Decimal(amount))
+            for threshold, amount in value.get("tiers", ())
+        )
+    )
+    least = value.get("least")
+    return Rate(
+        int(value["per"]),
+        Decimal(value["base"]),
+        tiers,
+        None if least is None else Decimal(least),
+    )
+
+
+def total_input(usage: Usage) -> int | None:
+    """All input tokens, cached or not. None when no part of it is known."""
+    parts = (
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+    )
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None
+
+
+def reported(usage: Usage) -> dict[str, Decimal]:
+    """The usage by meter, only what is known. Raises Unpriceable for a unit that repeats a bucket, or is no quantity."""
+    writes = [
+        count
+        for count in (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
+        if count is not None
+    ]
+    counts: dict[str, int | None] = {
+        "input_tokens": total_input(usage),
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": sum(writes) if writes else None,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_reasoning_tokens": usage.reasoning_tokens,
+    }
+    found = {key: Decimal(count) for key, count in counts.items() if count is not None}
+    for name, quantity in (usage.units or {}).items():
+        key = unit_key(name)
+        if key in BUCKET_METERS or key in found:
+            raise Unpriceable(f"{name} is reported twice")
+        found[key] = Decimal(quantity)
+    for key, quantity in found.items():
+        if not quantity.is_finite() or quantity < 0:
+            raise Unpriceable(f"{key} is not a quantity")
+    return found
+
+
+class RateSet:
+    """The rates that apply to one call, ready for arithmetic. Immutable; `rates` maps a meter to its rate."""
+
+    def __init__(self, rates: Mapping[str, Rate]) -> None:
+        self.rates = dict(rates)
+        # The most specific first, so that each is known before what contains it.
+        self._metered = sorted(
+            (key for key in rates if key != REQUESTS),
+            key=lambda key: (-len(METERS[key].dimensions), key),
+        )
+        self._within = {
+            key: [part for part in self._metered if part != key and contains(key, part)]
+            for key in self._metered
+        }
+        self._is_tiered = any(rate.tiers for rate in self.rates.values())
+        self._prices_output = "output_tokens" in self.rates
+        self._prices_reasoning = "output_reasoning_tokens" in self.rates
+
+    def cost(self, usage: Usage) -> Decimal:
+        """What the usage costs, exact. Raises Unpriceable."""
+        if usage.units or self._token_plan is None:
+            return sum((line.cost for line in self.lines(usage)), Decimal(0))
+        if usage.input_tokens is None and usage.output_tokens is None and self._metered:
+            raise Unpriceable(TOKENS_UNKNOWN)
+        uncached, read = usage.input_tokens or 0, usage.cache_read_tokens or 0
+        write_5m, write_1h = (
+            usage.cache_write_5m_tokens or 0,
+            usage.cache_write_1h_tokens or 0,
+        )
+        output, reasoning = usage.output_tokens or 0, usage.reasoning_tokens or 0
+        if reasoning:
+            self._check_reasoning(usage, reasoning)
+        thresholds, vectors = self._token_plan
+        band = (
+            bisect_left(thresholds, uncached + read + write_5m + write_1h)
+            if thresholds
+            else 0
+        )
+        p_input, p_read, p_5m, p_1h, p_output, p_reasoning, p_request = vectors[band]
+        total = (
+            uncached * p_input
+            + read * p_read
+            + write_5m * p_5m
+            + write_1h * p_1h
+            + output * p_output
+            + p_request
+        )
+        if self._prices_reasoning:
+            total += reasoning * (p_reasoning - p_output)
+        return Decimal(total).scaleb(-SCALE, CONTEXT)
+
+    def lines(self, usage: Usage) -> list[Line]:
+        """The arithmetic of the call, one line for each meter with a quantity; their costs add up to the cost. Raises Unpriceable."""
+        counts = reported(usage)
+        if (
+            usage.input_tokens is None
+            and usage.output_tokens is None
+            and self._metered
+            and not self._prices_a_unit(usage)
+        ):
+            raise Unpriceable(TOKENS_UNKNOWN)
+        self._raise_to_least(counts)
+        quantities = self._quantities(counts)
+        if REQUESTS in self.rates:
+            quantities[REQUESTS] = Decimal(1)
+        whole = self._tier_input(counts)
+        found = []
+        for key, rate in self.rates.items():
+            quantity = quantities[key]
+            if quantity:
+                amount = rate.amount(whole)
+                cost = CONTEXT.divide(
+                    CONTEXT.multiply(quantity, amount), Decimal(rate.per)
+                )
+                found.append(Line(key, quantity, amount, rate.per, cost))
+        return found
+
+    def _check_reasoning(self, usage: Usage, reasoning: int) -> None:
+        if not self._prices_output:
+            return
+        if usage.output_tokens is None:
+            raise Unpriceable("reasoning_tokens is reported without output_tokens")
+        if self._prices_reasoning and reasoning > usage.output_tokens:
+            raise Unpriceable("output_tokens is less than its parts")
+
+    def _prices_a_unit(self, usage: Usage) -> bool:
+        return any(unit_key(name) in self.rates for name in usage.units or ())
+
+    def _raise_to_least(self, counts: dict[str, Decimal]) -> None:
+        """Vendors with a least quantity bill it for any shorter call, however the duration is named."""
+        metered = {
+            key: rate.least
+            for key, rate in self.rates.items()
+            if rate.least is not None
+        }
+        quantity = next((counts[key] for key in metered if counts.get(key)), None)
+        if quantity is not None:
+            counts.update({key: max(quantity, least) for key, least in metered.items()})
+
+    def _quantities(self, counts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Each meter's own quantity: what is reported less what its priced parts already carry."""
+        own: dict[str, Decimal] = {}
+        for key in self._metered:
+            own[key] = CONTEXT.subtract(
+                known(key, counts),
+                sum((own[part] for part in self._within[key]), Decimal(0)),
+            )
+            if own[key] < 0:
+                raise Unpriceable(f"{key} is less than its parts")
+        return own
+
+    def _tier_input(self, counts: Mapping[str, Decimal]) -> Decimal:
+        return known("input_tokens", counts) if self._is_tiered else Decimal(0)
+
+    @cached_property
+    def _token_plan(self) -> tuple[list[int], list[tuple[int, ...]]] | None:
+        """Thresholds of the input, and for each band between them the integer amounts of the buckets; None when they are no integers."""
+        relevant = {key for chain in BUCKET_CHAINS for key in chain} & self.rates.keys()
+        thresholds = sorted(
+            {threshold for key in relevant for threshold, _ in self.rates[key].tiers}
+        )
+        vectors = []
+        for total in [0, *(threshold + 1 for threshold in thresholds)]:
+            vector = [self._scaled(chain, total) for chain in BUCKET_CHAINS]
+            if any(amount is None for amount in vector):
+                return None
+            vectors.append(tuple(amount for amount in vector if amount is not None))
+        return thresholds, vectors
+
+    def _scaled(self, chain: tuple[str, ...], total: int) -> int | None:
+        rate = next((self.rates[key] for key in chain if key in self.rates), None)
+        if rate is None:
+            return 0
+        scaled = CONTEXT.divide(
+            rate.amount(Decimal(total)).scaleb(SCALE, CONTEXT), Decimal(rate.per)
+        )
+        return int(scaled) if scaled == scaled.to_integral_value() else None
+
+
+def known(key: str, counts: Mapping[str, Decimal]) -> Decimal:
+    """The reported quantity of a meter, 0 when neither it nor a part of it is reported. Raises Unpriceable when only a part is."""
+    if key in counts:
+        return counts[key]
+    for part in sorted(PARTS[key]):
+        if counts.get(part):
+            raise Unpriceable(f"{part} is reported without {key}")
+    for left, right in OVERLAPS[key]:
+        if counts.get(left) and counts.get(right):
+            raise Unpriceable(f"{left} and {right} are reported without {key}")
+    return Decimal(0)

@@ -1,0 +1,420 @@
+"""The price book in memory: which row is valid for a call, and what the call costs. Immutable, shared by threads, reloaded by version.
+
+`rate` is on the road of every event: names are matched once and remembered, rows are prepared once and remembered.
+"""
+
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from datetime import time as clock_time
+from decimal import Decimal
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+from governance.money import AmountTooLarge, quantize
+from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json
+from governance.pricing.catalogue import FACTS, maker_of
+from governance.pricing.matching import Candidate, Directory, Seller
+from governance.pricing.models import Model, PriceBook, PriceRow, Provider
+from governance.pricing.usage import Line, ModelPrice, Rating, Usage
+
+NO_MODEL = "no price for this model"
+NO_ROW = "no price for this model on this date"
+TOO_LARGE = "the amount is too large"
+# Names come from outside; the memory of them is emptied rather than let grow without end.
+REMEMBERED_NAMES = 20_000
+SECONDS_BETWEEN_CHECKS = 1.0
+
+
+@dataclass(slots=True)
+class Row:
+    """A price row as the book holds it."""
+
+    id: int
+    valid_from: datetime
+    valid_to: datetime | None
+    daily_from: clock_time | None
+    daily_to: clock_time | None
+    context: dict[str, str]
+    precedence: int
+    currency: str
+    rates: dict[str, Any]
+    source: str
+
+    def holds(self, at: datetime) -> bool:
+        """True when the row is in force at the instant, the hours of the day included."""
+        if at < self.valid_from or (self.valid_to is not None and at >= self.valid_to):
+            return False
+        if self.daily_from is None or self.daily_to is None:
+            return True
+        hour = at.astimezone(UTC).time()
+        if self.daily_to < self.daily_from:
+            return hour >= self.daily_from or hour < self.daily_to
+        return self.daily_from <= hour < self.daily_to
+
+
+@dataclass
+class CatalogueModel:
+    """A model of one provider with what is known of it and its price rows."""
+
+    provider: str
+    slug: str
+    name: str
+    maker: str
+    country: str
+    tier: str
+    has_open_weights: bool | None
+    context_window: int | None
+    is_deprecated: bool
+    rows: list[Row] = field(default_factory=list)
+
+    @cached_property
+    def standard(self) -> list[Row]:
+        """The ordinary rows, oldest first; of two that begin together the newer counts."""
+        return sorted(
+            (row for row in self.rows if not row.context and row.daily_from is None),
+            key=attrgetter("valid_from", "id"),
+        )
+
+    @cached_property
+    def begins(self) -> list[datetime]:
+        return [row.valid_from for row in self.standard]
+
+    @cached_property
+    def daily(self) -> list[Row]:
+        return sorted(
+            (
+                row
+                for row in self.rows
+                if not row.context and row.daily_from is not None
+            ),
+            key=_trial_order,
+        )
+
+    @cached_property
+    def special(self) -> list[Row]:
+        return sorted((row for row in self.rows if row.context), key=_trial_order)
+
+    def row_at(self, at: datetime) -> Row | None:
+        """The ordinary row in force at the instant."""
+        for row in self.daily:
+            if row.holds(at):
+                return row
+        index = bisect_right(self.begins, at) - 1
+        if index < 0:
+            return None
+        row = self.standard[index]
+        return row if row.valid_to is None or at < row.valid_to else None
+
+    def overrides_at(self, at: datetime, context: Mapping[str, str]) -> list[Row]:
+        """The rows that replace amounts for a call of this kind, the one that counts first first; the newest of each chain."""
+        found: dict[tuple[Any, ...], Row] = {}
+        for row in self.special:
+            if row.holds(at) and all(
+                context.get(key) == value for key, value in row.context.items()
+            ):
+                found.setdefault(
+                    (*sorted(row.context.items()), row.daily_from, row.daily_to), row
+                )
+        return list(found.values())
+
+
+def _trial_order(row: Row) -> tuple[int, float, int]:
+    """By precedence; within a chain the last to begin first, of two that begin together the newer."""
+    return row.precedence, -row.valid_from.timestamp(), -row.id
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a pair of reported names means. Variants for special calls hold only where the biller is the model's own seller."""
+
+    provider: str
+    model: CatalogueModel
+    is_own: bool
+
+
+class Book:
+    """All providers, models and price rows of one version."""
+
+    def __init__(
+        self, *, version: int, sellers: Sequence[Seller[CatalogueModel]]
+    ) -> None:
+        self.version = version
+        self._directory = Directory(
+            sellers,
+            aliases=FACTS["provider_aliases"],
+            neutral=frozenset(FACTS["neutral_providers"]),
+        )
+        self._names: dict[tuple[str, str], Found | None] = {}
+        self._rate_sets: dict[tuple[int, ...], RateSet] = {}
+
+    def models(self) -> Sequence[CatalogueModel]:
+        """Every model of every provider, in the order they are tried."""
+        return [
+            candidate.entry
+            for seller in self._directory.sellers.values()
+            for candidate in seller.models
+        ]
+
+    def rate(
+        self,
+        *,
+        provider: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        context: Mapping[str, str] | None = None,
+    ) -> Rating:
+        """What one call costs, by the row in force at `at` (an aware instant). Never raises for odd usage or unknown names."""
+        found = self._found(provider, model)
+        if found is None:
+            return Rating(
+                provider,
+                model,
+                maker_of(provider, model),
+                "unknown",
+                None,
+                "USD",
+                None,
+                NO_MODEL,
+            )
+        known = found.model
+        rows = self._rows(found, at, context)
+        if not rows:
+            return Rating(
+                found.provider,
+                known.slug,
+                known.maker,
+                known.tier,
+                None,
+                "USD",
+                None,
+                NO_ROW,
+            )
+        row = rows[0]
+        try:
+            cost = quantize(self._rate_set(rows).cost(usage))
+        except Unpriceable as problem:
+            return Rating(
+                found.provider,
+                known.slug,
+                known.maker,
+                known.tier,
+                None,
+                row.currency,
+                row.id,
+                str(problem),
+            )
+        except AmountTooLarge:
+            return Rating(
+                found.provider,
+                known.slug,
+                known.maker,
+                known.tier,
+                None,
+                row.currency,
+                row.id,
+                TOO_LARGE,
+            )
+        return Rating(
+            found.provider,
+            known.slug,
+            known.maker,
+            known.tier,
+            cost,
+            row.currency,
+            row.id,
+        )
+
+    def explain(
+        self,
+        *,
+        provider: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        context: Mapping[str, str] | None = None,
+    ) -> list[Line]:
+        """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced."""
+        found = self._found(provider, model)
+        rows = self._rows(found, at, context) if found else []
+        if not rows:
+            return []
+        try:
+            return self._rate_set(rows).lines(usage)
+        except Unpriceable:
+            return []
+
+    def find(self, provider: str, model: str, at: datetime) -> ModelPrice | None:
+        """The model that the reported names mean and the ordinary row in force at the instant; None when not recognised."""
+        found = self._found(provider, model)
+        if found is None:
+            return None
+        row = found.model.row_at(at)
+        return ModelPrice(
+            provider=found.provider,
+            model=found.model.slug,
+            maker=found.model.maker,
+            tier=found.model.tier,
+            price_id=row.id if row else None,
+            valid_from=row.valid_from if row else None,
+            currency=row.currency if row else "USD",
+        )
+
+    def entry(self, provider: str, model: str) -> CatalogueModel | None:
+        """The catalogue's model that the reported names mean, with all its rows."""
+        found = self._found(provider, model)
+        return found.model if found else None
+
+    def _found(self, provider: str, model: str) -> Found | None:
+        key = (provider, model)
+        try:
+            return self._names[key]
+        except KeyError:
+            pass
+        match = self._directory.find(provider, model)
+        found = (
+            None
+            if match is None
+            else Found(match[0], match[1], match[0] == match[1].provider)
+        )
+        if len(self._names) >= REMEMBERED_NAMES:
+            self._names.clear()
+        self._names[key] = found
+        return found
+
+    def _rows(
+        self, found: Found, at: datetime, context: Mapping[str, str] | None
+    ) -> list[Row]:
+        """The rows of a call: those that override first, the ordinary one last. Empty when there is no ordinary row."""
+        row = found.model.row_at(at)
+        if row is None:
+            return []
+        if not context or not found.is_own or not found.model.special:
+            return [row]
+        return [*found.model.overrides_at(at, context), row]
+
+    def _rate_set(self, rows: Sequence[Row]) -> RateSet:
+        key = tuple([row.id for row in rows])
+        prepared = self._rate_sets.get(key)
+        if prepared is None:
+            merged = {
+                meter: rate
+                for row in reversed(rows)
+                for meter, rate in row.rates.items()
+            }
+            prepared = self._rate_sets[key] = RateSet(
+                {meter: rate_from_json(rate) for meter, rate in merged.items()}
+            )
+        return prepared
+
+
+def book_load() -> tuple[tuple[Any, ...], Book]:
+    """Reads the book from the tables: its stamp, and the book. Read again when a change went by meanwhile."""
+    stamp = book_stamp()
+    while True:
+        book = Book(version=stamp[0], sellers=_sellers())
+        after = book_stamp()
+        if after == stamp:
+            return stamp, book
+        stamp = after
+
+
+def book_stamp() -> tuple[Any, ...]:
+    """What tells one state of the book from another, in one cheap query."""
+    row = PriceBook.objects.order_by("pk").values_list("version", "changed_at").first()
+    return row if row is not None else (0, None)
+
+
+def _sellers() -> list[Seller[CatalogueModel]]:
+    sellers = {
+        key: Seller[CatalogueModel](slug, match, model_match, fallbacks)
+        for key, slug, match, model_match, fallbacks in Provider.objects.order_by(
+            "position", "slug"
+        ).values_list("id", "slug", "match", "model_match", "fallbacks")
+    }
+    models: dict[int, CatalogueModel] = {}
+    columns = (
+        "id",
+        "provider_id",
+        "match",
+        "slug",
+        "name",
+        "maker",
+        "country",
+        "tier",
+        "has_open_weights",
+        "context_window",
+        "is_deprecated",
+    )
+    for key, provider, rule, *described in Model.objects.order_by(
+        "provider_id", "position", "id"
+    ).values_list(*columns):
+        models[key] = CatalogueModel(sellers[provider].slug, *described)
+        sellers[provider].models.append(Candidate(rule, models[key]))
+    _add_rows(models)
+    return list(sellers.values())
+
+
+def _add_rows(models: Mapping[int, CatalogueModel]) -> None:
+    columns = (
+        "id",
+        "valid_from",
+        "valid_to",
+        "daily_from",
+        "daily_to",
+        "context",
+        "precedence",
+        "currency",
+        "rates",
+        "source",
+    )
+    rows: Iterable[Any] = PriceRow.objects.order_by("id").values_list(
+        "model_id", *columns
+    )
+    for model, *values in rows:
+        if model in models:
+            models[model].rows.append(Row(*values))
+
+
+@dataclass
+class _Shelf:
+    """This process's copy of the book. The lock lets one thread read the tables while the others go on with what they have."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stamp: tuple[Any, ...] | None = None
+    book: Book | None = None
+    checked_at: float = 0.0
+
+
+_shelf = _Shelf()
+
+
+def current_book(*, refresh: bool = False) -> Book:
+    """The newest book this process knows; looks for a newer one at most once a second, or at once with `refresh`."""
+    book = _shelf.book
+    if (
+        book is not None
+        and not refresh
+        and time.monotonic() - _shelf.checked_at < SECONDS_BETWEEN_CHECKS
+    ):
+        return book
+    if book is not None and not refresh and _shelf.lock.locked():
+        return book
+    with _shelf.lock:
+        if _shelf.book is None or book_stamp() != _shelf.stamp:
+            _shelf.stamp, _shelf.book = book_load()
+        _shelf.checked_at = time.monotonic()
+        return _shelf.book
+
+
+def output_amount(rates: Mapping[str, Any]) -> Decimal | None:
+    """The base amount for a million output tokens in stored rates; None when there is none. Free models have 0."""
+    if not rates:
+        return Decimal(0)
+    rate = rates.get("output_tokens")
+    return None if rate is None else Decimal(rate["base"])

@@ -1,0 +1,273 @@
+"""Writes to the price book: loading a source, adding a model, adding a price. Rows are added and open ends closed; nothing is edited."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from governance.audit.services import audit_record
+from governance.errors import Conflict, Invalid
+from governance.pricing import catalogue
+from governance.pricing.book import output_amount
+from governance.pricing.load import LoadResult, book_fill
+from governance.pricing.meters import METERS
+from governance.pricing.models import Model, PriceBook, PriceRow, Provider
+from governance.pricing.sources import genai
+from governance.pricing.sources.rows import SourceProvider, digest
+from governance.tenancy.access import Actor, Right, require, system_actor
+from governance.tenancy.models import Organization
+
+MANUAL = "manual"
+
+
+@transaction.atomic
+def prices_load(
+    *,
+    actor: Actor | None = None,
+    providers: Sequence[SourceProvider] | None = None,
+    source: str = genai.SOURCE,
+    now: datetime | None = None,
+) -> LoadResult:
+    """Loads a price source, by default the bundled one; does nothing when it says what it said last time.
+
+    New prices become rows from their effective date, an undated change from `now`; open ends are closed. Without an
+    actor it is the operator who loads. Raises Invalid, changing nothing, for prices the book cannot hold.
+    """
+    found = genai.bundled_providers() if providers is None else list(providers)
+    fingerprint = digest(found, catalogue.FACTS_TEXT.encode())
+    book = book_lock()
+    if book.source_digest == fingerprint:
+        return LoadResult(version=book.version, is_changed=False)
+    old = {"version": book.version, "source_digest": book.source_digest}
+    changes = book_fill(providers=found, source=source, now=now or timezone.now())
+    book_advance(book, source_digest=fingerprint)
+    result = LoadResult(
+        version=book.version,
+        is_changed=True,
+        providers=len(found),
+        models=sum(len(provider.models) for provider in found),
+        rows_added=len(changes.added),
+        rows_closed=len(changes.closed),
+        held=changes.held,
+    )
+    new = {
+        "version": book.version,
+        "source_digest": fingerprint,
+        "rows_added": result.rows_added,
+        "rows_closed": result.rows_closed,
+    }
+    book_audit(
+        actor=actor,
+        action="prices.loaded",
+        target=("price_book", source),
+        old=old,
+        new=new,
+    )
+    return result
+
+
+@transaction.atomic
+def model_add(
+    *,
+    actor: Actor | None,
+    provider: str,
+    slug: str,
+    name: str = "",
+    aliases: Sequence[str] = (),
+    maker: str = "",
+    tier: str = "",
+    context_window: int | None = None,
+) -> Model:
+    """Adds a model that no source lists (and its provider, where that is new). It goes by its slug and the aliases.
+
+    Facts that are not given follow from the name. Raises Conflict when the provider already has the model.
+    """
+    _may_change_prices(actor)
+    slug, provider = slug.strip(), provider.strip().lower()
+    if not slug or not provider:
+        raise Invalid(
+            "A model needs a provider and a name.",
+            field="slug" if provider else "provider",
+        )
+    book = book_lock()
+    seller, _ = Provider.objects.get_or_create(
+        slug=provider, defaults={"name": provider, "position": Provider.objects.count()}
+    )
+    if seller.models.filter(slug=slug).exists():
+        raise Conflict(f"{provider} already has a model {slug}.")
+    facts = catalogue.facts_of(provider, slug)
+    made_by = maker or facts.maker
+    model = Model.objects.create(
+        provider=seller,
+        slug=slug,
+        name=name,
+        maker=made_by,
+        country=catalogue.country_of(made_by),
+        tier=tier or catalogue.tier_of(slug, None),
+        has_open_weights=facts.has_open_weights,
+        context_window=context_window,
+        position=seller.models.count(),
+        match={"or": [{"equals": known} for known in (slug, *aliases)]},
+    )
+    book_advance(book)
+    new = {
+        "provider": provider,
+        "model": slug,
+        "maker": model.maker,
+        "tier": model.tier,
+        "aliases": list(aliases),
+    }
+    book_audit(
+        actor=actor, action="model.added", target=("model", model.pk), old=None, new=new
+    )
+    return model
+
+
+@transaction.atomic
+def price_row_add(
+    *,
+    actor: Actor | None,
+    model: Model,
+    valid_from: datetime,
+    rates: Mapping[str, Any],
+    currency: str = "USD",
+    source: str = MANUAL,
+    announced_at: datetime | None = None,
+) -> PriceRow:
+    """Adds the price of a model from `valid_from` on and closes the row that was open until then.
+
+    `rates` maps a meter to an amount for the meter's usual number of units (text or Decimal; per million for tokens), or to
+    a rate as PriceRow stores it. Raises Invalid for rates the book cannot hold, Conflict when a row begins at or after then.
+    """
+    _may_change_prices(actor)
+    if valid_from.tzinfo is None:
+        raise Invalid("Say in which time zone the price begins.", field="valid_from")
+    stored = {meter: rate_check(meter, rate) for meter, rate in rates.items()}
+    book = book_lock()
+    ordinary = PriceRow.objects.filter(model=model, context={}, daily_from=None)
+    if ordinary.filter(valid_from__gte=valid_from).exists():
+        raise Conflict(
+            "A price of this model begins then or later; past prices are not changed."
+        )
+    closed = list(ordinary.filter(valid_to=None)) or list(
+        ordinary.filter(valid_to__gt=valid_from)
+    )
+    for row in closed:
+        if row.valid_to is None:
+            row.valid_to = valid_from
+            row.save(update_fields=["valid_to"])
+    row = PriceRow.objects.create(
+        model=model,
+        valid_from=valid_from,
+        rates=stored,
+        currency=currency,
+        source=source,
+        announced_at=announced_at,
+    )
+    _tier_follow(model, stored)
+    book_advance(book)
+    old = [
+        {"price": row.pk, "valid_from": row.valid_from, "rates": row.rates}
+        for row in closed
+    ]
+    new = {
+        "price": row.pk,
+        "model": model.slug,
+        "valid_from": valid_from,
+        "rates": stored,
+        "currency": currency,
+        "source": source,
+    }
+    book_audit(
+        actor=actor,
+        action="price.added",
+        target=("model", model.pk),
+        old={"closed": old} if old else None,
+        new=new,
+    )
+    return row
+
+
+def rate_check(meter: str, rate: Any) -> dict[str, Any]:
+    """The rate as a price row stores it. Raises Invalid for unknown meters and amounts that are no finite, non-negative number."""
+    if meter not in METERS:
+        raise Invalid(f"There is no meter '{meter}'.", field=f"rates.{meter}")
+    given = dict(rate) if isinstance(rate, Mapping) else {"base": rate}
+    try:
+        stored: dict[str, Any] = {
+            "per": int(given.get("per", METERS[meter].per)),
+            "base": amount_check(given["base"]),
+        }
+        if given.get("tiers"):
+            stored["tiers"] = sorted(
+                [int(threshold), amount_check(amount)]
+                for threshold, amount in given["tiers"]
+            )
+        if given.get("least") is not None:
+            stored["least"] = amount_check(given["least"])
+    except (KeyError, TypeError, ValueError, InvalidOperation):
+        raise Invalid(
+            f"The rate of '{meter}' is not an amount.", field=f"rates.{meter}"
+        ) from None
+    if stored["per"] <= 0:
+        raise Invalid(f"The rate of '{meter}' is for no units.", field=f"rates.{meter}")
+    return stored
+
+
+def amount_check(value: Any) -> str:
+    """The amount as text, exact. Raises ValueError for floats, and for what is negative or no number."""
+    if isinstance(value, float | bool):
+        raise ValueError("give amounts as text, so that no digit is lost")
+    amount = Decimal(value)
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("not an amount")
+    return format(amount, "f")
+
+
+def book_lock() -> PriceBook:
+    """The book's one row, held until the transaction ends, so that changes follow one another."""
+    book = PriceBook.objects.select_for_update().order_by("pk").first()
+    return book if book is not None else PriceBook.objects.create()
+
+
+def book_advance(book: PriceBook, *, source_digest: str | None = None) -> None:
+    """Moves the version, which tells every process to read the book again."""
+    book.version += 1
+    if source_digest is not None:
+        book.source_digest = source_digest
+    book.save(update_fields=["version", "source_digest", "changed_at"])
+
+
+def book_audit(
+    *,
+    actor: Actor | None,
+    action: str,
+    target: tuple[str, object],
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any],
+) -> None:
+    """The book belongs to every organization, so each one's record tells of the change; who made it is named in the maker's own."""
+    for organization in Organization.objects.order_by("pk"):
+        is_own = actor is not None and actor.organization.pk == organization.pk
+        audit_record(
+            actor=actor if actor is not None and is_own else system_actor(organization),
+            action=action,
+            target=target,
+            old=old,
+            new=new,
+        )
+
+
+def _may_change_prices(actor: Actor | None) -> None:
+    """An operator (no actor) may; a person or key needs the right."""
+    if actor is not None:
+        require(actor, Right.MANAGE_PRICES)
+
+
+def _tier_follow(model: Model, rates: Mapping[str, Any]) -> None:
+    if model.tier == "unknown":
+        model.tier = catalogue.tier_of(model.slug, output_amount(rates))
+        model.save(update_fields=["tier"])
