@@ -1,5 +1,253 @@
-"""Pages: spend."""
+"""Spend: usage by one dimension and measure, chart and table in step, narrowed by clicking, with the sessions behind it."""
 
-from django.urls import URLPattern
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
 
-urlpatterns: list[URLPattern] = []
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils import timezone
+
+from dashboards.access import PageRequest, page
+from dashboards.charts.base import Chart
+from dashboards.charts.spend import Axis, spend_chart
+from dashboards.components.ranges import Range
+from dashboards.components.tables import Column, Table
+from dashboards.insights.explorer import Line, compared, drill_to, named_keys
+from dashboards.insights.figures import MEASURES, Figures, Measure, figures_sum
+from dashboards.selectors import behind, usage
+from dashboards.selectors.dimensions import DIMENSIONS, NOTHING, Dimension, names_of
+from governance.periods import hour_bucket
+from governance.tenancy.access import Actor, Right
+
+HOURS_UP_TO_DAYS = 2
+WEEKS_FROM_DAYS = 120
+KIND_OF = {"money": "money", "rate": "money", "count": "count", "tokens": "tokens", "share": "percent"}
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """What the address asks for."""
+
+    actor: Actor
+    query: QueryDict
+    now: datetime
+
+    @cached_property
+    def by(self) -> Dimension:
+        return DIMENSIONS.get(self.query.get("by", ""), DIMENSIONS["provider"])
+
+    @cached_property
+    def measure(self) -> Measure:
+        return MEASURES.get(self.query.get("measure", ""), MEASURES["cost"])
+
+    @cached_property
+    def range(self) -> Range:
+        organization = self.actor.organization
+        return Range.from_query(self.query, organization.zone, self.now, default="30d", year_starts_in=organization.year_starts_in)
+
+    @cached_property
+    def filters(self) -> dict[str, tuple[str, ...]]:
+        """{dimension: values}, "" for what was not reported."""
+        found = {slug: tuple(_value_of(text) for text in self.query.getlist(slug) if text and "\x00" not in text) for slug in DIMENSIONS}
+        return {slug: values for slug, values in found.items() if values}
+
+    @cached_property
+    def currency(self) -> str:
+        return usage.currency_used(self.actor, window=self.range.window)
+
+    @cached_property
+    def step(self) -> str:
+        length = (self.range.last - self.range.first).days + 1
+        if length <= HOURS_UP_TO_DAYS and usage.hours_fit(self.actor, self.filters, self.by.slug):
+            return "hour"
+        return "week" if length > WEEKS_FROM_DAYS else "day"
+
+    def address(self, **changes: str | Sequence[str] | None) -> str:
+        """The page's address with some parameters changed; what belongs to the table's present state is left out."""
+        query = self.query.copy()
+        for key in ("page", "sort", "q", "format", "table", "sessions-page", "sessions-sort"):
+            query.pop(key, None)
+        for key, value in changes.items():
+            slug = key.replace("_", "-")
+            query.setlist(slug, [value] if isinstance(value, str) else list(value or ()))
+        return "?" + query.urlencode()
+
+    def narrowed(self, key: str, by: Dimension | None = None) -> str:
+        """The address one level deeper: only this value, split by what comes next."""
+        dimension = by or self.by
+        return self.address(**{dimension.slug: _value_text(key), "by": drill_to(dimension.slug, self.filters)})
+
+
+@page(Right.VIEW_SPEND)
+def spend(request: PageRequest) -> HttpResponse:
+    """The explorer; ?format=csv gives its table (or, with &table=sessions, the sessions) as a file."""
+    view = Explorer(request.actor, request.GET, timezone.now())
+    lines = _lines(view)
+    total = figures_sum((line.figures for line in lines), view.currency)
+    table = _table(request, view, lines, total)
+    sessions = _sessions_table(request, view)
+    for asked in (table, sessions):
+        if asked.is_asked_as_csv:
+            return asked.csv_response(f"{asked.id}-{view.range.first}-{view.range.last}")
+    before = figures_sum((line.before for line in lines if line.before), view.currency)
+    return render(
+        request,
+        "spend/spend.html",
+        {
+            "view": view, "range": view.range, "table": table, "sessions": sessions, "total": total, "before": before,
+            "chart": _chart(view, lines) if total.calls else None,
+            "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
+            "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
+            "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view),
+            "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
+        },
+    )  # fmt: skip
+
+
+def _lines(view: Explorer) -> list[Line]:
+    now, before = (
+        usage.spend_by(view.actor, view.by.slug, window=span.window, filters=view.filters, currency=view.currency)
+        for span in (view.range, view.range.previous)
+    )
+    return compared(
+        [(row.key, row.name, row.figures) for row in now], [(row.key, row.name, row.figures) for row in before], view.measure, view.currency
+    )
+
+
+def _chart(view: Explorer, lines: Sequence[Line]) -> Chart:
+    keys = named_keys(lines)
+    points = usage.series_by(
+        view.actor, view.by.slug, window=view.range.window, keys=keys, step=view.step, filters=view.filters, currency=view.currency
+    )
+    names = {line.key: line.name for line in lines}
+    return spend_chart(
+        {(point.at, point.key): point.figures for point in points},
+        axis_of(view.range, view.step, view.now),
+        named=[(key, names[key]) for key in keys],
+        measure=view.measure,
+        currency=view.currency,
+        title=f"{view.measure.label} by {view.by.label.lower()}",
+        hrefs={key: reverse("spend", args=[view.actor.organization.slug]) + view.narrowed(key) for key in keys},
+        has_others=any(point.key is None for point in points),
+    )
+
+
+def axis_of(span: Range, step: str, now: datetime) -> Axis:
+    """The steps of the range that have begun, and which of them is not over."""
+    if step == "hour":
+        hours: list[date | datetime] = []
+        hour = hour_bucket(span.starts_at, span.zone)
+        while hour < min(span.ends_at, now):
+            hours.append(hour)
+            hour = hour_bucket(hour + timedelta(hours=1), span.zone)
+        return Axis(hours, span.zone, len(hours) - 1 if span.is_running and hours else None, step)
+    if step == "week":
+        weeks = sorted({day - timedelta(days=day.weekday()) for day in span.days})
+        return Axis(weeks, span.zone, len(weeks) - 1 if weeks[-1] + timedelta(days=7) > span.today else None, step)
+    return Axis(span.days, span.zone, len(span.days) - 1 if span.is_running else None, step)
+
+
+def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: Figures) -> Table:
+    before = [line.before for line in lines if line.before]
+    foot: dict[str, Any] = {
+        "name": "Total", "cost": total.cost, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
+        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls, "tokens": total.tokens,
+        "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
+    }  # fmt: skip
+    return Table.from_request(
+        request, id=f"spend-by-{view.by.slug}", columns=_columns(view), rows=lines, sort="", search=("name",), page_size=25,
+        title=f"By {view.by.label.lower()}", note="click a row to look inside it", foot=foot,
+        empty="Nothing was used in this range with these filters. Take a wider range or remove a filter.",
+    )  # fmt: skip
+
+
+def _columns(view: Explorer) -> list[Column]:
+    money = {"kind": "money", "currency": view.currency}
+    is_coloured = view.by.slug in ("provider", "maker", "tier")
+    first = Column(
+        "name", view.by.label, "swatch" if is_coloured else "strong",
+        value=(lambda line: (line.key, line.name)) if is_coloured else None, href=lambda line: view.narrowed(line.key),
+    )  # fmt: skip
+    return [
+        first,
+        Column("cost", "Billed", **money, value=lambda line: line.figures.cost, title="Billed cost; subscription usage is not in it"),
+        Column(
+            "move", f"{view.measure.label} since", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
+            title=f"Against {view.range.previous.label}", good="neither" if view.measure.slug in ("calls", "tokens") else "up" if view.measure.slug == "cache-hits" else "down",
+        ),
+        *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
+        Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
+        Column("unpriced", "Unpriced", "count", value=lambda line: line.figures.unpriced_calls or None, title="Calls without a known price: in no amount here"),
+        Column("tokens", "Tokens", "tokens", value=lambda line: line.figures.tokens),
+        Column("call", "Per call", **money, value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price"),
+        Column("blended", "Per Mtok", **money, value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price"),
+        Column("cache", "Cache hits", "percent", value=lambda line: line.figures.cache_hit_share, title="Prompt tokens that a cache served"),
+        Column("errors", "Errors", "percent", value=lambda line: line.figures.error_share),
+        Column("notional", "Subscription", **money, value=lambda line: line.figures.notional_cost or None, title="Subscription usage at list price; not billed, in no total"),
+    ]  # fmt: skip
+
+
+def _move(view: Explorer, now: Figures, before: Figures | None) -> tuple[Any, Any] | None:
+    past = view.measure.value(before) if before else 0 if view.measure.is_additive else None
+    return view.measure.value(now), past
+
+
+def _delta_currency(view: Explorer) -> str:
+    return view.currency if view.measure.unit in ("money", "rate") else ""
+
+
+def _sessions_table(request: PageRequest, view: Explorer) -> Table:
+    slug = view.actor.organization.slug
+    rows = behind.sessions_behind(view.actor, window=view.range.window, filters=view.filters)
+    return Table.from_request(
+        request, id="sessions", prefix="sessions-", rows=rows, page_size=10,
+        title="Sessions behind it", note=f"the {behind.SHOWN} most expensive with a call in the range, totals of their whole life",
+        empty="No session with a call in this range. Usage that names no session is in the figures above only.",
+        columns=[
+            Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key])),
+            Column("member", "Member"), Column("team", "Team"), Column("harness", "Harness"), Column("model", "Latest model"),
+            Column("cost", "Billed", "money", currency=view.currency),
+            Column("notional_cost", "Subscription", "money", currency=view.currency, value=lambda row: row.notional_cost or None),
+            Column("calls", "Calls", "count"), Column("tokens", "Tokens", "tokens"), Column("last_at", "Last call", "at"),
+        ],
+    )  # fmt: skip
+
+
+def _chips(view: Explorer) -> list[dict[str, str]]:
+    """What the page is narrowed to, each with the address that lifts it."""
+    chips = []
+    for slug, values in view.filters.items():
+        names = names_of(view.actor, DIMENSIONS[slug], values)
+        for value in values:
+            rest = [_value_text(other) for other in values if other != value]
+            chips.append({"label": DIMENSIONS[slug].label, "name": names[value], "href": view.address(**{slug: rest})})
+    return chips
+
+
+def _unknown_to_sessions(view: Explorer) -> list[str]:
+    """Filters that sessions cannot be narrowed by: they know only what is the same for all their calls."""
+    return [DIMENSIONS[slug].label.lower() for slug in view.filters if slug not in behind.KNOWN]
+
+
+def spend_address(slug: str, span: Range, by: str, filters: Mapping[str, str | Sequence[str]], **more: str) -> str:
+    """Where other pages link to: the explorer of this range, narrowed and split as given; "" is what was not reported."""
+    pairs = list(span.params.items()) + [("by", by)] + list(more.items())
+    for dimension, values in filters.items():
+        pairs += [(dimension, _value_text(value)) for value in ([values] if isinstance(values, str) else values)]
+    return f"{reverse('spend', args=[slug])}?{urlencode(pairs)}"
+
+
+def _value_of(text: str) -> str:
+    return "" if text == NOTHING else text
+
+
+def _value_text(value: str) -> str:
+    return value or NOTHING
+
+
+urlpatterns = [path("spend", spend, name="spend")]
