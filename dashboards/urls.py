@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from dashboards.pages import accounts, approvals, budgets, lockin, my_usage, overview, routing, sessions, settings, spend
+from dashboards.pages import accounts, approvals, budgets, lockin, my_usage, overview, routing, search, sessions, settings, spend
 
 IN_ORGANIZATION = [
     *overview.urlpatterns,
@@ -14,6 +14,7 @@ IN_ORGANIZATION = [
     *approvals.urlpatterns,
     *my_usage.urlpatterns,
     *settings.urlpatterns,
+    *search.urlpatterns,
 ]
 
 urlpatterns = [

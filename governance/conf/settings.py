@@ -101,10 +101,10 @@ DATABASES = {
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": False,
-        # Set-based statements (governance/sql.py) keep their plans on the server; behind a transaction-pooling proxy set it to 0.
-        "OPTIONS": {"prepare_threshold": int(os.environ.get("DATABASE_PREPARE_THRESHOLD", "3")) or None},
     }
 }
+# Set-based statements (governance/sql.py) keep their plans on the server; behind a transaction-pooling proxy set it to 0.
+DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = int(os.environ.get("DATABASE_PREPARE_THRESHOLD", "3")) or None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "tenancy.User"
@@ -140,12 +140,15 @@ WHITENOISE_USE_FINDERS = not STATIC_COLLECTED
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": "dashboards.static_files.HashedStorage"
         if STATIC_COLLECTED
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-STATICFILES_DIRS = [BASE_DIR / "dashboards" / "static"] if (BASE_DIR / "dashboards" / "static").is_dir() else []
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "dashboards.finders.PlotlyFinder",
+]
 
 EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "localhost")

@@ -1,0 +1,147 @@
+"""The range picker: a span of local days in the address, as a half-open UTC window, with the span it is compared with."""
+
+import calendar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from governance.periods import Window, add_months, first_day, local_midnight
+
+NAMES = {
+    "today": "Today",
+    "7d": "7 days",
+    "30d": "30 days",
+    "mtd": "Month to date",
+    "last-month": "Last month",
+    "quarter": "Quarter to date",
+    "custom": "Custom",
+}
+LONGEST_DAYS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Local days first..last, both included, of one time zone."""
+
+    key: str
+    first: date
+    last: date
+    zone: ZoneInfo
+    today: date
+    year_starts_in: int = 1
+    problem: str = field(default="", compare=False)
+
+    @classmethod
+    def from_query(
+        cls, query: Mapping[str, str], zone: ZoneInfo, now: datetime, *, default: str = "mtd", year_starts_in: int = 1
+    ) -> "Range":
+        """The range that ?range=, &from= and &to= name. What makes no sense falls back to the default, and `problem` says so."""
+        today = now.astimezone(zone).date()
+        key = query.get("range", "") or ("custom" if query.get("from") else default)
+        if key == "custom":
+            return _custom(query, zone=zone, today=today, default=default, year_starts_in=year_starts_in)
+        problem = "" if key in NAMES else "This range is not known; the usual one is shown."
+        return _named(key if key in NAMES else default, zone=zone, today=today, year_starts_in=year_starts_in, problem=problem)
+
+    @property
+    def window(self) -> Window:
+        """The UTC instants [starts_at, ends_at) of the days."""
+        return Window(local_midnight(self.first, self.zone), local_midnight(self.last + timedelta(days=1), self.zone))
+
+    @property
+    def starts_at(self) -> datetime:
+        return self.window.starts_at
+
+    @property
+    def ends_at(self) -> datetime:
+        return local_midnight(self.last + timedelta(days=1), self.zone)
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=index) for index in range((self.last - self.first).days + 1)]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the last day is not over yet."""
+        return self.last >= self.today
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.key]
+
+    @property
+    def label(self) -> str:
+        """The days in words: "1–21 November 2026"."""
+        return days_text(self.first, self.last)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What names this range in an address."""
+        if self.key == "custom":
+            return {"range": "custom", "from": self.first.isoformat(), "to": self.last.isoformat()}
+        return {"range": self.key}
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.params)
+
+    @property
+    def previous(self) -> "Range":
+        """The span before it: the same days of the month or quarter before, or as many days as it has."""
+        first, last = _span_before(self)
+        return Range("custom", first, last, self.zone, self.today, self.year_starts_in)
+
+
+def days_text(first: date, last: date) -> str:
+    """A span of days in words, without repeating month or year."""
+    if first == last:
+        return f"{first.day} {first:%B %Y}"
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{last.day} {last:%B %Y}"
+    year = "" if first.year == last.year else f" {first.year}"
+    return f"{first.day} {first:%B}{year} – {last.day} {last:%B %Y}"
+
+
+def _named(key: str, *, zone: ZoneInfo, today: date, year_starts_in: int, problem: str = "") -> Range:
+    month = today.replace(day=1)
+    last = today
+    if key == "today":
+        first = today
+    elif key in ("7d", "30d"):
+        first = today - timedelta(days=int(key[:-1]) - 1)
+    elif key == "last-month":
+        first, last = add_months(month, -1), month - timedelta(days=1)
+    elif key == "quarter":
+        first = first_day("quarter", today, year_starts_in)
+    else:
+        key, first = "mtd", month
+    return Range(key, first, last, zone, today, year_starts_in, problem)
+
+
+def _custom(query: Mapping[str, str], *, zone: ZoneInfo, today: date, default: str, year_starts_in: int) -> Range:
+    try:
+        first = date.fromisoformat(query.get("from", ""))
+        last = min(date.fromisoformat(query.get("to") or today.isoformat()), today)
+        local_midnight(first, zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem="The dates could not be read; the usual range is shown.")
+    if first > last:
+        return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem="The range ends before it begins; the usual one is shown.")
+    if (last - first).days >= LONGEST_DAYS:
+        return Range("custom", last - timedelta(days=LONGEST_DAYS - 1), last, zone, today, year_starts_in, f"At most {LONGEST_DAYS} days are shown.")
+    return Range("custom", first, last, zone, today, year_starts_in)
+
+
+def _span_before(span: Range) -> tuple[date, date]:
+    if span.key == "mtd":
+        first = add_months(span.first, -1)
+        return first, first.replace(day=min(span.last.day, calendar.monthrange(first.year, first.month)[1]))
+    if span.key == "last-month":
+        return add_months(span.first, -1), span.first - timedelta(days=1)
+    if span.key == "quarter":
+        first = add_months(span.first, -3)
+        return first, min(first + (span.last - span.first), span.first - timedelta(days=1))
+    length = (span.last - span.first).days + 1
+    return span.first - timedelta(days=length), span.first - timedelta(days=1)

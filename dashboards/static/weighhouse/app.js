@@ -1,0 +1,162 @@
+/* What every page does beyond plain links and forms: theme switch, keyboard, dialogs, search, copying, messages. */
+(function () {
+  "use strict";
+  const $ = (selector, within = document) => within.querySelector(selector);
+  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  /* Theme: system -> light -> dark -> system. Charts listen to "themechange". */
+  function showTheme() {
+    const theme = document.documentElement.dataset.theme || "system";
+    $$("[data-theme-switch]").forEach((button) => {
+      button.textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[theme];
+    });
+  }
+  function nextTheme() {
+    const root = document.documentElement;
+    const next = { undefined: "light", light: "dark", dark: undefined }[root.dataset.theme];
+    if (next) root.dataset.theme = next; else delete root.dataset.theme;
+    try {
+      if (next) localStorage.setItem("theme", next); else localStorage.removeItem("theme");
+    } catch (error) { /* the choice then lasts as long as the page */ }
+    showTheme();
+    document.dispatchEvent(new CustomEvent("themechange"));
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new CustomEvent("themechange")));
+
+  /* Clicks, by data attribute. */
+  document.addEventListener("click", (event) => {
+    const at = (selector) => event.target.closest(selector);
+    let element;
+    if (at("[data-theme-switch]")) return nextTheme();
+    if ((element = at("[data-dialog]"))) { $("#" + CSS.escape(element.dataset.dialog))?.showModal(); return; }
+    if ((element = at("[data-close]"))) { element.closest("dialog, .toast")?.[element.closest("dialog") ? "close" : "remove"](); return; }
+    if ((element = at("[data-search]"))) { event.preventDefault(); return openSearch(); }
+    if ((element = at("[data-more]"))) return toggleMenu(element);
+    if ((element = at("[data-copy]"))) return copy(element);
+    if (event.target instanceof HTMLDialogElement) event.target.close();
+    $$("details.pick[open]").forEach((pick) => { if (!pick.contains(event.target)) pick.open = false; });
+  });
+
+  function toggleMenu(button) {
+    const side = button.closest(".side");
+    const open = side.toggleAttribute("data-open");
+    button.setAttribute("aria-expanded", String(open));
+    button.firstElementChild.textContent = open ? "Less" : "More";
+  }
+
+  async function copy(button) {
+    const source = $("#" + CSS.escape(button.dataset.copy));
+    const text = source.value ?? source.textContent;
+    try { await navigator.clipboard.writeText(text); } catch (error) { selectAndCopy(source); }
+    const label = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = label; }, 1600);
+  }
+  function selectAndCopy(source) {
+    const range = document.createRange();
+    range.selectNodeContents(source);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    document.execCommand("copy");
+  }
+
+  /* Forms that ask first: <form data-confirm="id of a dialog">. The dialog's [data-yes] button sends the form. */
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.confirm && !form.dataset.confirmed) {
+      event.preventDefault();
+      const dialog = $("#" + CSS.escape(form.dataset.confirm));
+      dialog.showModal();
+      const yes = $("[data-yes]", dialog);
+      yes.onclick = () => { form.dataset.confirmed = "1"; dialog.close(); form.requestSubmit(event.submitter || undefined); };
+      return;
+    }
+    if (form.method === "post" && !event.defaultPrevented && !form.hasAttribute("hx-post")) onlyOnce(form);
+  });
+  function onlyOnce(form) {
+    setTimeout(() => $$("button[type=submit], button:not([type])", form).forEach((button) => { button.disabled = true; }));
+  }
+  addEventListener("pageshow", () => $$("form button[disabled]").forEach((button) => { if (!button.hasAttribute("data-off")) button.disabled = false; }));
+
+  /* Filters send themselves when their panel is closed after a change. Empty fields stay out of the address. */
+  document.addEventListener("toggle", (event) => {
+    const pick = event.target;
+    if (!pick.matches?.("details.pick")) return;
+    if (pick.open) $("input, a", pick)?.focus({ preventScroll: true });
+    else if (pick.dataset.changed) $("form", pick)?.requestSubmit() ?? pick.closest("form")?.requestSubmit();
+  }, true);
+  document.addEventListener("change", (event) => {
+    const pick = event.target.closest("details.pick[data-sends]");
+    if (pick) pick.dataset.changed = "1";
+    const select = event.target.closest("[data-sends-form]");
+    if (select) select.form.requestSubmit();
+  });
+  document.addEventListener("formdata", (event) => {
+    if (event.target.method !== "get") return;
+    [...event.formData.keys()].forEach((key) => { if (event.formData.getAll(key).every((value) => value === "")) event.formData.delete(key); });
+  });
+
+  /* Keyboard: / searches, g + letter goes, Esc closes. */
+  let waitsForLetter = 0;
+  const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      $$("details.pick[open]").forEach((pick) => { pick.open = false; $("summary", pick).focus(); });
+      const side = $(".side[data-open]");
+      if (side) toggleMenu($("[data-more]", side));
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || $("dialog[open]")) return;
+    if (event.key === "/") { event.preventDefault(); return openSearch(); }
+    if (event.key === "?") { event.preventDefault(); return $("#keys")?.showModal(); }
+    if (event.key === "g") { waitsForLetter = Date.now(); return; }
+    if (Date.now() - waitsForLetter < 1500) {
+      waitsForLetter = 0;
+      const link = $(`.side nav a[data-key="${CSS.escape(event.key)}"]`);
+      if (link) { event.preventDefault(); location.href = link.href; }
+    }
+  });
+
+  /* Search palette. */
+  function openSearch() {
+    const dialog = $("#search");
+    if (!dialog) return;
+    dialog.showModal();
+    const input = $("input", dialog);
+    input.select();
+    input.dispatchEvent(new Event("search"));
+  }
+  $("#search")?.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp" && event.key !== "Enter") return;
+    const links = $$("#search-results a");
+    const now = links.indexOf(document.activeElement);
+    if (event.key === "Enter") { if (now < 0 && links[0]) { event.preventDefault(); links[0].click(); } return; }
+    event.preventDefault();
+    const next = now + (event.key === "ArrowDown" ? 1 : -1);
+    (next < 0 ? $("#search input") : links[Math.min(next, links.length - 1)])?.focus();
+  });
+
+  /* Messages leave by themselves, except errors; hovering keeps them. */
+  function tidyToasts() {
+    $$(".toast:not(.error):not([data-timed])").forEach((toast) => {
+      toast.dataset.timed = "1";
+      setTimeout(function leave() { toast.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : toast.remove(); }, 7000);
+    });
+  }
+  document.addEventListener("htmx:afterSwap", tidyToasts);
+  document.addEventListener("htmx:historyRestore", () => location.reload());
+  /* A live fragment must not take the focus or an open panel away from the person using it. */
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const element = event.target;
+    if (element.hasAttribute("data-live") && (document.hidden || $("details[open].pick, dialog[open]", element) || element.contains(document.activeElement) && isTyping(document.activeElement))) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    /* The session ended or the right was withdrawn: show the whole page that says so. */
+    if (event.detail.xhr.status === 403 || event.detail.xhr.responseURL.includes("/sign-in")) { event.detail.shouldSwap = false; location.reload(); }
+    if (event.detail.xhr.status === 422) event.detail.shouldSwap = true;
+  });
+
+  showTheme();
+  tidyToasts();
+  $$("[data-autofocus]").forEach((element) => element.focus());
+})();
