@@ -1,5 +1,188 @@
-"""Pages: approvals."""
+"""Pages: the queue of requests, one request with its decision, and the form that asks for more."""
 
-from django.urls import URLPattern
+from typing import Any
+from uuid import UUID
 
-urlpatterns: list[URLPattern] = []
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from dashboards.access import PageRequest, page
+from dashboards.components.figures import money_text, plain_decimal
+from dashboards.components.tables import Column, Table
+from dashboards.forms.approvals import DecisionForm, RequestForm
+from dashboards.pages.sessions import timeline_of
+from dashboards.selectors import requests, sessions
+from dashboards.selectors.asking import Asked, asked_for
+from governance.approvals.models import ApprovalRequest
+from governance.approvals.selectors import deciders, decision_refusal, may_decide, request_get
+from governance.approvals.services import request_create, request_decide, request_withdraw
+from governance.errors import DomainError
+from governance.tenancy.access import Actor, Right
+
+TONES = {"pending": "warn", "approved": "ok", "denied": "danger", "withdrawn": "", "expired": ""}
+TABS = ("pending", "decided", "all")
+
+
+@page()
+@require_GET
+def request_list(request: PageRequest) -> HttpResponse:
+    """The queue by what is blocked now; refreshes itself."""
+    actor = request.actor
+    state = request.GET.get("state", "pending")
+    state = state if state in TABS else "pending"
+    rows = requests.queue(actor, state=state)
+    table = Table.from_request(
+        request,
+        id="requests",
+        columns=queue_columns(actor),
+        rows=rows,
+        empty="Nothing waits for a decision." if state == "pending" else "No request yet.",
+    )
+    if table.is_asked_as_csv:
+        return table.csv_response()
+    context = {"table": table, "state": state, "tabs": TABS, "waiting": rows[:30] if state == "pending" else (), "now": timezone.now()}
+    return render(request, "approvals/list.html", context)
+
+
+def queue_columns(actor: Actor) -> list[Column]:
+    slug = actor.organization.slug
+    return [
+        Column("amount", "Asked", "money", href=lambda row: reverse("request", args=[slug, row.pk])),
+        Column("requester", "By", "strong", value=lambda row: str(row.requester), href=lambda row: reverse("request", args=[slug, row.pk]), is_sortable=False),
+        Column("session_key", "For", value=lambda row: f"Session {row.session_key}" if row.session_key else row.period.budget.name, note=lambda row: row.reason),
+        Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
+        Column("decision", "Decided by", value=lambda row: str(row.decision.decider) if hasattr(row, "decision") else "", is_sortable=False),
+        Column("granted", "Granted", "money", value=lambda row: row.decision.amount if hasattr(row, "decision") else None, is_sortable=False),
+        Column("created_at", "Filed", "ago"),
+    ]  # fmt: skip
+
+
+@page()
+@require_http_methods(["GET", "POST"])
+def request_page(request: PageRequest, request_id: UUID) -> HttpResponse:
+    """One request: the case, the decision form for who may decide, and for everybody else what became of it."""
+    asked = request_get(request.actor, request_id)
+    if request.method == "POST":
+        return request_change(request, asked)
+    if request.GET.get("seen") == asked.state and request.headers.get("HX-Request"):
+        return HttpResponse(status=204)
+    return render(request, "approvals/request.html", request_context(request, asked, decision_form(request, asked)))
+
+
+def decision_form(request: PageRequest, asked: ApprovalRequest, data: Any = None) -> DecisionForm:
+    """The form, filled with what was asked for."""
+    zone = request.actor.organization.zone
+    initial = {"amount": plain_decimal(asked.amount), "until": asked.ends_at.astimezone(zone).date() if asked.ends_at else None}
+    return DecisionForm(data, initial=initial, zone=zone, now=timezone.now())
+
+
+def request_change(request: PageRequest, asked: ApprovalRequest) -> HttpResponse:
+    """Decides or withdraws. A refusal (decided meanwhile, one's own, above one's limit) is a sentence on the page."""
+    here = HttpResponseRedirect(reverse("request", args=[request.actor.organization.slug, asked.pk]))
+    if request.POST.get("decision") == "withdraw":
+        try:
+            request_withdraw(actor=request.actor, request_id=asked.pk)
+        except DomainError as refusal:
+            return refused(request, asked, decision_form(request, asked), refusal)
+        messages.success(request, "The request is withdrawn.")
+        return here
+    form = decision_form(request, asked, request.POST)
+    if not form.is_valid():
+        return render(request, "approvals/request.html", request_context(request, asked, form), status=422)
+    is_grant = form.cleaned_data["decision"] == "grant"
+    try:
+        decision = request_decide(
+            actor=request.actor,
+            request_id=asked.pk,
+            is_grant=is_grant,
+            amount=form.cleaned_data["amount"] if is_grant else None,
+            note=form.cleaned_data["note"] if is_grant else form.cleaned_data["reason"],
+            ends_at=form.ends_at if is_grant else None,
+        )
+    except DomainError as refusal:
+        return refused(request, asked, form, refusal)
+    granted = money_text(decision.amount, asked.currency) if decision.amount else ""
+    messages.success(request, f"Granted {granted}. The next call passes." if is_grant else "Denied. The requester is told why.")
+    return here
+
+
+def refused(request: PageRequest, asked: ApprovalRequest, form: DecisionForm, refusal: DomainError) -> HttpResponse:
+    """The page again as things stand now, with the refusal on top."""
+    asked = request_get(request.actor, asked.pk)
+    return render(request, "approvals/request.html", request_context(request, asked, form) | {"refusal": refusal.detail}, status=refusal.status)
+
+
+def request_context(request: PageRequest, asked: ApprovalRequest, form: DecisionForm) -> dict[str, Any]:
+    """Everything the page of one request shows."""
+    actor, now = request.actor, timezone.now()
+    case = requests.request_case(actor, asked, now=now)
+    is_pending = asked.state == ApprovalRequest.State.PENDING
+    is_own = actor.member is not None and asked.requester_id == actor.member.pk
+    own_periods = sessions.session_periods(actor, asked.session_key) if case.session else []
+    marks = sessions.session_marks(actor, asked.session_key, own_periods) if case.session else []
+    return {
+        "asked": asked,
+        "case": case,
+        "tone": TONES[asked.state],
+        "form": form,
+        "is_pending": is_pending,
+        "is_own": is_own,
+        "may_decide": is_pending and may_decide(actor, asked),
+        "why_not": decision_refusal(actor, asked) if is_pending else "",
+        "deciders": deciders(actor, asked),
+        "decision": getattr(asked, "decision", None),
+        "next": requests.next_pending(actor, asked) if actor.can(Right.DECIDE) else None,
+        "timeline": timeline_of(actor, case.session, list(case.calls), marks=marks, allowance=own_periods[0].allowance if own_periods else None)
+        if case.session and case.calls
+        else None,
+        "session_seen": case.session is not None and sessions.is_visible(actor, case.session),
+    }
+
+
+@page(Right.REQUEST)
+@require_http_methods(["GET", "POST"])
+def request_new(request: PageRequest) -> HttpResponse:
+    """Asks for more: `?session=<key>` or `?period=<id>` says on what."""
+    actor, now = request.actor, timezone.now()
+    source = request.POST if request.method == "POST" else request.GET
+    asked = asked_for(actor, session_key=source.get("session", ""), period_id=source.get("period", ""), now=now)
+    form = request_form(request, asked)
+    refusal, status = None, 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                made = request_create(
+                    actor=actor,
+                    period_id=form.cleaned_data["period"],
+                    amount=form.cleaned_data["amount"],
+                    reason=form.cleaned_data["reason"],
+                    session_key=asked.session_key,
+                    ends_at=form.ends_at,
+                )
+                return HttpResponseRedirect(reverse("request", args=[actor.organization.slug, made.pk]))
+            except DomainError as error:
+                refusal, status = error.detail, error.status
+    return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal}, status=status)
+
+
+def request_form(request: PageRequest, asked: Asked) -> RequestForm:
+    """The form with the budgets that can be raised, the one that blocks chosen."""
+    return RequestForm(
+        request.POST if request.method == "POST" else None,
+        initial={"period": asked.chosen, "amount": plain_decimal(asked.suggestion) if asked.suggestion else None},
+        periods=asked.choices,
+        zone=request.actor.organization.zone,
+        now=timezone.now(),
+    )
+
+
+urlpatterns = [
+    path("approvals", request_list, name="approvals"),
+    path("approvals/new", request_new, name="request-new"),
+    path("approvals/<uuid:request_id>", request_page, name="request"),
+]

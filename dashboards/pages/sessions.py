@@ -1,5 +1,240 @@
-"""Pages: sessions."""
+"""Pages: the live list of sessions, and one session with its calls, marks, holds, and freeze and resume by hand."""
 
-from django.urls import URLPattern
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
 
-urlpatterns: list[URLPattern] = []
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from dashboards.access import PageRequest, page
+from dashboards.charts import session as session_charts
+from dashboards.components.filters import FilterBar
+from dashboards.components.tables import Column, Table
+from dashboards.selectors import burn, sessions
+from dashboards.selectors.arithmetic import call_lines
+from governance.budgets.models import Session
+from governance.budgets.selectors import binding_periods, session_freeze_of
+from governance.budgets.services import session_freeze, session_resume
+from governance.errors import DomainError
+from governance.tenancy import access
+from governance.tenancy.access import Actor, Right
+from ingest.models import UsageEvent
+
+TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
+STATES = ("live", "running", "idle", "frozen", "closed", "all")
+FEW_CALLS = 25
+
+
+@dataclass
+class Rows:
+    """Names and burn of the sessions that are about to be written, fetched once for all of them."""
+
+    actor: Actor
+    now: datetime
+    names: sessions.Names = field(default_factory=lambda: sessions.Names({}, {}, {}))
+    burns: dict[str, Decimal] = field(default_factory=dict)
+
+    def load(self, rows: Iterable[Session]) -> None:
+        found = list(rows)
+        self.names = sessions.names_of(self.actor, found)
+        alive = [row.key for row in found if row.last_at > self.now - burn.BURN_WINDOW]
+        self.burns = burn.burn_by_session(self.actor, alive, now=self.now)
+
+    def columns(self) -> list[Column]:
+        slug, currency = self.actor.organization.slug, self.actor.organization.currency
+        return [
+            Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key]), note=lambda row: row.task),
+            Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
+            Column("member", "Member", value=lambda row: self.names.members.get(row.member_id, ""), is_sortable=False),
+            Column("team", "Team", value=lambda row: self.names.teams.get(row.team_id, "unallocated"), is_sortable=False),
+            Column("harness", "Harness"),
+            Column("model", "Model"),
+            Column(
+                "burn", "Burn / min", "money", value=lambda row: self.burns.get(row.key, Decimal(0)), is_sortable=False, currency=currency,
+                title="billed cost per minute over the last 15 minutes",
+            ),
+            Column("cost", "Spent", "money", currency=currency),
+            Column("limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency),
+            Column("share", "Of limit", "meter", value=meter_of),
+            Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
+            Column("calls", "Calls", "count"),
+            Column("last_at", "Last call", "ago"),
+        ]  # fmt: skip
+
+
+def meter_of(row: Any) -> tuple[Any, ...] | None:
+    return (row.period_spent, row.allowance, row.held) if row.allowance is not None else None
+
+
+@page()
+@require_GET
+def session_list(request: PageRequest) -> HttpResponse:
+    """The live list; refreshes itself."""
+    actor, now = request.actor, timezone.now()
+    state = request.GET.get("state", "live")
+    state = state if state in STATES else "live"
+    choices = sessions.choices_of(actor, now=now)
+    bar = FilterBar.from_query(request.GET, [(name, f"{name}s" if name != "harness" else "harnesses", options) for name, options in choices.items()])
+    rows = Rows(actor, now)
+    table = Table.from_request(
+        request,
+        id="sessions",
+        columns=rows.columns(),
+        rows=sessions.sessions_listed(actor, state=state, filters=bar.chosen, now=now),
+        sort="-last_at",
+        search=("key", "task"),
+        empty="No session matches. A session appears here with the first event that names one.",
+    )
+    if table.is_asked_as_csv:
+        rows.load(table.every_row[:10_000])  # type: ignore[index]
+        return table.csv_response()
+    rows.load(table.rows)
+    counts = sessions.counts_by_state(actor, now=now)
+    total = sum(rows.burns.values(), Decimal(0))
+    tabs = [(name, tab_href(request, name), counts.get(name) if name != "live" else sum(counts.values())) for name in STATES]
+    is_empty = not counts and not any(choices.values())
+    context = {"table": table, "bar": bar, "state": state, "tabs": tabs, "burn_total": total, "counts": counts, "is_empty": is_empty}
+    return render(request, "sessions/list.html", context)
+
+
+def tab_href(request: PageRequest, state: str) -> str:
+    """The same list narrowed to another state, from its first page."""
+    query = request.GET.copy()
+    for name in ("page", "state", "format", "table"):
+        query.pop(name, None)
+    if state != "live":
+        query["state"] = state
+    return f"{request.path}?{query.urlencode()}" if query else request.path
+
+
+@page()
+@require_http_methods(["GET", "POST"])
+def session_page(request: PageRequest, key: str) -> HttpResponse:
+    """One session. `?call=<id>` answers one call's arithmetic; a POST freezes or resumes by hand."""
+    session = sessions.session_get(request.actor, key, now=timezone.now())
+    if request.method == "POST":
+        return session_switch(request, session)
+    if request.GET.get("call"):
+        return call_detail(request, session)
+    return render(request, "sessions/detail.html", session_context(request, session))
+
+
+def session_switch(request: PageRequest, session: Session) -> HttpResponse:
+    """Freezes or resumes by hand. The reason is required; a refusal is shown where it was asked."""
+    access.require(request.actor, Right.FREEZE)
+    reason = request.POST.get("reason", "").strip()
+    action = request.POST.get("action", "")
+    error = ""
+    if action not in ("freeze", "resume"):
+        error = "Say whether to freeze or to resume."
+    elif not reason:
+        error = "Say why: the reason is kept in the record and shown to the session's owner."
+    elif len(reason) > 300:
+        error = "The reason is longer than 300 characters."
+    if not error:
+        try:
+            service = session_freeze if action == "freeze" else session_resume
+            service(actor=request.actor, session_key=session.key, reason=reason)
+        except DomainError as refusal:
+            if refusal.status in (403, 404):
+                raise
+            error = refusal.detail
+    if error:
+        context = session_context(request, session) | {"switch_error": error, "switch_reason": reason}
+        return render(request, "sessions/detail.html", context, status=422)
+    messages.success(request, "The session is frozen." if action == "freeze" else "The session may go on.")
+    return HttpResponseRedirect(reverse("session", args=[request.actor.organization.slug, session.key]))
+
+
+def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
+    """Everything one session's page shows, from a fixed number of queries."""
+    actor, now = request.actor, timezone.now()
+    calls = sessions.session_calls(session)
+    own_periods = sessions.session_periods(actor, session.key)
+    marks = sessions.session_marks(actor, session.key, own_periods)
+    covering = binding_periods(actor, session.key)
+    children = sessions.sessions_below(actor, session.key, now=now)
+    is_first = request.GET.get("calls") != "all"
+    return {
+        "session": session,
+        "tone": TONES[session.state],  # type: ignore[attr-defined]
+        "names": sessions.names_of(actor, [session]),
+        "calls": calls[-FEW_CALLS:][::-1] if is_first else calls[::-1],
+        "calls_loaded": len(calls),
+        "calls_before": session.calls - len(calls),
+        "is_shortened": is_first and len(calls) > FEW_CALLS,
+        "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,  # type: ignore[attr-defined]
+        "context_chart": session_charts.context_growth(bars_of(actor, session, calls), zone=actor.organization.zone) if calls else None,
+        "burn": burn.burn_of(calls, until=now),
+        "burn_at_end": burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0),
+        "freeze": session_freeze_of(actor, session.key),
+        "marks": marks[::-1],
+        "periods": covering,
+        "own_period": own_periods[0] if own_periods else None,
+        "children": children,
+        "holds": sessions.session_holds(actor, session.key),
+        "can_freeze": actor.can(Right.FREEZE),
+        "can_request": actor.can(Right.REQUEST) and bool(covering),
+        "request_href": f"{reverse('request-new', args=[actor.organization.slug])}?{urlencode({'session': session.key})}",
+        "is_live": session.last_at > now - timedelta(hours=1) or session.state == "frozen",  # type: ignore[attr-defined]
+    }
+
+
+def bars_of(actor: Actor, session: Session, calls: Iterable[UsageEvent]) -> list[session_charts.CallBar]:
+    """The calls as the charts take them."""
+    here = reverse("session", args=[actor.organization.slug, session.key])
+    return [
+        session_charts.CallBar(
+            at=call.occurred_at,
+            model=call.model,
+            maker=call.maker or call.provider,
+            cost=call.cost,
+            is_billed=burn.is_billed(call),
+            context_tokens=sessions.context_of(call),
+            href=f"{here}?call={call.id}",
+        )
+        for call in calls
+    ]
+
+
+def timeline_of(
+    actor: Actor, session: Session, calls: list[UsageEvent], *, marks: Iterable[sessions.Mark], allowance: Decimal | None
+) -> session_charts.Chart:
+    """The timeline of the latest calls, beginning at what the earlier ones cost."""
+    bars = bars_of(actor, session, calls)
+    before = max(session.cost - sum((bar.owed for bar in bars), Decimal(0)), Decimal(0))
+    return session_charts.timeline(
+        bars,
+        happenings=[session_charts.Happening(mark.at, mark.kind, mark.label) for mark in marks],
+        allowance=allowance,
+        cost_before=before,
+        calls_before=session.calls - len(calls),
+        zone=actor.organization.zone,
+        currency=actor.organization.currency,
+    )
+
+
+def call_detail(request: PageRequest, session: Session) -> HttpResponse:
+    """One call: its facts, its price row and its cost line by line."""
+    try:
+        call_id = UUID(request.GET["call"])
+    except ValueError:
+        return HttpResponse(status=404)
+    call = sessions.session_call(session, call_id)
+    context = {"session": session, "call": call, "bill": call_lines(call), "is_fragment": bool(request.headers.get("HX-Request"))}
+    return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)
+
+
+urlpatterns = [
+    path("sessions", session_list, name="sessions"),
+    path("sessions/<path:key>", session_page, name="session"),
+]

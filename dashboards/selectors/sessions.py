@@ -23,34 +23,7 @@ FACETS_WITHIN = timedelta(days=30)
 CALLS_SHOWN = 300
 HOLDS_SHOWN = 50
 STATES = ("running", "idle", "frozen", "closed")
-SORTS = {
-    "last": ("-last_at", "key"),
-    "started": ("-first_at", "key"),
-    "cost": ("-cost", "key"),
-    "share": (F("share").desc(nulls_last=True), "key"),
-    "context": ("-context_tokens", "key"),
-    "calls": ("-calls", "key"),
-    "session": ("key",),
-    "-last": ("last_at", "key"),
-    "-started": ("first_at", "key"),
-    "-cost": ("cost", "key"),
-    "-share": (F("share").asc(nulls_last=True), "key"),
-    "-context": ("context_tokens", "key"),
-    "-calls": ("calls", "key"),
-    "-session": ("-key",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the list of sessions is narrowed to. `state` "live" is everything but closed; empty texts do not narrow."""
-
-    state: str = "live"
-    team: int | None = None
-    member: int | None = None
-    harness: str = ""
-    model: str = ""
-    text: str = ""
+COLUMNS = {"team": "team_id", "member": "member_id", "harness": "harness", "model": "model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +105,20 @@ def not_closed(actor: Actor, now: datetime) -> Q:
     return Q(last_at__gte=now - CLOSED_AFTER) | Q(key__in=frozen.values("session_key"))
 
 
-def sessions_listed(actor: Actor, choice: Choice, *, now: datetime, sort: str = "last") -> QuerySet[Session]:
-    """The sessions the actor may see, narrowed and sorted; each with state, allowance and share."""
+def sessions_listed(actor: Actor, *, state: str = "live", filters: Mapping[str, Sequence[str]], now: datetime) -> QuerySet[Session]:
+    """The sessions the actor may see, each with state, allowance and share. State "live" is everything but closed, "all" everything.
+
+    `filters` holds the values allowed for team and member (ids as text), harness and model.
+    """
     rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
-    equal = {"team_id": choice.team, "member_id": choice.member, "harness": choice.harness, "model": choice.model}
-    rows = rows.filter(**{column: value for column, value in equal.items() if value})
-    if choice.text:
-        rows = rows.filter(Q(key__icontains=choice.text) | Q(task__icontains=choice.text))
-    if choice.state != "closed" and choice.state in (*STATES, "live"):
+    rows = rows.filter(**{f"{COLUMNS[name]}__in": values for name, values in filters.items() if name in COLUMNS})
+    if state in ("live", "running", "idle", "frozen"):
         rows = rows.filter(not_closed(actor, now))
-    if choice.state == "live":
+    if state == "live":
         rows = rows.exclude(state="closed")
-    elif choice.state in STATES:
-        rows = rows.filter(state=choice.state)
-    return rows.order_by(*SORTS.get(sort, SORTS["last"]))
+    elif state in STATES:
+        rows = rows.filter(state=state)
+    return rows.order_by("-last_at", "key")
 
 
 def session_get(actor: Actor, key: str, *, now: datetime) -> Session:
@@ -162,6 +135,17 @@ def session_calls(session: Session, limit: int = CALLS_SHOWN) -> list[UsageEvent
         organization=session.organization_id, session=session.key, occurred_at__gte=session.first_at, occurred_at__lte=session.last_at
     ).order_by("-occurred_at", "-id")[:limit]
     return list(rows)[::-1]
+
+
+def context_of(call: UsageEvent) -> int | None:
+    """The call's whole input, cached or not; None when nothing of it is known."""
+    parts = (call.input_tokens, call.cache_read_tokens, call.cache_write_5m_tokens, call.cache_write_1h_tokens)
+    return None if all(part is None for part in parts) else sum(part or 0 for part in parts)
+
+
+def is_visible(actor: Actor, session: Session) -> bool:
+    """Whether the actor may open the session."""
+    return visible(actor, Session.objects.filter(key=session.key)).exists()
 
 
 def session_call(session: Session, call_id: object) -> UsageEvent:

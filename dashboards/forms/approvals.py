@@ -1,0 +1,93 @@
+"""Forms of approvals: asking for more, and deciding."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from governance.periods import local_midnight
+
+SMALLEST = Decimal("0.01")
+LARGEST = Decimal(10) ** 9
+
+
+def amount_field(label: str, **options: Any) -> forms.DecimalField:
+    """An amount of money as people type it."""
+    return forms.DecimalField(
+        label=label,
+        min_value=SMALLEST,
+        max_value=LARGEST,
+        max_digits=24,
+        decimal_places=15,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        error_messages={"invalid": "Write an amount, such as 60 or 12.50.", "min_value": "The amount must be at least 0.01."},
+        **options,
+    )
+
+
+class EndField(forms.Form):
+    """A day until which the money counts, included, in the organization's time zone; empty means to the end of the period."""
+
+    until = forms.DateField(required=False, label="Until", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, zone: ZoneInfo, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.zone = zone
+        self.now = now
+        self.fields["until"].widget.attrs["min"] = now.astimezone(zone).date().isoformat()
+
+    def clean_until(self) -> date | None:
+        until: date | None = self.cleaned_data["until"]
+        if until is not None and until < self.now.astimezone(self.zone).date():
+            raise forms.ValidationError("This day is over already.")
+        if until is not None and until.year > self.now.year + 10:
+            raise forms.ValidationError("This is more than ten years away.")
+        return until
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The instant at which the chosen day is over; None when none was chosen."""
+        until: date | None = self.cleaned_data.get("until")
+        return local_midnight(until + timedelta(days=1), self.zone).astimezone(UTC) if until else None
+
+
+class RequestForm(EndField):
+    """Asks for more on one of the budgets that cover the requester's work."""
+
+    period = forms.TypedChoiceField(coerce=int, label="Budget")
+    amount = amount_field("How much more")
+    reason = forms.CharField(
+        max_length=2000,
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        error_messages={"required": "Say what the money is for: it is what the approver decides by."},
+    )
+    field_order = ("period", "amount", "until", "reason")
+
+    def __init__(self, *args: Any, periods: Sequence[tuple[int, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice = self.fields["period"]
+        assert isinstance(choice, forms.TypedChoiceField)  # noqa: S101 - tells the type checker what the class says above
+        choice.choices = list(periods)
+        choice.error_messages |= {"required": "Choose the budget to raise.", "invalid_choice": "This budget does not cover your work (any more)."}
+
+
+class DecisionForm(EndField):
+    """Grants in full or part, or denies; a denial needs its reason."""
+
+    decision = forms.ChoiceField(choices=[("grant", "Grant"), ("deny", "Deny")])
+    amount = amount_field("Grant", required=False)
+    note = forms.CharField(max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"}))
+    reason = forms.CharField(max_length=2000, required=False, label="Why not", widget=forms.Textarea(attrs={"rows": 3}))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        is_grant = cleaned.get("decision") == "grant"
+        if is_grant and cleaned.get("amount") is None and "amount" not in self.errors:
+            self.add_error("amount", "Say how much to grant.")
+        if cleaned.get("decision") == "deny" and not cleaned.get("reason", "").strip():
+            self.add_error("reason", "Say why: the requester reads it, and can ask again knowing it.")
+        return cleaned
