@@ -1,5 +1,7 @@
 """What a format makes of a body: the events it read, what it refused, and why a body could not be read at all."""
 
+import re
+
 import msgspec
 
 from governance.errors import DomainError
@@ -53,3 +55,21 @@ class Unsupported(BadBody):
 
     status = 415
     title = "This kind of body is not taken here"
+
+
+MISSING = re.compile(r"missing required field `(?P<field>[^`]*)`")
+UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]*)`")
+PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<field>[^`]*)`$")
+
+
+def described(message: str) -> tuple[str, str, str]:
+    """(code, reason, field) from a decoder's complaint such as "Expected `int`, got `str` - at `$.input_tokens`"."""
+    if found := MISSING.search(message):
+        return "missing_field", f"`{found['field']}` is missing.", found["field"]
+    if found := UNKNOWN.search(message):
+        return "unknown_field", f"There is no field `{found['field'][:80]}`; free labels go into `tags`.", found["field"][:120]
+    found = PATH.search(message)
+    reason, field = (message[: found.start()], found["field"]) if found else (message, "")
+    if "timezone component" in reason:
+        reason = "The time has no time zone; write it as 2026-11-21T10:00:00Z or with an offset"
+    return "invalid_field", f"{reason}.", field.removesuffix("[...]")[:120]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable
+from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, described
 from ingest.formats.event import UsageEvent, control_character_field, fault
 
 # What a body may hold per allowed event before it is refused unread: bounds the memory that decoding hostile JSON can take.
@@ -148,24 +148,6 @@ def reported_id(payload: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return next((found[:200] for found in (ids.id, ids.request_id) if isinstance(found, str) and found), "")
-
-
-MISSING = re.compile(r"missing required field `(?P<field>[^`]*)`")
-UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]*)`")
-PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<field>[^`]*)`$")
-
-
-def described(message: str) -> tuple[str, str, str]:
-    """(code, reason, field) from a decoder's complaint such as "Expected `int`, got `str` - at `$.input_tokens`"."""
-    if found := MISSING.search(message):
-        return "missing_field", f"`{found['field']}` is missing.", found["field"]
-    if found := UNKNOWN.search(message):
-        return "unknown_field", f"There is no field `{found['field'][:80]}`; free labels go into `tags`.", found["field"][:120]
-    found = PATH.search(message)
-    reason, field = (message[: found.start()], found["field"]) if found else (message, "")
-    if "timezone component" in reason:
-        reason = "The time has no time zone; write it as 2026-11-21T10:00:00Z or with an offset"
-    return "invalid_field", f"{reason}.", field.removesuffix("[...]")[:120]
 
 
 def looks_like_lines(body: bytes) -> bool:

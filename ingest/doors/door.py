@@ -1,0 +1,95 @@
+"""What every door of ingest has in common: the key's scope, a body read under limits, and misfits kept."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from governance.errors import DomainError
+from governance.tenancy.access import Actor
+from governance.tenancy.models import ApiKey, Scope
+from governance.tenancy.rendering import JsonRenderer
+from ingest import services
+from ingest.doors.body import body_read
+from ingest.formats.batch import BadBody, Refusal
+from ingest.formats.event import Outcome, UsageEvent
+from ingest.models import RejectedInput
+from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
+
+RETRY_AFTER_SECONDS = "2"
+
+
+class Unavailable(DomainError):
+    """The database cannot be reached or gave way to another transaction; sending again is safe."""
+
+    code = "unavailable"
+    status = 503
+    title = "Weighhouse cannot store this just now"
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class Door(APIView):
+    """A view that takes usage in. It reads the body itself, so that limits hold before anything is parsed."""
+
+    scope = Scope.INGEST
+    parser_classes: ClassVar[list[Any]] = []
+    throttle_classes: ClassVar[list[Any]] = []
+    name = ""
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
+        """The answer's type follows the request's, whatever is asked for."""
+        return JsonRenderer(), JsonRenderer.media_type
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        is_passing = isinstance(exc, OperationalError | InterfaceError)
+        response: HttpResponseBase = super().handle_exception(
+            Unavailable("The database did not answer in time; send the same again.") if is_passing else exc
+        )
+        if is_passing:
+            response["Retry-After"] = RETRY_AFTER_SECONDS
+        return response
+
+    def body(self, request: HttpRequest, max_decoded_bytes: int = settings.INGEST_MAX_DECODED_BYTES) -> bytes:
+        return body_read(request, max_body_bytes=settings.INGEST_MAX_BODY_BYTES, max_decoded_bytes=max_decoded_bytes)
+
+    def envelope_keep(self, api_key: ApiKey, error: BadBody, body: bytes) -> None:
+        """Keeps a body that cannot be read, or its beginning."""
+        is_whole = bool(body) and len(body) <= PAYLOAD_BYTES
+        misfit = Misfit(
+            kind=RejectedInput.Kind.ENVELOPE, code=error.code, reason=error.detail, payload=body[:PAYLOAD_BYTES], is_whole=is_whole
+        )
+        misfits_keep(api_key=api_key, door=self.name, misfits=[misfit])
+
+    def store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent]) -> list[Outcome]:
+        """Puts the events through the storing transaction; what it does not count is kept."""
+        if not events:
+            return []
+        outcomes = services.events_store(actor=actor, api_key=api_key, source=self.name, events=events)
+        misfits = (misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected"))
+        misfits_keep(api_key=api_key, door=self.name, misfits=list(misfits))
+        return outcomes
+
+    def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
+        misfits = [
+            Misfit(kind=RejectedInput.Kind.REJECTED, code=one.code, reason=one.reason, field=one.field, payload=one.payload)
+            for one in refused
+        ]
+        misfits_keep(api_key=api_key, door=self.name, misfits=misfits)
+
+
+def misfit_of(outcome: Outcome, event: UsageEvent) -> Misfit:
+    """An event that the storing transaction did not count, in the form in which it can be replayed."""
+    return Misfit(
+        kind=RejectedInput.Kind.CONFLICT if outcome.status == "conflict" else RejectedInput.Kind.REJECTED,
+        code=outcome.code or outcome.status,
+        reason=outcome.reason,
+        field=outcome.field,
+        payload=msgspec.json.encode(event),
+    )

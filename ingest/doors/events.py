@@ -1,0 +1,97 @@
+"""The REST door: POST /api/v1/events."""
+
+from collections.abc import Sequence
+
+import msgspec
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from governance.tenancy.access import Actor
+from governance.tenancy.models import ApiKey
+from governance.tenancy.problems import problem
+from ingest.doors import schema
+from ingest.doors.body import media_type
+from ingest.doors.door import Door
+from ingest.formats import native
+from ingest.formats.batch import BadBody, Parsed, Unsupported
+from ingest.formats.event import Outcome
+
+JSON_TYPES = ("application/json", "text/json", "")
+LINE_TYPES = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
+SINGLE_STATUS = {"accepted": 201, "duplicate": 200, "conflict": 409, "rejected": 422}
+CONFLICT_TITLE = "This call is known with other content"
+REJECTED_TITLE = "The event cannot be counted"
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    """How many events were accepted, known already, in conflict and rejected, and what became of each."""
+
+    accepted: int
+    duplicate: int
+    conflict: int
+    rejected: int
+    results: list[Outcome]
+
+
+encoder = msgspec.json.Encoder()
+
+
+class EventsDoor(Door):
+    """Takes usage events: one, many in {"events": […]}, or one per line."""
+
+    name = "rest"
+
+    @schema.events_post
+    def post(self, request: Request) -> HttpResponse | Response:
+        body = b""
+        try:
+            is_lines = lines_expected(request._request)  # noqa: SLF001 - DRF's wrapper would parse the body
+            body = self.body(request._request)  # noqa: SLF001
+            parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=is_lines)
+        except BadBody as error:
+            self.envelope_keep(request.auth, error, body)
+            raise
+        outcomes = self.outcomes(request.user, request.auth, parsed)
+        return single_answer(outcomes[0]) if parsed.is_single else answer(outcomes, request.META.get("QUERY_STRING", ""))
+
+    def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed) -> list[Outcome]:
+        """What became of every event of the body, in its order."""
+        stored = self.store(actor, api_key, parsed.events)
+        if parsed.positions is None:
+            return stored
+        self.refused_keep(api_key, parsed.refused)
+        placed = [msgspec.structs.replace(outcome, index=parsed.positions[outcome.index]) for outcome in stored]
+        refused = [Outcome(one.index, "rejected", one.id, one.code, one.reason, one.field) for one in parsed.refused]
+        return sorted(placed + refused, key=lambda outcome: outcome.index)
+
+
+def lines_expected(request: HttpRequest) -> bool:
+    """Whether the content type says that each line is an event. Raises Unsupported for a type that is no JSON."""
+    kind = media_type(request)
+    if kind in LINE_TYPES:
+        return True
+    if kind in JSON_TYPES:
+        return False
+    raise Unsupported("unsupported_media_type", f"'{kind[:80]}' is not taken; send application/json or application/x-ndjson.")
+
+
+def answer(outcomes: Sequence[Outcome], query: str) -> HttpResponse:
+    """200, with every outcome or, for ?results=errors, those that were not accepted."""
+    counts = dict.fromkeys(SINGLE_STATUS, 0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    listed = [outcome for outcome in outcomes if outcome.status != "accepted"] if "results=errors" in query.split("&") else list(outcomes)
+    return HttpResponse(encoder.encode(EventsAnswer(**counts, results=listed)), content_type="application/json")
+
+
+def single_answer(outcome: Outcome) -> HttpResponse | Response:
+    """The answer to one event sent by itself says in its status what became of it."""
+    status = SINGLE_STATUS[outcome.status]
+    if status >= 400:
+        title = CONFLICT_TITLE if outcome.status == "conflict" else REJECTED_TITLE
+        extra = {"id": outcome.id} | ({"field": outcome.field} if outcome.field else {})
+        return problem(status, outcome.code or outcome.status, title, outcome.reason, **extra)
+    counts = dict.fromkeys(SINGLE_STATUS, 0) | {outcome.status: 1}
+    return HttpResponse(encoder.encode(EventsAnswer(**counts, results=[outcome])), status=status, content_type="application/json")

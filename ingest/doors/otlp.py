@@ -1,0 +1,186 @@
+"""The OpenTelemetry door: POST /otlp/v1/logs, /metrics and /traces, protobuf and JSON, answered in the request's encoding.
+
+Usage is read from log records. Metrics and spans repeat it, so they are checked and never counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from governance.tenancy.access import Actor
+from governance.tenancy.models import ApiKey
+from ingest import rejections
+from ingest.doors import schema
+from ingest.doors.body import media_type
+from ingest.doors.door import Door
+from ingest.formats import log_format_of, otlp, telemetry
+from ingest.formats.batch import BadBody, Unsupported
+from ingest.formats.event import Outcome
+from ingest.formats.telemetry import Tally
+
+JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
+PROTOBUF_TYPES = (PROTOBUF, "application/protobuf", "application/vnd.google.protobuf")
+# Exporters send batches of a few hundred records; a protobuf unpacks to many times its size in memory.
+MAX_DECODED_BYTES = 16 * 1024 * 1024
+# google.rpc.Code by HTTP status.
+RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 411: 3, 413: 8, 415: 3, 422: 3, 429: 8, 503: 14}
+RPC_INTERNAL = 13
+
+
+def status_class() -> type[Message]:
+    """google.rpc.Status, the body of an OTLP error: code and message."""
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="status.proto", package="google.rpc", syntax="proto3")
+    status = file.message_type.add(name="Status")
+    status.field.add(name="code", number=1, type=kinds.TYPE_INT32, label=kinds.LABEL_OPTIONAL)
+    status.field.add(name="message", number=2, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("google.rpc.Status"))
+
+
+Status = status_class()
+
+
+class OtlpDoor(Door):
+    """Reads one signal. `take` gives the answer's message, or raises."""
+
+    name = "otlp"
+
+    def receive(self, request: Request) -> HttpResponse:
+        try:
+            is_json = json_expected(request)
+            body = self.body(request._request, MAX_DECODED_BYTES)  # noqa: SLF001 - DRF's wrapper would parse the body
+            message = self.take(request.user, request.auth, body, is_json)
+        except BadBody as error:
+            # Telemetry can hold prompts, so nothing of a body that cannot be read is kept but that it came.
+            self.envelope_keep(request.auth, error, b"")
+            raise
+        return encoded(message, is_json=is_json)
+
+    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
+        raise NotImplementedError
+
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], HttpResponseBase | None]:
+        """Refusals as google.rpc.Status, which is what OTLP clients read."""
+        as_problem = super().get_exception_handler()
+
+        def handler(error: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
+            response = as_problem(error, context)
+            return as_status(response, self.request) if isinstance(response, Response) else response
+
+        return handler
+
+
+class LogsDoor(OtlpDoor):
+    """Log records, in which harnesses report each model call."""
+
+    @schema.otlp_logs_post
+    def post(self, request: Request) -> HttpResponse:
+        return self.receive(request)
+
+    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
+        logs = otlp.parse(telemetry.log_records(body, is_json=is_json))
+        events, outcomes = logs.usage.events, []
+        for start in range(0, len(events), settings.INGEST_MAX_EVENTS):
+            outcomes += self.store(actor, api_key, events[start : start + settings.INGEST_MAX_EVENTS])
+        self.refused_keep(api_key, logs.usage.refused)
+        rejections.unread_note(api_key=api_key, door=self.name, unread=logs.unread)
+        answer = ExportLogsServiceResponse()
+        uncounted = [outcome for outcome in outcomes if outcome.status in ("conflict", "rejected")]
+        sentences = complaints(uncounted, [one.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log records")
+        if sentences:
+            answer.partial_success.rejected_log_records = len(uncounted) + len(logs.usage.refused) + logs.unread.total()
+            answer.partial_success.error_message = " ".join(sentences)
+        return answer
+
+
+class MetricsDoor(OtlpDoor):
+    """Metrics: checked and answered. Their usage is in the log records of the same client."""
+
+    @schema.otlp_metrics_post
+    def post(self, request: Request) -> HttpResponse:
+        return self.receive(request)
+
+    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
+        unread = unread_of(telemetry.metric_points(body, is_json=is_json))
+        rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
+        answer = ExportMetricsServiceResponse()
+        if unread:
+            answer.partial_success.rejected_data_points = unread.total()
+            answer.partial_success.error_message = " ".join(unread_sentences(unread, "data points"))
+        return answer
+
+
+class TracesDoor(OtlpDoor):
+    """Spans: checked and answered. Those of clients whose log records are read repeat these; others are not read yet."""
+
+    @schema.otlp_traces_post
+    def post(self, request: Request) -> HttpResponse:
+        return self.receive(request)
+
+    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
+        unread = unread_of(telemetry.spans(body, is_json=is_json))
+        rejections.unread_note(api_key=api_key, door="otlp-traces", unread=unread)
+        answer = ExportTraceServiceResponse()
+        if unread:
+            answer.partial_success.rejected_spans = unread.total()
+            answer.partial_success.error_message = " ".join(unread_sentences(unread, "spans"))
+        return answer
+
+
+def json_expected(request: Request) -> bool:
+    kind = media_type(request._request)  # noqa: SLF001
+    if kind == JSON:
+        return True
+    if kind in PROTOBUF_TYPES:
+        return False
+    raise Unsupported("unsupported_media_type", f"'{kind[:80]}' is not taken; send {PROTOBUF} or {JSON}.")
+
+
+def unread_of(tallies: Sequence[Tally]) -> Counter[str]:
+    """What came from clients of which no log records are read either."""
+    unread: Counter[str] = Counter()
+    for tally in tallies:
+        if tally.count and log_format_of(tally.source) is None:
+            unread[tally.source.client] += tally.count
+    return unread
+
+
+def complaints(uncounted: Sequence[Outcome], reasons: Sequence[str]) -> list[str]:
+    """One sentence for each different reason, at most five."""
+    counts = Counter([*(outcome.reason or outcome.status for outcome in uncounted), *reasons])
+    return [f"{count:,} not counted: {reason}" for reason, count in counts.most_common(5)]
+
+
+def unread_sentences(unread: Counter[str], what: str) -> list[str]:
+    return [f"{count:,} {what} of {client} were not read: there is no format for them yet." for client, count in unread.most_common(5)]
+
+
+def encoded(message: Message, *, is_json: bool, status: int = 200) -> HttpResponse:
+    if is_json:
+        return HttpResponse(json_format.MessageToJson(message, indent=None), status=status, content_type=JSON)
+    return HttpResponse(message.SerializeToString(), status=status, content_type=PROTOBUF)
+
+
+def as_status(problem: Response, request: Request) -> HttpResponse:
+    """A problem document as google.rpc.Status, in the request's encoding, with the same HTTP status and headers."""
+    sentence = problem.data.get("detail") or problem.data["title"]
+    message = Status(code=RPC_CODES.get(problem.status_code, RPC_INTERNAL), message=f"{sentence} ({problem.data['code']})")
+    is_protobuf = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in PROTOBUF_TYPES
+    response = encoded(message, is_json=not is_protobuf, status=problem.status_code)
+    for name in ("WWW-Authenticate", "Retry-After"):
+        if name in problem:
+            response[name] = problem[name]
+    return response

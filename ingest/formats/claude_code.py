@@ -1,0 +1,168 @@
+"""Claude Code's OpenTelemetry log records: one event per `api_request` and per `api_error`.
+
+Input excludes cached tokens. Metrics, spans and the other log records repeat the same usage and are not read.
+Prompt ids become `trace`, because one prompt's calls belong together; labels of OTEL_RESOURCE_ATTRIBUTES become
+team, project, member and environment where their names say so, and tags otherwise.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from governance import money
+from ingest.formats.telemetry import Attributes, LogRecord, Scalar, Source, whole
+
+NAME = "claude-code"
+SCOPE = "com.anthropic.claude_code"
+PREFIX = "claude_code."
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PROVIDERS = {"firstparty": "anthropic", "bedrock": "aws", "vertex": "google", "foundry": "azure"}
+# The first that is there wins. `user.id` hashes a device, not a person, so it is only a tag.
+LABELS = {
+    "team": ("team.id", "team", "team.name", "team_id"),
+    "project": ("project.id", "project", "project.name", "project_id"),
+    "member": ("user.email", "user.account_uuid", "user.account_id", "enduser.id"),
+    "environment": ("deployment.environment.name", "deployment.environment", "environment", "env"),
+    "gateway": ("gateway.name", "gateway"),
+}
+LABEL_SIZES = {"team": 200, "project": 200, "member": 254, "environment": 80, "gateway": 80}
+# Of a record only these become tags: anything else in it may be text that somebody wrote.
+RECORD_TAGS = ("user.id", "organization.id", "query_source", "agent.name", "skill.name", "plugin.name", "effort", "status_code", "attempt")
+TECHNICAL = ("host.", "os.", "process.", "telemetry.", "wsl.")
+READ_ELSEWHERE = {"service.name", "service.version", "service.instance.id", *(key for keys in LABELS.values() for key in keys)}
+MOST_TAGS = 32
+NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def reads(source: Source) -> bool:
+    """Whether Claude Code sent it; `service.name` can be overridden, its scopes cannot."""
+    return source.scope.startswith(SCOPE) or source.resource.get("service.name") == NAME
+
+
+def event_fields(record: LogRecord) -> dict[str, Any] | None:
+    """The fields of the call a record reports; None for records that report none."""
+    kind = str(record.attributes.get("event.name") or record.name).removeprefix(PREFIX)
+    if kind not in ("api_request", "api_error"):
+        return None
+    attributes = record.attributes
+    labels = {**record.source.resource, **attributes}
+    fields = {
+        "occurred_at": occurred_at(record),
+        "model": text(attributes.get("model"), 200),
+        "provider": provider(attributes),
+        "harness": NAME,
+        "harness_version": text(labels.get("service.version") or labels.get("app.version"), 80),
+        "session": raw_text(attributes.get("session.id")),
+        "trace": raw_text(attributes.get("prompt.id")),
+        "role": "subagent" if is_subagent(attributes) else None,
+        "latency_ms": count(attributes.get("duration_ms")),
+        "ttft_ms": count(attributes.get("ttft_ms")),
+        "tags": tags(record) or None,
+        **{field: first_label(labels, field) for field in LABELS},
+        **identity(record),
+        **(usage(attributes) if kind == "api_request" else {"status": "error"}),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def usage(attributes: Attributes) -> dict[str, Any]:
+    """The token buckets and the client's own cost. A cache-write total without a split counts as five-minute writes."""
+    five, hour = count(attributes.get("cache_creation_5m_tokens")), count(attributes.get("cache_creation_1h_tokens"))
+    if five is None and hour is None:
+        five = count(attributes.get("cache_creation_tokens"))
+    return {
+        "input_tokens": count(attributes.get("input_tokens")),
+        "cache_read_tokens": count(attributes.get("cache_read_tokens")),
+        "cache_write_5m_tokens": five,
+        "cache_write_1h_tokens": hour,
+        "output_tokens": count(attributes.get("output_tokens")),
+        "reported_cost": cost(attributes),
+    }
+
+
+def identity(record: LogRecord) -> dict[str, str | None]:
+    """The vendor's request id, else an id of our own making.
+
+    `event.sequence` begins again at 0 with each process of a session, so the time belongs to it.
+    """
+    attributes = record.attributes
+    if request_id := raw_text(attributes.get("request_id")):
+        return {"request_id": request_id}
+    when = attributes.get("event.timestamp") or record.time_unix_nano or record.observed_time_unix_nano
+    parts = (attributes.get("session.id") or attributes.get("user.id"), attributes.get("event.sequence"), when)
+    return {"id": ":".join(str(part) for part in parts if part is not None)}
+
+
+def occurred_at(record: LogRecord) -> datetime | str | int | None:
+    """The record's time. What is no time is left as it is, for the event's own rules to refuse."""
+    nanoseconds = record.time_unix_nano
+    if not nanoseconds:
+        if stamp := record.attributes.get("event.timestamp"):
+            return str(stamp)
+        nanoseconds = record.observed_time_unix_nano
+    try:
+        return EPOCH + timedelta(microseconds=nanoseconds // 1000) if nanoseconds else None
+    except OverflowError:
+        return nanoseconds
+
+
+def provider(attributes: Attributes) -> str:
+    """Who bills. Claude Code names its own API `firstParty`; versions that say nothing use that one."""
+    reported = text(attributes.get("anthropic.provider"), 80) or "firstparty"
+    return PROVIDERS.get(reported.lower(), reported.lower())
+
+
+def is_subagent(attributes: Attributes) -> bool:
+    origin = str(attributes.get("query_source", ""))
+    return origin.startswith(("subagent", "agent")) or "agent.name" in attributes
+
+
+def tags(record: LogRecord) -> dict[str, str]:
+    """Labels that have no field of their own."""
+    resource = {key: value for key, value in record.source.resource.items() if key not in READ_ELSEWHERE and not key.startswith(TECHNICAL)}
+    own = {key: record.attributes[key] for key in RECORD_TAGS if key in record.attributes}
+    if record.attributes.get("speed") not in (None, "normal"):
+        own["speed"] = record.attributes["speed"]
+    if record.attributes.get("anthropic.custom_base_url") in (True, "true"):
+        own["anthropic.custom_base_url"] = "true"
+    found = {text(key, 200): text(value, 1000) for key, value in (own | resource).items()}
+    return {key: value for key, value in list(found.items())[:MOST_TAGS] if key and value}  # type: ignore[misc]
+
+
+def first_label(labels: Attributes, field: str) -> str | None:
+    return next((found for key in LABELS[field] if (found := text(labels.get(key), LABEL_SIZES[field]))), None)
+
+
+def text(value: Scalar | None, size: int) -> str | None:
+    """A label on one line, cut to size: a long or odd label is no reason to lose a call."""
+    if value is None:
+        return None
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    return CONTROL.sub(" ", written).strip()[:size] or None
+
+
+def raw_text(value: Scalar | None) -> str | None:
+    """An id as it came: cutting one could make two into one."""
+    return None if value is None else str(value) or None
+
+
+def count(value: Scalar | None) -> Scalar | None:
+    """A count sent as integer, float or text; what is none of these is left for the event's own rules to refuse."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return whole(value.partition(".")[0])
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def cost(attributes: Attributes) -> Decimal | Scalar | None:
+    """The client's estimate in USD, to 15 places, which undoes the noise of its floating point."""
+    value, micros = attributes.get("cost_usd"), attributes.get("cost_usd_micros")
+    try:
+        if value is not None:
+            return money.quantize(Decimal(str(value)))
+        return None if micros is None else money.quantize(Decimal(str(micros)).scaleb(-6))
+    except (InvalidOperation, money.AmountTooLarge):
+        return str(value if value is not None else micros)

@@ -1,0 +1,274 @@
+"""OpenTelemetry log records, metrics and spans, reduced to what formats look at, from protobuf and from OTLP/JSON alike."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from ingest.formats.batch import Unreadable
+
+Scalar = str | int | float | bool
+Attributes = Mapping[str, Scalar]
+POINT_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What sent a record: the attributes of its resource and the name of its instrumentation scope."""
+
+    resource: Attributes
+    scope: str
+
+    @property
+    def client(self) -> str:
+        """The sender's name for people."""
+        return str(self.resource.get("service.name") or self.scope or "a client without service.name")[:80]
+
+
+class LogRecord(msgspec.Struct, frozen=True):
+    """One log record. Attributes that are lists or maps are left out; times are nanoseconds since 1970, 0 when not known."""
+
+    source: Source
+    attributes: Attributes
+    name: str
+    time_unix_nano: int
+    observed_time_unix_nano: int
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many spans or metric data points one source sent."""
+
+    source: Source
+    count: int
+
+
+class Json(msgspec.Struct, rename="camel", gc=False):
+    """OTLP/JSON as the specification maps it: camelCase names, unknown ones ignored, 64-bit integers as text or number."""
+
+
+class JsonValue(Json):
+    string_value: str | None = None
+    int_value: int | str | None = None
+    double_value: float | int | str | None = None
+    bool_value: bool | None = None
+
+    @property
+    def scalar(self) -> Scalar | None:
+        if self.string_value is not None:
+            return self.string_value
+        if self.int_value is not None:
+            return whole(self.int_value)
+        return self.double_value if self.double_value is not None else self.bool_value
+
+
+class JsonAttribute(Json):
+    key: str = ""
+    value: JsonValue | None = None
+
+
+class JsonScope(Json):
+    name: str | None = ""
+
+
+class JsonResource(Json):
+    attributes: list[JsonAttribute] | None = None
+
+
+class JsonRecord(Json):
+    time_unix_nano: int | str | None = 0
+    observed_time_unix_nano: int | str | None = 0
+    body: JsonValue | None = None
+    event_name: str | None = ""
+    attributes: list[JsonAttribute] | None = None
+
+
+class JsonScopeLogs(Json):
+    scope: JsonScope | None = None
+    log_records: list[JsonRecord] | None = None
+
+
+class JsonResourceLogs(Json):
+    resource: JsonResource | None = None
+    scope_logs: list[JsonScopeLogs] | None = None
+
+
+class JsonLogs(Json, kw_only=True):
+    resource_logs: list[JsonResourceLogs] | None
+
+
+class JsonPoints(Json):
+    data_points: list[msgspec.Raw] | None = None
+
+
+class JsonMetric(Json):
+    gauge: JsonPoints | None = None
+    sum: JsonPoints | None = None
+    histogram: JsonPoints | None = None
+    exponential_histogram: JsonPoints | None = None
+    summary: JsonPoints | None = None
+
+
+class JsonScopeMetrics(Json):
+    scope: JsonScope | None = None
+    metrics: list[JsonMetric] | None = None
+
+
+class JsonResourceMetrics(Json):
+    resource: JsonResource | None = None
+    scope_metrics: list[JsonScopeMetrics] | None = None
+
+
+class JsonMetrics(Json, kw_only=True):
+    resource_metrics: list[JsonResourceMetrics] | None
+
+
+class JsonScopeSpans(Json):
+    scope: JsonScope | None = None
+    spans: list[msgspec.Raw] | None = None
+
+
+class JsonResourceSpans(Json):
+    resource: JsonResource | None = None
+    scope_spans: list[JsonScopeSpans] | None = None
+
+
+class JsonSpans(Json, kw_only=True):
+    resource_spans: list[JsonResourceSpans] | None
+
+
+def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
+    """The records of an ExportLogsServiceRequest. Raises Unreadable."""
+    return _json_records(_decoded_json(body, JsonLogs)) if is_json else _protobuf_records(_decoded(body, ExportLogsServiceRequest()))
+
+
+def metric_points(body: bytes, *, is_json: bool) -> list[Tally]:
+    """Data points by source of an ExportMetricsServiceRequest. Raises Unreadable."""
+    if not is_json:
+        request = _decoded(body, ExportMetricsServiceRequest())
+        return [
+            Tally(_source(group.resource.attributes, scoped.scope.name), sum(_protobuf_points(metric) for metric in scoped.metrics))
+            for group in request.resource_metrics
+            for scoped in group.scope_metrics
+        ]
+    return [
+        Tally(_json_source(group.resource, scoped.scope), sum(_json_points(metric) for metric in scoped.metrics or ()))
+        for group in _decoded_json(body, JsonMetrics).resource_metrics or ()
+        for scoped in group.scope_metrics or ()
+    ]
+
+
+def spans(body: bytes, *, is_json: bool) -> list[Tally]:
+    """Spans by source of an ExportTraceServiceRequest. Raises Unreadable."""
+    if not is_json:
+        request = _decoded(body, ExportTraceServiceRequest())
+        return [
+            Tally(_source(group.resource.attributes, scoped.scope.name), len(scoped.spans))
+            for group in request.resource_spans
+            for scoped in group.scope_spans
+        ]
+    return [
+        Tally(_json_source(group.resource, scoped.scope), len(scoped.spans or ()))
+        for group in _decoded_json(body, JsonSpans).resource_spans or ()
+        for scoped in group.scope_spans or ()
+    ]
+
+
+def whole(value: int | str) -> int | str:
+    """The integer in a JSON number or text; text that is none stays, so that whoever reads the field can say so."""
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
+        return int(value)
+    return value
+
+
+def _decoded(body: bytes, request: Any) -> Any:
+    try:
+        request.ParseFromString(body)
+    except DecodeError:
+        raise Unreadable("broken_protobuf", f"The body is not a protobuf {type(request).__name__}.") from None
+    return request
+
+
+def _decoded_json(body: bytes, shape: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except UnicodeDecodeError:
+        raise Unreadable("broken_utf8", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Unreadable("too_deep", "The JSON is nested too deeply.") from None
+    except msgspec.ValidationError as error:
+        raise Unreadable("wrong_shape", f"The body is not OTLP/JSON: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise Unreadable("broken_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
+
+
+def _protobuf_records(request: ExportLogsServiceRequest) -> list[LogRecord]:
+    return [
+        LogRecord(
+            source,
+            _attributes(record.attributes),
+            record.event_name or record.body.string_value,
+            record.time_unix_nano,
+            record.observed_time_unix_nano,
+        )
+        for group in request.resource_logs
+        for scoped in group.scope_logs
+        for source in (_source(group.resource.attributes, scoped.scope.name),)
+        for record in scoped.log_records
+    ]
+
+
+def _json_records(request: JsonLogs) -> list[LogRecord]:
+    return [
+        LogRecord(
+            source,
+            _json_attributes(record.attributes),
+            record.event_name or (record.body.string_value if record.body else None) or "",
+            _nanoseconds(record.time_unix_nano),
+            _nanoseconds(record.observed_time_unix_nano),
+        )
+        for group in request.resource_logs or ()
+        for scoped in group.scope_logs or ()
+        for source in (_json_source(group.resource, scoped.scope),)
+        for record in scoped.log_records or ()
+    ]
+
+
+def _source(attributes: Iterable[Any], scope: str) -> Source:
+    return Source(_attributes(attributes), scope)
+
+
+def _json_source(resource: JsonResource | None, scope: JsonScope | None) -> Source:
+    return Source(_json_attributes(resource.attributes if resource else None), (scope.name if scope else "") or "")
+
+
+def _attributes(attributes: Iterable[Any]) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
+    for attribute in attributes:
+        kind = attribute.value.WhichOneof("value")
+        if kind in ("string_value", "int_value", "double_value", "bool_value"):
+            found[attribute.key] = getattr(attribute.value, kind)
+    return found
+
+
+def _json_attributes(attributes: list[JsonAttribute] | None) -> dict[str, Scalar]:
+    scalars = ((attribute.key, attribute.value.scalar) for attribute in attributes or () if attribute.value is not None)
+    return {key: scalar for key, scalar in scalars if scalar is not None}
+
+
+def _nanoseconds(value: int | str | None) -> int:
+    number = whole(value or 0)
+    if isinstance(number, str):
+        raise Unreadable("wrong_shape", "The body is not OTLP/JSON: a time in nanoseconds is not a number.")
+    return number
+
+
+def _protobuf_points(metric: Any) -> int:
+    kind = metric.WhichOneof("data")
+    return len(getattr(metric, kind).data_points) if kind else 0
+
+
+def _json_points(metric: JsonMetric) -> int:
+    return sum(len(points.data_points or ()) for kind in POINT_KINDS if (points := getattr(metric, kind)) is not None)

@@ -1,0 +1,173 @@
+"""Keeps what came in and was not counted, within bounds, so that an admin can look at it and send it through again."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from governance.audit.services import audit_record
+from governance.errors import Conflict, Invalid
+from governance.ids import hash16
+from governance.tenancy import access
+from governance.tenancy.access import Actor, Right
+from governance.tenancy.models import ApiKey
+from ingest import services
+from ingest.formats import native
+from ingest.formats.batch import BadBody
+from ingest.formats.event import Outcome
+from ingest.models import RejectedInput
+
+# A client that sends rubbish all day can fill neither the disk nor the page.
+MOST_AN_HOUR = 1_000
+MOST_KEPT = 10_000
+PAYLOAD_BYTES = 65_536
+NOT_KEPT = "not_kept"
+UNREAD = "format_unknown"
+# The outcome of a replay of several events is the worst of them.
+WORST_FIRST = ("rejected", "conflict", "accepted", "duplicate")
+
+
+class Misfit(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was not counted: an event, or a whole body (kind envelope). `payload` is native event JSON or the body."""
+
+    kind: RejectedInput.Kind
+    code: str
+    reason: str
+    field: str = ""
+    payload: bytes = b""
+    is_whole: bool = True
+
+
+def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> int:
+    """Keeps them for the key's organization, up to the bounds; what is over them is counted in one row an hour. Returns how many were kept."""
+    if not misfits:
+        return 0
+    now = timezone.now()
+    rows = [row_of(misfit, api_key=api_key, door=door, now=now) for misfit in misfits[:MOST_AN_HOUR]]
+    with transaction.atomic():
+        lock_of(api_key.organization_id)
+        mine = RejectedInput.objects.filter(organization=api_key.organization_id)
+        room = max(0, MOST_AN_HOUR - mine.filter(received_at__gt=now - timedelta(hours=1)).count())
+        RejectedInput.objects.bulk_create(rows[:room])
+        if uncounted := len(misfits) - min(room, len(rows)):
+            count_up(mine, api_key=api_key, door=door, code=NOT_KEPT, count=uncounted, now=now)
+        oldest_drop(mine)
+    return min(room, len(rows))
+
+
+def unread_note(*, api_key: ApiKey, door: str, unread: Counter[str]) -> None:
+    """Notes, once an hour and client, that a client sends what no format here reads yet. Its records may hold prompts: none is kept."""
+    if not unread:
+        return
+    now = timezone.now()
+    with transaction.atomic():
+        lock_of(api_key.organization_id)
+        mine = RejectedInput.objects.filter(organization=api_key.organization_id)
+        for client, count in unread.most_common(20):
+            count_up(mine, api_key=api_key, door=door, code=UNREAD, count=count, now=now, client=client)
+        oldest_drop(mine)
+
+
+def rejected_inputs(actor: Actor) -> QuerySet[RejectedInput]:
+    """What the actor's organization sent that was not counted, newest first."""
+    return access.scoped(actor, RejectedInput.objects.all()).order_by("-received_at", "-id")
+
+
+def rejected_input_get(actor: Actor, rejected_id: int) -> RejectedInput:
+    """One of them. Raises NotFound."""
+    return access.get_scoped(actor, RejectedInput.objects.all(), pk=rejected_id)
+
+
+@transaction.atomic
+def rejected_replay(*, actor: Actor, rejected: RejectedInput) -> list[Outcome]:
+    """Sends a kept input through its door again and notes what became of it.
+
+    Raises Forbidden, Conflict when it was counted already, and Invalid when it was cut or cannot be read.
+    """
+    access.require(actor, Right.MANAGE_ORGANIZATION)
+    row = access.get_scoped(actor, RejectedInput.objects.select_for_update(), pk=rejected.pk)
+    if row.replay_outcome in ("accepted", "duplicate"):
+        raise Conflict("This input was replayed already and is counted.")
+    if not row.is_whole or not row.payload:
+        raise Invalid("Only part of this input was kept, so it cannot be replayed; the sender has to send it again.")
+    outcomes = replayed(actor, row)
+    old = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
+    row.replayed_at, row.replay_outcome = timezone.now(), worst(outcomes)
+    row.save(update_fields=["replayed_at", "replay_outcome"])
+    new = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
+    audit_record(actor=actor, action="rejected_input.replayed", target=("rejected_input", row.pk), old=old, new=new)
+    return outcomes
+
+
+def replayed(actor: Actor, row: RejectedInput) -> list[Outcome]:
+    """What became of each event of the payload this time."""
+    try:
+        parsed = native.parse(bytes(row.payload), limit=settings.INGEST_MAX_EVENTS)
+    except BadBody as error:
+        return [Outcome(index=0, status="rejected", code=error.code, reason=error.detail)]
+    refused = [Outcome(refusal.index, "rejected", refusal.id, refusal.code, refusal.reason, refusal.field) for refusal in parsed.refused]
+    api_key = ApiKey.objects.select_related("organization").filter(organization=actor.organization, pk=row.api_key_id).first()
+    stored = services.events_store(actor=actor, api_key=api_key, source=row.door, events=parsed.events) if parsed.events else []
+    return [*stored, *refused]
+
+
+def worst(outcomes: Sequence[Outcome]) -> str:
+    statuses = {outcome.status for outcome in outcomes}
+    return next((status for status in WORST_FIRST if status in statuses), "rejected")
+
+
+def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> RejectedInput:
+    return RejectedInput(
+        organization_id=api_key.organization_id,
+        kind=misfit.kind,
+        door=door,
+        code=misfit.code[:60],
+        reason=misfit.reason.replace("\x00", " "),
+        field=misfit.field.replace("\x00", " ")[:120],
+        payload=misfit.payload[:PAYLOAD_BYTES],
+        is_whole=misfit.is_whole and len(misfit.payload) <= PAYLOAD_BYTES,
+        api_key_id=api_key.pk,
+        received_at=now,
+    )
+
+
+def count_up(  # noqa: PLR0913
+    mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, client: str = ""
+) -> None:
+    """Adds to the one row of this hour that stands for inputs of which nothing is kept but their number."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    row = mine.filter(code=code, door=door, field=client[:120], received_at__gte=hour).first()
+    before = msgspec.json.decode(bytes(row.payload))["count"] if row else 0
+    row = row or RejectedInput(
+        organization_id=api_key.organization_id,
+        kind=RejectedInput.Kind.REJECTED,
+        door=door,
+        code=code,
+        field=client[:120],
+        is_whole=False,
+        api_key_id=api_key.pk,
+    )
+    total = before + count
+    row.reason = (
+        f"{total:,} records of {client} were not read: Weighhouse has no format for them yet."
+        if code == UNREAD
+        else f"{total:,} more were refused in the hour from {hour:%H:%M} UTC; {MOST_AN_HOUR:,} an hour are kept, the others only counted."
+    )
+    row.payload, row.received_at = msgspec.json.encode({"count": total}), now
+    row.save()
+
+
+def oldest_drop(mine: QuerySet[RejectedInput]) -> None:
+    """Keeps the newest MOST_KEPT."""
+    mine.filter(pk__in=mine.order_by("-received_at", "-id").values("pk")[MOST_KEPT:]).delete()
+
+
+def lock_of(organization_id: int) -> None:
+    """Lets one transaction at a time count what an organization has kept, so that the bounds hold."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [hash16("rejected_input", str(organization_id)).int >> 65])
