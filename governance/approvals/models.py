@@ -22,6 +22,12 @@ class ApprovalRequest(models.Model):
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="approval_requests")
     requester = models.ForeignKey("tenancy.Member", on_delete=models.PROTECT, related_name="requests")
     period = models.ForeignKey("budgets.BudgetPeriod", on_delete=models.CASCADE, related_name="requests")
+    team = models.ForeignKey(
+        "tenancy.Team", on_delete=models.SET_NULL, null=True, related_name="+", help_text="whose approvers decide; empty: owners and admins only"
+    )
+    spender = models.ForeignKey(
+        "tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+", help_text="whose session or own budget the money is for"
+    )
     session_key = models.CharField(max_length=200, default="", blank=True)
     amount = money_field()
     currency = models.CharField(max_length=3, default="USD")
@@ -30,6 +36,8 @@ class ApprovalRequest(models.Model):
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - null keeps the unique index sparse
+    request_hash = models.UUIDField(null=True)
 
     class Meta:
         db_table = "approval_request"
@@ -37,8 +45,12 @@ class ApprovalRequest(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(amount__gt=0), name="request_positive"),
             models.UniqueConstraint(fields=["organization", "requester", "period"], condition=Q(state="pending"), name="request_once_pending"),
+            models.UniqueConstraint(fields=["organization", "requester", "idempotency_key"], name="request_idempotent"),
         ]
-        indexes = [models.Index(fields=["organization", "state", "-created_at"], name="request_queue")]
+        indexes = [
+            models.Index(fields=["organization", "state", "-created_at"], name="request_queue"),
+            models.Index(fields=["id"], condition=Q(state="pending"), name="request_open"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} for {self.session_key or self.period}"
@@ -55,6 +67,8 @@ class Decision(models.Model):
     note = models.CharField(max_length=2000, blank=True)
     topup = models.OneToOneField("budgets.TopUp", on_delete=models.SET_NULL, null=True, related_name="decision")
     at = models.DateTimeField()
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - absent is not an empty key
+    request_hash = models.UUIDField(null=True)
 
     class Meta:
         db_table = "decision"

@@ -1,5 +1,11 @@
 """Addresses of the API in governance/approvals."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from governance.approvals import api
+
+urlpatterns = [
+    path("approvals", api.RequestsView.as_view(), name="api-approvals"),
+    path("approvals/<uuid:request_id>", api.RequestView.as_view(), name="api-approval"),
+    path("approvals/<uuid:request_id>/decision", api.DecisionView.as_view(), name="api-approval-decision"),
+]

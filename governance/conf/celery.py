@@ -9,6 +9,8 @@ from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 app = Celery("weighhouse")
+# Being current counts for the importing thread alone; the web server answers in threads of its own.
+app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Celery warns of root because of pickled messages; ours are JSON.

@@ -131,15 +131,15 @@ def team_lineage(organization_id: int, team_id: int | None) -> list[int]:
     return found
 
 
-def deciding_members(organization_id: int, team_id: int | None) -> QuerySet[Member]:
-    """The active people who may decide for a team: its approvers, those of the teams above it, and owners and admins.
+def members_who_decide(organization: Organization, team_id: int | None) -> list[Member]:
+    """The active people who decide requests about a team (None: the whole organization): approvers of it and above, owners, admins.
 
-    Without a team only owners and admins. Approvers come first, in the order of members.
+    Approvers come first.
     """
-    above = team_lineage(organization_id, team_id)
+    above = team_lineage(organization.pk, team_id)
     may = Q(role__in=(Role.OWNER, Role.ADMIN)) | Q(role=Role.APPROVER, team_id__in=above)
-    people = Member.objects.filter(may, organization=organization_id, is_active=True, user__is_active=True).select_related("user", "team")
-    return people.order_by(Case(When(role=Role.APPROVER, then=0), default=1), "user__name", "user__email", "id")
+    people = Member.objects.filter(may, organization=organization, is_active=True, user__is_active=True).select_related("user", "team")
+    return list(people.order_by(Case(When(role=Role.APPROVER, then=0), default=1), "user__name", "user__email", "id"))
 
 
 def require(actor: Actor, right: Right) -> None:
@@ -184,26 +184,3 @@ def organizations_of(user_id: int) -> QuerySet[Member]:
 def member_in(user_id: int, slug: str) -> Member:
     """The person's membership of one organization; Http404 for anybody else."""
     return get_object_or_404(organizations_of(user_id), organization__slug=slug)
-
-
-def members_who_decide(organization: Organization, team_id: int | None) -> list[Member]:
-    """Who may decide requests about a team (None: about the whole organization): owners, admins, and approvers above the team."""
-    members = (
-        Member.objects.filter(organization=organization, is_active=True, role__in=[Role.OWNER, Role.ADMIN, Role.APPROVER])
-        .select_related("user", "team")
-        .order_by("user__name", "user__email")
-    )
-    above = _team_and_above(organization, team_id)
-    return [member for member in members if member.role != Role.APPROVER or member.team_id in above]
-
-
-def _team_and_above(organization: Organization, team_id: int | None) -> set[int]:
-    if team_id is None:
-        return set()
-    parents = dict(Team.objects.filter(organization=organization).values_list("id", "parent_id"))
-    found: set[int] = set()
-    node: int | None = team_id
-    while node is not None and node not in found:
-        found.add(node)
-        node = parents.get(node)
-    return found

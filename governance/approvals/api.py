@@ -1,0 +1,322 @@
+"""API edge of approvals: file, list, read, decide, withdraw.
+
+Filing and withdrawing take the scope `authorize`, reading `read`, deciding `admin`; filing, withdrawing and deciding take a key that
+belongs to a member, because a person answers for them. A harness that runs under its user's `authorize` key can so ask, never grant.
+"""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from governance.approvals import selectors, services
+from governance.approvals.models import ApprovalRequest, Decision
+from governance.errors import Invalid
+from governance.money import DIGITS, PLACES
+from governance.notices.links import request_link
+from governance.tenancy.access import Actor
+from governance.tenancy.models import Member, Scope
+
+LONGEST_KEY = 200
+PAGE = 50
+LONGEST_PAGE = 200
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Up to 200 characters. The same key with the same body gives the first answer again."
+)
+PROBLEM = {"type": "object", "properties": {"code": {"type": "string"}, "title": {"type": "string"}, "detail": {"type": "string"}}}
+PROBLEMS = {
+    ("403", "application/problem+json"): PROBLEM,
+    ("404", "application/problem+json"): PROBLEM,
+    ("409", "application/problem+json"): PROBLEM,
+    ("422", "application/problem+json"): PROBLEM,
+}
+EXAMPLE_REQUEST = {
+    "id": "019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10",
+    "state": "pending",
+    "amount": "50",
+    "currency": "USD",
+    "reason": "The migration is two thirds done; stopping now loses the context.",
+    "ends_at": None,
+    "created_at": "2026-03-03T13:05:00Z",
+    "ended_at": None,
+    "session": "0b6f1c1e-7a51",
+    "requester": {"id": 17, "name": "Robin", "email": "robin@example.com"},
+    "budget": {"id": 4, "name": "Platform session"},
+    "budget_period": {"id": 911, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None},
+    "decision": None,
+    "deciders": [{"id": 3, "name": "Kim", "email": "kim@example.com"}],
+    "may_decide": False,
+    "link": "https://weighhouse.example.com/o/acme/approvals/019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10",
+}
+
+
+class AmountField(serializers.DecimalField):
+    """An amount of money: text without trailing zeros on the way out; a number or text, at most numeric(28,15), on the way in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=DIGITS, decimal_places=PLACES, **options)
+
+    def to_representation(self, value: Decimal) -> str:
+        return f"{value.normalize():f}"
+
+
+class FilingIn(serializers.Serializer[Any]):
+    """Ask for more, on a budget period or on whatever stands against a session."""
+
+    budget_period = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    session = serializers.CharField(required=False, max_length=200)
+    amount = AmountField()
+    reason = serializers.CharField(max_length=2000)
+    ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text="until when the money is wanted")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "budget_period" not in attrs and "session" not in attrs:
+            raise serializers.ValidationError("Name a budget_period or a session.")
+        return attrs
+
+
+class DecisionIn(serializers.Serializer[Any]):
+    """Grant a request, in full when no amount is given, or deny it with a note."""
+
+    grant = serializers.BooleanField()
+    amount = AmountField(required=False, allow_null=True, default=None)
+    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
+    ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text="until when it counts; as asked for when absent")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs["grant"] and attrs["amount"] is not None:
+            raise serializers.ValidationError({"amount": "A denial has no amount."})
+        return attrs
+
+
+class ListIn(serializers.Serializer[Any]):
+    """What to list."""
+
+    state = serializers.ChoiceField(ApprovalRequest.State.choices, required=False)
+    before = serializers.UUIDField(required=False, help_text="the `next` of the page before")
+    limit = serializers.IntegerField(required=False, default=PAGE, min_value=1, max_value=LONGEST_PAGE)
+
+
+class PersonOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    name = serializers.CharField(source="*")
+    email = serializers.EmailField(source="user.email")
+
+
+class BudgetOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
+
+class PeriodOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+
+
+class DecisionOut(serializers.Serializer[Any]):
+    """The one decision on a request."""
+
+    grant = serializers.BooleanField(source="is_grant")
+    amount = AmountField(allow_null=True)
+    note = serializers.CharField()
+    ends_at = serializers.DateTimeField(source="topup.ends_at", allow_null=True, default=None)
+    decider = PersonOut()
+    at = serializers.DateTimeField()
+
+
+class RequestOut(serializers.Serializer[Any]):
+    """A request as the lists show it."""
+
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(ApprovalRequest.State.choices)
+    amount = AmountField()
+    currency = serializers.CharField()
+    reason = serializers.CharField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    session = serializers.CharField(source="session_key")
+    requester = PersonOut()
+    budget = BudgetOut(source="period.budget")
+    budget_period = PeriodOut(source="period")
+    decision = serializers.SerializerMethodField()
+    link = serializers.SerializerMethodField()
+
+    @extend_schema_field(DecisionOut(allow_null=True))
+    def get_decision(self, request: ApprovalRequest) -> dict[str, Any] | None:
+        decision: Decision | None = getattr(request, "decision", None)
+        return None if decision is None else dict(DecisionOut(decision).data)
+
+    def get_link(self, request: ApprovalRequest) -> str:
+        return request_link(request.organization.slug, request.pk)
+
+
+class RequestDetailOut(RequestOut):
+    """A request with who may decide it."""
+
+    deciders = serializers.SerializerMethodField()
+    may_decide = serializers.SerializerMethodField()
+
+    @extend_schema_field(PersonOut(many=True))
+    def get_deciders(self, request: ApprovalRequest) -> list[dict[str, Any]]:
+        people: list[Member] = selectors.deciders(self.context["actor"], request)
+        return [dict(PersonOut(member).data) for member in people]
+
+    def get_may_decide(self, request: ApprovalRequest) -> bool:
+        return selectors.may_decide(self.context["actor"], request)
+
+
+class RequestListOut(serializers.Serializer[Any]):
+    items = RequestOut(many=True)
+    next = serializers.UUIDField(allow_null=True, help_text="pass as `before` for the page that follows; null on the last one")
+
+
+class ScopedView(APIView):
+    """A view whose methods need different scopes."""
+
+    scopes: dict[str, str] = {}
+
+    @property
+    def scope(self) -> str | None:
+        return self.scopes.get(self.request.method or "")
+
+    @property
+    def actor(self) -> Actor:
+        return self.request.user  # type: ignore[return-value]
+
+
+class RequestsView(ScopedView):
+    """The organization's requests."""
+
+    scopes = {"GET": Scope.READ, "POST": Scope.AUTHORIZE}
+
+    @extend_schema(
+        operation_id="approvals_list",
+        summary="List approval requests",
+        description="The requests the key's holder may see, newest first.",
+        parameters=[ListIn],
+        responses={200: RequestListOut, **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        asked = _valid(ListIn(data=request.query_params))
+        rows = selectors.requests_visible(self.actor).order_by("-id")
+        if "state" in asked:
+            rows = rows.filter(state=asked["state"])
+        if "before" in asked:
+            rows = rows.filter(id__lt=asked["before"])
+        found = list(rows[: asked["limit"] + 1])
+        page = found[: asked["limit"]]
+        return Response({"items": RequestOut(page, many=True).data, "next": str(page[-1].pk) if len(found) > len(page) else None})
+
+    @extend_schema(
+        operation_id="approvals_file",
+        summary="Ask for more budget",
+        description=(
+            "On a `budget_period`, or on whatever stands against a `session`: the period it is frozen on, else the one that refused a call. "
+            "One request per person and period can wait; a second is a 409 that names the first. Needs a key that belongs to a member."
+        ),
+        parameters=[IDEMPOTENCY],
+        request=FilingIn,
+        responses={201: RequestDetailOut, **PROBLEMS},
+        examples=[
+            OpenApiExample(
+                "Ask for a frozen session", request_only=True, value={"session": "0b6f1c1e-7a51", "amount": "50", "reason": EXAMPLE_REQUEST["reason"]}
+            ),
+            OpenApiExample("The request", response_only=True, status_codes=["201"], value=EXAMPLE_REQUEST),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        asked = _valid(FilingIn(data=request.data))
+        filed = services.request_create(
+            actor=self.actor,
+            period_id=asked.get("budget_period"),
+            amount=asked["amount"],
+            reason=asked["reason"],
+            session_key=asked.get("session", ""),
+            ends_at=asked["ends_at"],
+            idempotency_key=_idempotency_key(request),
+        )
+        return _detail(self.actor, filed.pk, status=201)
+
+
+class RequestView(ScopedView):
+    """One request."""
+
+    scopes = {"GET": Scope.READ, "DELETE": Scope.AUTHORIZE}
+
+    @extend_schema(
+        operation_id="approvals_get",
+        summary="Read an approval request",
+        responses={200: RequestDetailOut, **PROBLEMS},
+        examples=[OpenApiExample("The request", response_only=True, status_codes=["200"], value=EXAMPLE_REQUEST)],
+    )
+    def get(self, request: Request, request_id: UUID) -> Response:
+        return _detail(self.actor, request_id)
+
+    @extend_schema(
+        operation_id="approvals_withdraw",
+        summary="Withdraw one's own request",
+        description="Withdrawing twice is the same as once. A request that was decided or has expired is a 409.",
+        responses={204: None, **PROBLEMS},
+    )
+    def delete(self, request: Request, request_id: UUID) -> Response:
+        services.request_withdraw(actor=self.actor, request_id=request_id)
+        return Response(status=204)
+
+
+class DecisionView(ScopedView):
+    """The decision on a request."""
+
+    scopes = {"POST": Scope.ADMIN}
+
+    @extend_schema(
+        operation_id="approvals_decide",
+        summary="Grant or deny a request",
+        description=(
+            "In full or in part, within the approver's limit and never one's own. What was granted counts at once: a session that was frozen "
+            "on the budget goes on with its next call. A request is decided once; a second decision is a 409 that names who made the first. "
+            "Needs a key with the scope `admin` that belongs to a member who may decide."
+        ),
+        parameters=[IDEMPOTENCY],
+        request=DecisionIn,
+        responses={201: RequestDetailOut, **PROBLEMS},
+        examples=[
+            OpenApiExample("Grant a part for a day", request_only=True, value={"grant": True, "amount": "25", "ends_at": "2026-03-04T18:00:00Z"}),
+            OpenApiExample("Deny", request_only=True, value={"grant": False, "note": "Use the batch queue for this."}),
+        ],
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        asked = _valid(DecisionIn(data=request.data))
+        services.request_decide(
+            actor=self.actor,
+            request_id=request_id,
+            is_grant=asked["grant"],
+            amount=asked["amount"],
+            note=asked["note"],
+            ends_at=asked["ends_at"],
+            idempotency_key=_idempotency_key(request),
+        )
+        return _detail(self.actor, request_id, status=201)
+
+
+def _detail(actor: Actor, request_id: UUID, *, status: int = 200) -> Response:
+    found = selectors.request_get(actor, request_id)
+    return Response(RequestDetailOut(found, context={"actor": actor}).data, status=status)
+
+
+def _valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise Invalid(f"An Idempotency-Key has 1 to {LONGEST_KEY} printable characters.", field="Idempotency-Key")
+    return key
