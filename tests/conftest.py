@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder.chmod(0o755)  # the servers' own user passes through it when the tests run as root
     stack.enter_context(embedded.running(folder, settings=HASTE))
     os.environ["DATABASE_URL"] = embedded.database_url(folder)
-    connections.settings["default"].update(dj_database_url.parse(os.environ["DATABASE_URL"]))
+    found, address = connections.settings["default"], dj_database_url.parse(os.environ["DATABASE_URL"])
+    found.update(address, OPTIONS={**found.get("OPTIONS", {}), **address["OPTIONS"]})
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -90,6 +90,14 @@ def programs(var_dir: Path, parts: Collection[str] = PARTS, settings: Mapping[st
     return [_postgres(var_dir, settings or {}) if part == "postgres" else _valkey(var_dir) for part in PARTS if part in parts]
 
 
+def log_of(var_dir: Path, name: str) -> Path:
+    """Where a server's own log goes. One that has grown large makes room, keeping one older file."""
+    path = var_dir / "log" / f"{name}.log"
+    if path.exists() and path.stat().st_size > 10 * MEGABYTE:
+        path.replace(path.with_suffix(".log.1"))
+    return path
+
+
 def wait_until_ready(var_dir: Path, started: Mapping[str, subprocess.Popen[bytes]], patience_s: float = 600) -> None:
     """Returns once both answer. Recovery after a crash may take minutes, so only the end of a process is a failure."""
     until = time.monotonic() + patience_s
@@ -160,7 +168,7 @@ def _started(var_dir: Path, parts: Collection[str], settings: Mapping[str, str] 
     wanted = programs(var_dir, parts, settings)
     try:
         for program in wanted:
-            with (var_dir / "log" / f"{program.name}.log").open("ab") as log:
+            with log_of(var_dir, program.name).open("ab") as log:
                 started[program.name] = processes.start(program, log)
         wait_until_ready(var_dir, started)
         yield
@@ -270,7 +278,7 @@ def _tuning() -> dict[str, str]:
         "dynamic_shared_memory_type": "mmap" if small_shared_memory else "posix",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        "log_line_prefix": "",
+        "log_line_prefix": "%m [%p] ",
         "log_checkpoints": "off",
     }
 

@@ -1,0 +1,55 @@
+"""The programs that make up a running installation, and the environment they share."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from governance.conf.addresses import Address
+from governance.conf.processes import Program
+
+CELERY = ("-m", "celery", "--quiet", "-A", "governance.conf.celery")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One `up`: where it answers, where its data lies, and whether it shows the demo."""
+
+    address: Address
+    var_dir: Path
+    is_demo: bool
+    has_traffic: bool
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with what follows from the address unless the operator has set it."""
+        derived = {"PUBLIC_URL": self.address.public_url, "ALLOWED_HOSTS": ",".join(self.address.allowed_hosts)}
+        fixed = {"VAR": str(self.var_dir), "STATIC_COLLECTED": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        if self.address.is_loopback and self.is_demo:
+            fixed["WEIGHHOUSE_DEMO_SIGN_IN"] = "1"
+        return {**derived, **os.environ, **fixed}
+
+    def web(self) -> Program:
+        workers = os.environ.get("WEB_WORKERS") or str(max(2, min(8, os.cpu_count() or 2)))
+        threads = os.environ.get("WEB_THREADS") or "4"
+        listen = ["--host", self.address.bind, "--port", str(self.address.port), "--interface", "wsgi", "--no-ws"]
+        size = ["--workers", workers, "--blocking-threads", threads, "--respawn-failed-workers", "--workers-kill-timeout", "8"]
+        return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "governance.conf.wsgi:application")
+
+    def worker(self) -> Program:
+        size = ["--concurrency", os.environ.get("WORKER_PROCESSES") or "2"]
+        quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
+        return self._python("worker", *CELERY, "worker", *size, *quiet)
+
+    def beat(self) -> Program:
+        schedule = ["--schedule", str(self.var_dir / "beat-schedule"), "--pidfile="]
+        return self._python("beat", *CELERY, "beat", "--loglevel", "WARNING", *schedule)
+
+    def command(self, name: str, *arguments: str) -> Program:
+        """A management command."""
+        return self._python(name, "manage.py", *arguments)
+
+    def _python(self, name: str, *arguments: str) -> Program:
+        return Program(name, [sys.executable, *arguments], settings.BASE_DIR, self.environment(), None, signal.SIGTERM)
