@@ -17,15 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from governance.money import CONTEXT
-from governance.pricing.meters import (
-    BUCKET_METERS,
-    METERS,
-    OVERLAPS,
-    PARTS,
-    REQUESTS,
-    contains,
-    unit_key,
-)
+from governance.pricing.meters import BUCKET_METERS, METERS, OVERLAPS, PARTS, REQUESTS, contains, unit_key
 from governance.pricing.usage import Line, Usage
 
 # Costs are summed as integers of 10^-24, which holds every published amount per token without rounding.
@@ -67,40 +59,21 @@ class Rate:
 
 def rate_from_json(value: Mapping[str, Any]) -> Rate:
     """A rate as a price row stores it: {"per": 1000000, "base": "3", "tiers": [[200000, "6"]], "least": "10"}."""
-    tiers = tuple(
-        sorted(
-            (int(threshold), Decimal(amount))
-            for threshold, amount in value.get("tiers", ())
-        )
-    )
+    tiers = tuple(sorted((int(threshold), Decimal(amount)) for threshold, amount in value.get("tiers", ())))
     least = value.get("least")
-    return Rate(
-        int(value["per"]),
-        Decimal(value["base"]),
-        tiers,
-        None if least is None else Decimal(least),
-    )
+    return Rate(int(value["per"]), Decimal(value["base"]), tiers, None if least is None else Decimal(least))
 
 
 def total_input(usage: Usage) -> int | None:
     """All input tokens, cached or not. None when no part of it is known."""
-    parts = (
-        usage.input_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-    )
+    parts = (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
 
 
 def reported(usage: Usage) -> dict[str, Decimal]:
     """The usage by meter, only what is known. Raises Unpriceable for a unit that repeats a bucket, or is no quantity."""
-    writes = [
-        count
-        for count in (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
-        if count is not None
-    ]
+    writes = [count for count in (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) if count is not None]
     counts: dict[str, int | None] = {
         "input_tokens": total_input(usage),
         "cache_read_tokens": usage.cache_read_tokens,
@@ -128,14 +101,8 @@ class RateSet:
     def __init__(self, rates: Mapping[str, Rate]) -> None:
         self.rates = dict(rates)
         # The most specific first, so that each is known before what contains it.
-        self._metered = sorted(
-            (key for key in rates if key != REQUESTS),
-            key=lambda key: (-len(METERS[key].dimensions), key),
-        )
-        self._within = {
-            key: [part for part in self._metered if part != key and contains(key, part)]
-            for key in self._metered
-        }
+        self._metered = sorted((key for key in rates if key != REQUESTS), key=lambda key: (-len(METERS[key].dimensions), key))
+        self._within = {key: [part for part in self._metered if part != key and contains(key, part)] for key in self._metered}
         self._is_tiered = any(rate.tiers for rate in self.rates.values())
         self._prices_output = "output_tokens" in self.rates
         self._prices_reasoning = "output_reasoning_tokens" in self.rates
@@ -147,28 +114,14 @@ class RateSet:
         if usage.input_tokens is None and usage.output_tokens is None and self._metered:
             raise Unpriceable(TOKENS_UNKNOWN)
         uncached, read = usage.input_tokens or 0, usage.cache_read_tokens or 0
-        write_5m, write_1h = (
-            usage.cache_write_5m_tokens or 0,
-            usage.cache_write_1h_tokens or 0,
-        )
+        write_5m, write_1h = (usage.cache_write_5m_tokens or 0, usage.cache_write_1h_tokens or 0)
         output, reasoning = usage.output_tokens or 0, usage.reasoning_tokens or 0
         if reasoning:
             self._check_reasoning(usage, reasoning)
         thresholds, vectors = self._token_plan
-        band = (
-            bisect_left(thresholds, uncached + read + write_5m + write_1h)
-            if thresholds
-            else 0
-        )
+        band = bisect_left(thresholds, uncached + read + write_5m + write_1h) if thresholds else 0
         p_input, p_read, p_5m, p_1h, p_output, p_reasoning, p_request = vectors[band]
-        total = (
-            uncached * p_input
-            + read * p_read
-            + write_5m * p_5m
-            + write_1h * p_1h
-            + output * p_output
-            + p_request
-        )
+        total = uncached * p_input + read * p_read + write_5m * p_5m + write_1h * p_1h + output * p_output + p_request
         if self._prices_reasoning:
             total += reasoning * (p_reasoning - p_output)
         return Decimal(total).scaleb(-SCALE, CONTEXT)
@@ -176,12 +129,7 @@ class RateSet:
     def lines(self, usage: Usage) -> list[Line]:
         """The arithmetic of the call, one line for each meter with a quantity; their costs add up to the cost. Raises Unpriceable."""
         counts = reported(usage)
-        if (
-            usage.input_tokens is None
-            and usage.output_tokens is None
-            and self._metered
-            and not self._prices_a_unit(usage)
-        ):
+        if usage.input_tokens is None and usage.output_tokens is None and self._metered and not self._prices_a_unit(usage):
             raise Unpriceable(TOKENS_UNKNOWN)
         self._raise_to_least(counts)
         quantities = self._quantities(counts)
@@ -193,9 +141,7 @@ class RateSet:
             quantity = quantities[key]
             if quantity:
                 amount = rate.amount(whole)
-                cost = CONTEXT.divide(
-                    CONTEXT.multiply(quantity, amount), Decimal(rate.per)
-                )
+                cost = CONTEXT.divide(CONTEXT.multiply(quantity, amount), Decimal(rate.per))
                 found.append(Line(key, quantity, amount, rate.per, cost))
         return found
 
@@ -212,11 +158,7 @@ class RateSet:
 
     def _raise_to_least(self, counts: dict[str, Decimal]) -> None:
         """Vendors with a least quantity bill it for any shorter call, however the duration is named."""
-        metered = {
-            key: rate.least
-            for key, rate in self.rates.items()
-            if rate.least is not None
-        }
+        metered = {key: rate.least for key, rate in self.rates.items() if rate.least is not None}
         quantity = next((counts[key] for key in metered if counts.get(key)), None)
         if quantity is not None:
             counts.update({key: max(quantity, least) for key, least in metered.items()})
@@ -225,10 +167,7 @@ class RateSet:
         """Each meter's own quantity: what is reported less what its priced parts already carry."""
         own: dict[str, Decimal] = {}
         for key in self._metered:
-            own[key] = CONTEXT.subtract(
-                known(key, counts),
-                sum((own[part] for part in self._within[key]), Decimal(0)),
-            )
+            own[key] = CONTEXT.subtract(known(key, counts), sum((own[part] for part in self._within[key]), Decimal(0)))
             if own[key] < 0:
                 raise Unpriceable(f"{key} is less than its parts")
         return own
@@ -240,9 +179,7 @@ class RateSet:
     def _token_plan(self) -> tuple[list[int], list[tuple[int, ...]]] | None:
         """Thresholds of the input, and for each band between them the integer amounts of the buckets; None when they are no integers."""
         relevant = {key for chain in BUCKET_CHAINS for key in chain} & self.rates.keys()
-        thresholds = sorted(
-            {threshold for key in relevant for threshold, _ in self.rates[key].tiers}
-        )
+        thresholds = sorted({threshold for key in relevant for threshold, _ in self.rates[key].tiers})
         vectors = []
         for total in [0, *(threshold + 1 for threshold in thresholds)]:
             vector = [self._scaled(chain, total) for chain in BUCKET_CHAINS]
@@ -255,9 +192,7 @@ class RateSet:
         rate = next((self.rates[key] for key in chain if key in self.rates), None)
         if rate is None:
             return 0
-        scaled = CONTEXT.divide(
-            rate.amount(Decimal(total)).scaleb(SCALE, CONTEXT), Decimal(rate.per)
-        )
+        scaled = CONTEXT.divide(rate.amount(Decimal(total)).scaleb(SCALE, CONTEXT), Decimal(rate.per))
         return int(scaled) if scaled == scaled.to_integral_value() else None
 
 

@@ -75,10 +75,7 @@ class CatalogueModel:
     @cached_property
     def standard(self) -> list[Row]:
         """The ordinary rows, oldest first; of two that begin together the newer counts."""
-        return sorted(
-            (row for row in self.rows if not row.context and row.daily_from is None),
-            key=attrgetter("valid_from", "id"),
-        )
+        return sorted((row for row in self.rows if not row.context and row.daily_from is None), key=attrgetter("valid_from", "id"))
 
     @cached_property
     def begins(self) -> list[datetime]:
@@ -86,14 +83,7 @@ class CatalogueModel:
 
     @cached_property
     def daily(self) -> list[Row]:
-        return sorted(
-            (
-                row
-                for row in self.rows
-                if not row.context and row.daily_from is not None
-            ),
-            key=_trial_order,
-        )
+        return sorted((row for row in self.rows if not row.context and row.daily_from is not None), key=_trial_order)
 
     @cached_property
     def special(self) -> list[Row]:
@@ -114,12 +104,8 @@ class CatalogueModel:
         """The rows that replace amounts for a call of this kind, the one that counts first first; the newest of each chain."""
         found: dict[tuple[Any, ...], Row] = {}
         for row in self.special:
-            if row.holds(at) and all(
-                context.get(key) == value for key, value in row.context.items()
-            ):
-                found.setdefault(
-                    (*sorted(row.context.items()), row.daily_from, row.daily_to), row
-                )
+            if row.holds(at) and all(context.get(key) == value for key, value in row.context.items()):
+                found.setdefault((*sorted(row.context.items()), row.daily_from, row.daily_to), row)
         return list(found.values())
 
 
@@ -140,105 +126,35 @@ class Found:
 class Book:
     """All providers, models and price rows of one version."""
 
-    def __init__(
-        self, *, version: int, sellers: Sequence[Seller[CatalogueModel]]
-    ) -> None:
+    def __init__(self, *, version: int, sellers: Sequence[Seller[CatalogueModel]]) -> None:
         self.version = version
-        self._directory = Directory(
-            sellers,
-            aliases=FACTS["provider_aliases"],
-            neutral=frozenset(FACTS["neutral_providers"]),
-        )
+        self._directory = Directory(sellers, aliases=FACTS["provider_aliases"], neutral=frozenset(FACTS["neutral_providers"]))
         self._names: dict[tuple[str, str], Found | None] = {}
         self._rate_sets: dict[tuple[int, ...], RateSet] = {}
 
     def models(self) -> Sequence[CatalogueModel]:
         """Every model of every provider, in the order they are tried."""
-        return [
-            candidate.entry
-            for seller in self._directory.sellers.values()
-            for candidate in seller.models
-        ]
+        return [candidate.entry for seller in self._directory.sellers.values() for candidate in seller.models]
 
-    def rate(
-        self,
-        *,
-        provider: str,
-        model: str,
-        at: datetime,
-        usage: Usage,
-        context: Mapping[str, str] | None = None,
-    ) -> Rating:
+    def rate(self, *, provider: str, model: str, at: datetime, usage: Usage, context: Mapping[str, str] | None = None) -> Rating:
         """What one call costs, by the row in force at `at` (an aware instant). Never raises for odd usage or unknown names."""
         found = self._found(provider, model)
         if found is None:
-            return Rating(
-                provider,
-                model,
-                maker_of(provider, model),
-                "unknown",
-                None,
-                "USD",
-                None,
-                NO_MODEL,
-            )
+            return Rating(provider, model, maker_of(provider, model), "unknown", None, "USD", None, NO_MODEL)
         known = found.model
         rows = self._rows(found, at, context)
         if not rows:
-            return Rating(
-                found.provider,
-                known.slug,
-                known.maker,
-                known.tier,
-                None,
-                "USD",
-                None,
-                NO_ROW,
-            )
+            return Rating(found.provider, known.slug, known.maker, known.tier, None, "USD", None, NO_ROW)
         row = rows[0]
         try:
             cost = quantize(self._rate_set(rows).cost(usage))
         except Unpriceable as problem:
-            return Rating(
-                found.provider,
-                known.slug,
-                known.maker,
-                known.tier,
-                None,
-                row.currency,
-                row.id,
-                str(problem),
-            )
+            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, str(problem))
         except AmountTooLarge:
-            return Rating(
-                found.provider,
-                known.slug,
-                known.maker,
-                known.tier,
-                None,
-                row.currency,
-                row.id,
-                TOO_LARGE,
-            )
-        return Rating(
-            found.provider,
-            known.slug,
-            known.maker,
-            known.tier,
-            cost,
-            row.currency,
-            row.id,
-        )
+            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
+        return Rating(found.provider, known.slug, known.maker, known.tier, cost, row.currency, row.id)
 
-    def explain(
-        self,
-        *,
-        provider: str,
-        model: str,
-        at: datetime,
-        usage: Usage,
-        context: Mapping[str, str] | None = None,
-    ) -> list[Line]:
+    def explain(self, *, provider: str, model: str, at: datetime, usage: Usage, context: Mapping[str, str] | None = None) -> list[Line]:
         """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced."""
         found = self._found(provider, model)
         rows = self._rows(found, at, context) if found else []
@@ -277,19 +193,13 @@ class Book:
         except KeyError:
             pass
         match = self._directory.find(provider, model)
-        found = (
-            None
-            if match is None
-            else Found(match[0], match[1], match[0] == match[1].provider)
-        )
+        found = None if match is None else Found(match[0], match[1], match[0] == match[1].provider)
         if len(self._names) >= REMEMBERED_NAMES:
             self._names.clear()
         self._names[key] = found
         return found
 
-    def _rows(
-        self, found: Found, at: datetime, context: Mapping[str, str] | None
-    ) -> list[Row]:
+    def _rows(self, found: Found, at: datetime, context: Mapping[str, str] | None) -> list[Row]:
         """The rows of a call: those that override first, the ordinary one last. Empty when there is no ordinary row."""
         row = found.model.row_at(at)
         if row is None:
@@ -302,14 +212,8 @@ class Book:
         key = tuple([row.id for row in rows])
         prepared = self._rate_sets.get(key)
         if prepared is None:
-            merged = {
-                meter: rate
-                for row in reversed(rows)
-                for meter, rate in row.rates.items()
-            }
-            prepared = self._rate_sets[key] = RateSet(
-                {meter: rate_from_json(rate) for meter, rate in merged.items()}
-            )
+            merged = {meter: rate for row in reversed(rows) for meter, rate in row.rates.items()}
+            prepared = self._rate_sets[key] = RateSet({meter: rate_from_json(rate) for meter, rate in merged.items()})
         return prepared
 
 
@@ -333,9 +237,9 @@ def book_stamp() -> tuple[Any, ...]:
 def _sellers() -> list[Seller[CatalogueModel]]:
     sellers = {
         key: Seller[CatalogueModel](slug, match, model_match, fallbacks)
-        for key, slug, match, model_match, fallbacks in Provider.objects.order_by(
-            "position", "slug"
-        ).values_list("id", "slug", "match", "model_match", "fallbacks")
+        for key, slug, match, model_match, fallbacks in Provider.objects.order_by("position", "slug").values_list(
+            "id", "slug", "match", "model_match", "fallbacks"
+        )
     }
     models: dict[int, CatalogueModel] = {}
     columns = (
@@ -351,9 +255,7 @@ def _sellers() -> list[Seller[CatalogueModel]]:
         "context_window",
         "is_deprecated",
     )
-    for key, provider, rule, *described in Model.objects.order_by(
-        "provider_id", "position", "id"
-    ).values_list(*columns):
+    for key, provider, rule, *described in Model.objects.order_by("provider_id", "position", "id").values_list(*columns):
         models[key] = CatalogueModel(sellers[provider].slug, *described)
         sellers[provider].models.append(Candidate(rule, models[key]))
     _add_rows(models)
@@ -361,21 +263,8 @@ def _sellers() -> list[Seller[CatalogueModel]]:
 
 
 def _add_rows(models: Mapping[int, CatalogueModel]) -> None:
-    columns = (
-        "id",
-        "valid_from",
-        "valid_to",
-        "daily_from",
-        "daily_to",
-        "context",
-        "precedence",
-        "currency",
-        "rates",
-        "source",
-    )
-    rows: Iterable[Any] = PriceRow.objects.order_by("id").values_list(
-        "model_id", *columns
-    )
+    columns = ("id", "valid_from", "valid_to", "daily_from", "daily_to", "context", "precedence", "currency", "rates", "source")
+    rows: Iterable[Any] = PriceRow.objects.order_by("id").values_list("model_id", *columns)
     for model, *values in rows:
         if model in models:
             models[model].rows.append(Row(*values))
@@ -397,11 +286,7 @@ _shelf = _Shelf()
 def current_book(*, refresh: bool = False) -> Book:
     """The newest book this process knows; looks for a newer one at most once a second, or at once with `refresh`."""
     book = _shelf.book
-    if (
-        book is not None
-        and not refresh
-        and time.monotonic() - _shelf.checked_at < SECONDS_BETWEEN_CHECKS
-    ):
+    if book is not None and not refresh and time.monotonic() - _shelf.checked_at < SECONDS_BETWEEN_CHECKS:
         return book
     if book is not None and not refresh and _shelf.lock.locked():
         return book

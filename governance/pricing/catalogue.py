@@ -46,25 +46,14 @@ def maker_of(provider: str, model: str) -> str:
     own = FACTS["provider_makers"].get(provider, "")
     if own and own != "google":
         return str(own)
-    return next(
-        (maker for family, maker in FACTS["families"] if _starts(family).search(name)),
-        own,
-    )
+    return next((str(maker) for family, maker in FACTS["families"] if _starts(family).search(name)), str(own))
 
 
 def weights_of(model: str) -> bool | None:
     """Whether the weights are published; the longest family name that fits decides, None when none does."""
     name = model.lower()
-    known = [
-        (family, is_open)
-        for is_open, key in ((True, "open"), (False, "closed"))
-        for family in FACTS["open_weights"][key]
-    ]
-    fitting = [
-        (len(family), is_open)
-        for family, is_open in known
-        if _starts(family).search(name)
-    ]
+    known = [(family, is_open) for is_open, key in ((True, "open"), (False, "closed")) for family in FACTS["open_weights"][key]]
+    fitting = [(len(family), is_open) for family, is_open in known if _starts(family).search(name)]
     return max(fitting)[1] if fitting else None
 
 

@@ -14,13 +14,7 @@ import msgspec
 from governance.pricing.book import output_amount
 from governance.pricing.catalogue import facts_of, tier_of
 from governance.pricing.models import Model, PriceRow, Provider
-from governance.pricing.sources.rows import (
-    BEGINNING,
-    SourceModel,
-    SourceProvider,
-    SourceRow,
-    chain_key,
-)
+from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow, chain_key
 
 BATCH = 1000
 
@@ -45,9 +39,7 @@ class Changes(msgspec.Struct):
     held: int = 0
 
 
-def book_fill(
-    *, providers: Sequence[SourceProvider], source: str, now: datetime
-) -> Changes:
+def book_fill(*, providers: Sequence[SourceProvider], source: str, now: datetime) -> Changes:
     """Brings the tables to what the source says from `now` on."""
     provider_ids = _providers_write(providers)
     model_ids = _models_write(providers, provider_ids)
@@ -56,14 +48,7 @@ def book_fill(
     for provider in providers:
         for model in provider.models:
             key = model_ids[provider_ids[provider.slug], model.slug]
-            _model_compare(
-                changes,
-                key=key,
-                wanted=model.rows,
-                existing=existing[key],
-                source=source,
-                now=now,
-            )
+            _model_compare(changes, key=key, wanted=model.rows, existing=existing[key], source=source, now=now)
     PriceRow.objects.bulk_create(changes.added, batch_size=BATCH)
     for row in changes.closed:
         row.save(update_fields=["valid_to"])
@@ -83,56 +68,23 @@ def _providers_write(providers: Sequence[SourceProvider]) -> dict[str, int]:
         for position, provider in enumerate(providers)
     ]
     Provider.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["slug"],
-        update_fields=["name", "position", "match", "model_match", "fallbacks"],
+        rows, update_conflicts=True, unique_fields=["slug"], update_fields=["name", "position", "match", "model_match", "fallbacks"]
     )
     return dict(Provider.objects.values_list("slug", "id"))
 
 
-def _models_write(
-    providers: Sequence[SourceProvider], provider_ids: dict[str, int]
-) -> dict[tuple[int, str], int]:
+def _models_write(providers: Sequence[SourceProvider], provider_ids: dict[str, int]) -> dict[tuple[int, str], int]:
     rows = [
-        model_row(
-            model,
-            provider=provider.slug,
-            provider_id=provider_ids[provider.slug],
-            position=position,
-        )
+        model_row(model, provider=provider.slug, provider_id=provider_ids[provider.slug], position=position)
         for provider in providers
         for position, model in enumerate(provider.models)
     ]
-    fields = [
-        "name",
-        "maker",
-        "country",
-        "tier",
-        "has_open_weights",
-        "context_window",
-        "position",
-        "match",
-        "is_deprecated",
-    ]
-    Model.objects.bulk_create(
-        rows,
-        batch_size=BATCH,
-        update_conflicts=True,
-        unique_fields=["provider", "slug"],
-        update_fields=fields,
-    )
-    return {
-        (provider, slug): key
-        for key, provider, slug in Model.objects.values_list(
-            "id", "provider_id", "slug"
-        )
-    }
+    fields = ["name", "maker", "country", "tier", "has_open_weights", "context_window", "position", "match", "is_deprecated"]
+    Model.objects.bulk_create(rows, batch_size=BATCH, update_conflicts=True, unique_fields=["provider", "slug"], update_fields=fields)
+    return {(provider, slug): key for key, provider, slug in Model.objects.values_list("id", "provider_id", "slug")}
 
 
-def model_row(
-    model: SourceModel, *, provider: str, provider_id: int, position: int
-) -> Model:
+def model_row(model: SourceModel, *, provider: str, provider_id: int, position: int) -> Model:
     """The catalogue's row for a source's model, with the facts and the tier that follow from its name and newest price."""
     facts = facts_of(provider, model.slug)
     return Model(
@@ -153,42 +105,26 @@ def model_row(
 def newest_output_amount(rows: Iterable[SourceRow]) -> Any:
     """The output amount (USD per million tokens) of the last ordinary row; None when it has none."""
     standard = [row for row in rows if row.chain == chain_key({}, None, None)]
-    return (
-        output_amount(max(standard, key=lambda row: row.valid_from).rates)
-        if standard
-        else None
-    )
+    return output_amount(max(standard, key=lambda row: row.valid_from).rates) if standard else None
 
 
 def _existing_rows() -> dict[int, list[PriceRow]]:
     """Rows by model: what is open, and per chain the knowledge that something ended."""
     found: dict[int, list[PriceRow]] = defaultdict(list)
-    for row in PriceRow.objects.order_by("model_id", "valid_from", "id").iterator(
-        chunk_size=BATCH
-    ):
+    for row in PriceRow.objects.order_by("model_id", "valid_from", "id").iterator(chunk_size=BATCH):
         found[row.model_id].append(row)
     return found
 
 
 def _model_compare(
-    changes: Changes,
-    *,
-    key: int,
-    wanted: Sequence[SourceRow],
-    existing: Sequence[PriceRow],
-    source: str,
-    now: datetime,
+    changes: Changes, *, key: int, wanted: Sequence[SourceRow], existing: Sequence[PriceRow], source: str, now: datetime
 ) -> None:
     """Compares one model chain by chain (ordinary, daily hours, each kind of call)."""
-    chains: dict[tuple[Any, ...], tuple[list[SourceRow], list[PriceRow]]] = defaultdict(
-        lambda: ([], [])
-    )
+    chains: dict[tuple[Any, ...], tuple[list[SourceRow], list[PriceRow]]] = defaultdict(lambda: ([], []))
     for row in wanted:
         chains[row.chain][0].append(row)
     for priced in existing:
-        chains[chain_key(priced.context, priced.daily_from, priced.daily_to)][1].append(
-            priced
-        )
+        chains[chain_key(priced.context, priced.daily_from, priced.daily_to)][1].append(priced)
     for new, old in chains.values():
         if any(row.source != source for row in old if row.valid_to is None):
             changes.held += 1
@@ -196,94 +132,56 @@ def _model_compare(
             _chain_compare(changes, key=key, new=new, old=old, source=source, now=now)
 
 
-def _chain_compare(
-    changes: Changes,
-    *,
-    key: int,
-    new: list[SourceRow],
-    old: list[PriceRow],
-    source: str,
-    now: datetime,
-) -> None:
+def _chain_compare(changes: Changes, *, key: int, new: list[SourceRow], old: list[PriceRow], source: str, now: datetime) -> None:
     if not old:
         changes.added += [price_row(row, key=key, source=source) for row in new]
         return
     steps = successors(new, old=old, now=now)
     changes.added += [price_row(step, key=key, source=source) for step in steps]
-    starts = sorted(
-        {step.valid_from for step in steps} | {row.valid_from for row in old}
-    )
+    starts = sorted({step.valid_from for step in steps} | {row.valid_from for row in old})
     for row in old:
-        if (
-            row.valid_to is None
-            and (ends := _end_of(row, starts, is_withdrawn=not new, now=now))
-            is not None
-        ):
+        if row.valid_to is None and (ends := _end_of(row, starts, is_withdrawn=not new, now=now)) is not None:
             row.valid_to = ends
             changes.closed.append(row)
 
 
-def _end_of(
-    row: PriceRow, starts: Sequence[datetime], *, is_withdrawn: bool, now: datetime
-) -> datetime | None:
+def _end_of(row: PriceRow, starts: Sequence[datetime], *, is_withdrawn: bool, now: datetime) -> datetime | None:
     """Where an open row now ends. One that another replaces from its very beginning stays open: of such two the newer counts."""
     if is_withdrawn:
         return max(now, row.valid_from + timedelta.resolution)
     return next((start for start in starts if start > row.valid_from), None)
 
 
-def successors(
-    new: Sequence[SourceRow], *, old: Sequence[PriceRow], now: datetime
-) -> list[SourceRow]:
+def successors(new: Sequence[SourceRow], *, old: Sequence[PriceRow], now: datetime) -> list[SourceRow]:
     """The rows the chain lacks: dated ones from their date, an undated change from `now`; the undated past stays as it is."""
     steps = []
     for row in new:
         for probe in _probes(row, old=old, now=now):
             standing = standing_at(probe, old)
-            if standing is None or (standing.rates, standing.currency) != (
-                row.rates,
-                row.currency,
-            ):
+            if standing is None or (standing.rates, standing.currency) != (row.rates, row.currency):
                 steps.append(msgspec.structs.replace(row, valid_from=probe))
-    starts = sorted(
-        {step.valid_from for step in steps} | {row.valid_from for row in old}
-    )
-    return [
-        msgspec.structs.replace(step, valid_to=_earliest_end(step, starts))
-        for step in sorted(steps, key=attrgetter("valid_from"))
-    ]
+    starts = sorted({step.valid_from for step in steps} | {row.valid_from for row in old})
+    return [msgspec.structs.replace(step, valid_to=_earliest_end(step, starts)) for step in sorted(steps, key=attrgetter("valid_from"))]
 
 
-def _probes(
-    row: SourceRow, *, old: Sequence[PriceRow], now: datetime
-) -> list[datetime]:
+def _probes(row: SourceRow, *, old: Sequence[PriceRow], now: datetime) -> list[datetime]:
     """The instants at which the book must agree with the source's row: its own start, now, and every later change in the book."""
     instants = {now, *(priced.valid_from for priced in old if priced.valid_from > now)}
     if row.valid_from > BEGINNING:
         instants.add(row.valid_from)
-    return sorted(
-        at
-        for at in instants
-        if at >= row.valid_from and (row.valid_to is None or at < row.valid_to)
-    )
+    return sorted(at for at in instants if at >= row.valid_from and (row.valid_to is None or at < row.valid_to))
 
 
 def standing_at(at: datetime, rows: Sequence[PriceRow]) -> PriceRow | None:
     """The chain's row in force at the instant: the last to begin, of two that begin together the newer."""
     begun = [row for row in rows if row.valid_from <= at]
     last = max(begun, key=lambda row: (row.valid_from, row.pk), default=None)
-    return (
-        last
-        if last is not None and (last.valid_to is None or at < last.valid_to)
-        else None
-    )
+    return last if last is not None and (last.valid_to is None or at < last.valid_to) else None
 
 
 def _earliest_end(step: SourceRow, starts: Sequence[datetime]) -> datetime | None:
     following = next((start for start in starts if start > step.valid_from), None)
-    return min(
-        (end for end in (step.valid_to, following) if end is not None), default=None
-    )
+    return min((end for end in (step.valid_to, following) if end is not None), default=None)
 
 
 def price_row(row: SourceRow, *, key: int, source: str) -> PriceRow:

@@ -74,9 +74,7 @@ class Seller(Generic[Entry]):
 
     @cached_property
     def compiled(self) -> list[tuple[Matcher, Entry]]:
-        return [
-            (compile_rule(candidate.rule), candidate.entry) for candidate in self.models
-        ]
+        return [(compile_rule(candidate.rule), candidate.entry) for candidate in self.models]
 
     def model(self, name: str) -> Entry | None:
         """The first of its own models that goes by the name."""
@@ -90,13 +88,7 @@ def _never(_name: str) -> bool:
 class Directory(Generic[Entry]):
     """All providers in the order they are tried, and the names that clients use for them."""
 
-    def __init__(
-        self,
-        sellers: Sequence[Seller[Entry]],
-        *,
-        aliases: Mapping[str, str],
-        neutral: frozenset[str],
-    ) -> None:
+    def __init__(self, sellers: Sequence[Seller[Entry]], *, aliases: Mapping[str, str], neutral: frozenset[str]) -> None:
         self.sellers = {seller.slug: seller for seller in sellers}
         self.aliases = aliases
         self.neutral = neutral
@@ -108,10 +100,7 @@ class Directory(Generic[Entry]):
             return None
         if exact := self._by_slug(wanted):
             return exact
-        return next(
-            (seller for seller in self.sellers.values() if seller.claims_name(wanted)),
-            None,
-        )
+        return next((seller for seller in self.sellers.values() if seller.claims_name(wanted)), None)
 
     def find(self, provider: str, model: str) -> tuple[str, Entry] | None:
         """The provider that bills (its slug) and the model, or None when the names are not known or could mean several."""
@@ -122,14 +111,7 @@ class Directory(Generic[Entry]):
             seller = self.provider(provider)
         if seller is None:
             return None
-        found = next(
-            (
-                entry
-                for ref in self._spellings(seller, name)
-                if (entry := self._sold_by(seller, ref)) is not None
-            ),
-            None,
-        )
+        found = next((entry for ref in self._spellings(seller, name) if (entry := self._sold_by(seller, ref)) is not None), None)
         return None if found is None else (seller.slug, found)
 
     def _by_slug(self, name: str) -> Seller[Entry] | None:
@@ -139,10 +121,7 @@ class Directory(Generic[Entry]):
         prefix, slash, rest = name.partition("/")
         if slash and (named := self._by_slug(prefix)):
             return named, rest
-        return next(
-            (seller for seller in self.sellers.values() if seller.claims_model(name)),
-            None,
-        ), name
+        return next((seller for seller in self.sellers.values() if seller.claims_model(name)), None), name
 
     def _spellings(self, seller: Seller[Entry], name: str) -> Iterator[str]:
         yield name

@@ -23,41 +23,21 @@ class Meter:
 
 def _token_meters(modality: str | None) -> list[Meter]:
     infix = f"_{modality}" if modality else ""
-    shape = {"modality": modality} if modality else {}
 
-    def meter(key: str, **dimensions: str) -> Meter:
-        return Meter(
-            key, MILLION, frozenset({"family": "tokens", **shape, **dimensions}.items())
-        )
+    def meter(key: str, direction: str, kind: str = "", lifetime: str = "") -> Meter:
+        dimensions = {"family": "tokens", "direction": direction, "modality": modality, "token_type": kind, "cache_ttl": lifetime}
+        return Meter(key, MILLION, frozenset((name, value) for name, value in dimensions.items() if value))
 
     return [
-        meter(f"input{infix}_tokens", direction="input"),
-        meter(f"output{infix}_tokens", direction="output"),
-        meter(f"cache{infix}_read_tokens", direction="input", token_type="cache_read"),
-        meter(
-            f"cache{infix}_write_tokens", direction="input", token_type="cache_write"
-        ),
-        meter(
-            f"cache{infix}_write_5m_tokens",
-            direction="input",
-            token_type="cache_write",
-            cache_ttl="5m",
-        ),
-        meter(
-            f"cache{infix}_write_1h_tokens",
-            direction="input",
-            token_type="cache_write",
-            cache_ttl="1h",
-        ),
-        meter(f"input{infix}_tool_tokens", direction="input", token_type="tool"),
-        meter(
-            f"output{infix}_reasoning_tokens",
-            direction="output",
-            token_type="reasoning",
-        ),
-        meter(
-            f"output{infix}_citation_tokens", direction="output", token_type="citation"
-        ),
+        meter(f"input{infix}_tokens", "input"),
+        meter(f"output{infix}_tokens", "output"),
+        meter(f"cache{infix}_read_tokens", "input", "cache_read"),
+        meter(f"cache{infix}_write_tokens", "input", "cache_write"),
+        meter(f"cache{infix}_write_5m_tokens", "input", "cache_write", "5m"),
+        meter(f"cache{infix}_write_1h_tokens", "input", "cache_write", "1h"),
+        meter(f"input{infix}_tool_tokens", "input", "tool"),
+        meter(f"output{infix}_reasoning_tokens", "output", "reasoning"),
+        meter(f"output{infix}_citation_tokens", "output", "citation"),
     ]
 
 
@@ -68,37 +48,13 @@ def _other(key: str, per: int, **dimensions: str) -> Meter:
 _ALL = [
     *(meter for modality in (None, *MODALITIES) for meter in _token_meters(modality)),
     _other("input_characters", MILLION, family="characters", direction="input"),
-    _other(
-        "input_text_messages",
-        1000,
-        family="messages",
-        direction="input",
-        modality="text",
-    ),
+    _other("input_text_messages", 1000, family="messages", direction="input", modality="text"),
     _other("audio_seconds", 3600, family="durations", modality="audio"),
-    _other(
-        "input_audio_seconds",
-        3600,
-        family="durations",
-        direction="input",
-        modality="audio",
-    ),
-    _other(
-        "output_audio_seconds",
-        3600,
-        family="durations",
-        direction="output",
-        modality="audio",
-    ),
+    _other("input_audio_seconds", 3600, family="durations", direction="input", modality="audio"),
+    _other("output_audio_seconds", 3600, family="durations", direction="output", modality="audio"),
     _other("input_pixels", 1_000_000_000, family="pixels", direction="input"),
     _other("input_document_pages", 1000, family="document_pages", direction="input"),
-    _other(
-        "input_annotated_document_pages",
-        1000,
-        family="document_pages",
-        direction="input",
-        page_type="annotated",
-    ),
+    _other("input_annotated_document_pages", 1000, family="document_pages", direction="input", page_type="annotated"),
     _other("rerank_searches", 1000, family="rerank"),
     _other("web_searches", 1000, family="tool_calls", tool_type="web_search"),
     _other("social_searches", 1000, family="tool_calls", tool_type="social_search"),
@@ -155,9 +111,7 @@ def contains(whole: str, part: str) -> bool:
 
 def _overlaps(joined: Meter) -> list[tuple[str, str]]:
     """Pairs of meters whose common part is exactly `joined`: with both reported and not it, the arithmetic has a gap."""
-    within = [
-        meter for meter in METERS.values() if meter.dimensions < joined.dimensions
-    ]
+    within = [meter for meter in METERS.values() if meter.dimensions < joined.dimensions]
     return [
         (left.key, right.key)
         for left, right in combinations(within, 2)
@@ -167,10 +121,5 @@ def _overlaps(joined: Meter) -> list[tuple[str, str]]:
     ]
 
 
-PARTS: dict[str, frozenset[str]] = {
-    key: frozenset(other for other in METERS if other != key and contains(key, other))
-    for key in METERS
-}
-OVERLAPS: dict[str, list[tuple[str, str]]] = {
-    key: _overlaps(meter) for key, meter in METERS.items()
-}
+PARTS: dict[str, frozenset[str]] = {key: frozenset(other for other in METERS if other != key and contains(key, other)) for key in METERS}
+OVERLAPS: dict[str, list[tuple[str, str]]] = {key: _overlaps(meter) for key, meter in METERS.items()}

@@ -9,17 +9,10 @@ class Provider(models.Model):
 
     slug = models.CharField(max_length=80, unique=True)
     name = models.CharField(max_length=120)
-    position = models.PositiveIntegerField(
-        default=0, help_text="order in which providers are tried for a bare model name"
-    )
+    position = models.PositiveIntegerField(default=0, help_text="order in which providers are tried for a bare model name")
     match = models.JSONField(null=True, blank=True)
     model_match = models.JSONField(null=True, blank=True)
-    fallbacks = ArrayField(
-        models.CharField(max_length=80),
-        default=list,
-        blank=True,
-        help_text="providers whose models this one resells",
-    )
+    fallbacks = ArrayField(models.CharField(max_length=80), default=list, blank=True, help_text="providers whose models this one resells")
 
     class Meta:
         db_table = "provider"
@@ -39,21 +32,15 @@ class Tier(models.TextChoices):
 class Model(models.Model):
     """A model as one provider sells it. `match` recognises every name the model goes by there."""
 
-    provider = models.ForeignKey(
-        Provider, on_delete=models.CASCADE, related_name="models"
-    )
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="models")
     slug = models.CharField(max_length=200)
     name = models.CharField(max_length=200, blank=True)
     maker = models.CharField(max_length=80, default="", blank=True)
-    country = models.CharField(
-        max_length=2, default="", blank=True, help_text="of the maker, ISO 3166"
-    )
+    country = models.CharField(max_length=2, default="", blank=True, help_text="of the maker, ISO 3166")
     tier = models.CharField(max_length=8, choices=Tier.choices, default=Tier.UNKNOWN)
     has_open_weights = models.BooleanField(null=True)
     context_window = models.PositiveBigIntegerField(null=True)
-    position = models.PositiveIntegerField(
-        default=0, help_text="order in which a provider's models are tried"
-    )
+    position = models.PositiveIntegerField(default=0, help_text="order in which a provider's models are tried")
     match = models.JSONField()
     is_deprecated = models.BooleanField(default=False)
     first_seen_at = models.DateTimeField(auto_now_add=True)
@@ -61,9 +48,7 @@ class Model(models.Model):
     class Meta:
         db_table = "model"
         ordering = ["provider", "position", "slug"]
-        constraints = [
-            models.UniqueConstraint(fields=["provider", "slug"], name="model_slug")
-        ]
+        constraints = [models.UniqueConstraint(fields=["provider", "slug"], name="model_slug")]
 
     def __str__(self) -> str:
         return self.name or self.slug
@@ -84,20 +69,10 @@ class PriceRow(models.Model):
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="prices")
     valid_from = models.DateTimeField()
     valid_to = models.DateTimeField(null=True, blank=True)
-    daily_from = models.TimeField(
-        null=True, blank=True, help_text="UTC time of day the row begins to apply"
-    )
-    daily_to = models.TimeField(
-        null=True, blank=True, help_text="UTC time of day the row ceases to apply"
-    )
-    context = models.JSONField(
-        default=dict,
-        blank=True,
-        help_text="request attributes the row is for, such as batch processing",
-    )
-    precedence = models.PositiveSmallIntegerField(
-        default=0, help_text="order among rows with daily hours or a context"
-    )
+    daily_from = models.TimeField(null=True, blank=True, help_text="UTC time of day the row begins to apply")
+    daily_to = models.TimeField(null=True, blank=True, help_text="UTC time of day the row ceases to apply")
+    context = models.JSONField(default=dict, blank=True, help_text="request attributes the row is for, such as batch processing")
+    precedence = models.PositiveSmallIntegerField(default=0, help_text="order among rows with daily hours or a context")
     currency = models.CharField(max_length=3, default="USD")
     rates = models.JSONField()
     source = models.CharField(max_length=80)
@@ -107,9 +82,7 @@ class PriceRow(models.Model):
     class Meta:
         db_table = "price_row"
         ordering = ["model", "valid_from", "id"]
-        indexes = [
-            models.Index(fields=["model", "valid_from"], name="price_row_history")
-        ]
+        indexes = [models.Index(fields=["model", "valid_from"], name="price_row_history")]
 
     def __str__(self) -> str:
         return f"{self.model} from {self.valid_from:%Y-%m-%d}"

@@ -53,19 +53,8 @@ def prices_load(
         rows_closed=len(changes.closed),
         held=changes.held,
     )
-    new = {
-        "version": book.version,
-        "source_digest": fingerprint,
-        "rows_added": result.rows_added,
-        "rows_closed": result.rows_closed,
-    }
-    book_audit(
-        actor=actor,
-        action="prices.loaded",
-        target=("price_book", source),
-        old=old,
-        new=new,
-    )
+    new = {"version": book.version, "source_digest": fingerprint, "rows_added": result.rows_added, "rows_closed": result.rows_closed}
+    book_audit(actor=actor, action="prices.loaded", target=("price_book", source), old=old, new=new)
     return result
 
 
@@ -88,14 +77,9 @@ def model_add(
     _may_change_prices(actor)
     slug, provider = slug.strip(), provider.strip().lower()
     if not slug or not provider:
-        raise Invalid(
-            "A model needs a provider and a name.",
-            field="slug" if provider else "provider",
-        )
+        raise Invalid("A model needs a provider and a name.", field="slug" if provider else "provider")
     book = book_lock()
-    seller, _ = Provider.objects.get_or_create(
-        slug=provider, defaults={"name": provider, "position": Provider.objects.count()}
-    )
+    seller, _ = Provider.objects.get_or_create(slug=provider, defaults={"name": provider, "position": Provider.objects.count()})
     if seller.models.filter(slug=slug).exists():
         raise Conflict(f"{provider} already has a model {slug}.")
     facts = catalogue.facts_of(provider, slug)
@@ -113,16 +97,8 @@ def model_add(
         match={"or": [{"equals": known} for known in (slug, *aliases)]},
     )
     book_advance(book)
-    new = {
-        "provider": provider,
-        "model": slug,
-        "maker": model.maker,
-        "tier": model.tier,
-        "aliases": list(aliases),
-    }
-    book_audit(
-        actor=actor, action="model.added", target=("model", model.pk), old=None, new=new
-    )
+    new = {"provider": provider, "model": slug, "maker": model.maker, "tier": model.tier, "aliases": list(aliases)}
+    book_audit(actor=actor, action="model.added", target=("model", model.pk), old=None, new=new)
     return model
 
 
@@ -149,45 +125,20 @@ def price_row_add(
     book = book_lock()
     ordinary = PriceRow.objects.filter(model=model, context={}, daily_from=None)
     if ordinary.filter(valid_from__gte=valid_from).exists():
-        raise Conflict(
-            "A price of this model begins then or later; past prices are not changed."
-        )
-    closed = list(ordinary.filter(valid_to=None)) or list(
-        ordinary.filter(valid_to__gt=valid_from)
-    )
+        raise Conflict("A price of this model begins then or later; past prices are not changed.")
+    closed = list(ordinary.filter(valid_to=None)) or list(ordinary.filter(valid_to__gt=valid_from))
     for row in closed:
         if row.valid_to is None:
             row.valid_to = valid_from
             row.save(update_fields=["valid_to"])
     row = PriceRow.objects.create(
-        model=model,
-        valid_from=valid_from,
-        rates=stored,
-        currency=currency,
-        source=source,
-        announced_at=announced_at,
+        model=model, valid_from=valid_from, rates=stored, currency=currency, source=source, announced_at=announced_at
     )
     _tier_follow(model, stored)
     book_advance(book)
-    old = [
-        {"price": row.pk, "valid_from": row.valid_from, "rates": row.rates}
-        for row in closed
-    ]
-    new = {
-        "price": row.pk,
-        "model": model.slug,
-        "valid_from": valid_from,
-        "rates": stored,
-        "currency": currency,
-        "source": source,
-    }
-    book_audit(
-        actor=actor,
-        action="price.added",
-        target=("model", model.pk),
-        old={"closed": old} if old else None,
-        new=new,
-    )
+    old = [{"price": row.pk, "valid_from": row.valid_from, "rates": row.rates} for row in closed]
+    new = {"price": row.pk, "model": model.slug, "valid_from": valid_from, "rates": stored, "currency": currency, "source": source}
+    book_audit(actor=actor, action="price.added", target=("model", model.pk), old={"closed": old} if old else None, new=new)
     return row
 
 
@@ -197,21 +148,13 @@ def rate_check(meter: str, rate: Any) -> dict[str, Any]:
         raise Invalid(f"There is no meter '{meter}'.", field=f"rates.{meter}")
     given = dict(rate) if isinstance(rate, Mapping) else {"base": rate}
     try:
-        stored: dict[str, Any] = {
-            "per": int(given.get("per", METERS[meter].per)),
-            "base": amount_check(given["base"]),
-        }
+        stored: dict[str, Any] = {"per": int(given.get("per", METERS[meter].per)), "base": amount_check(given["base"])}
         if given.get("tiers"):
-            stored["tiers"] = sorted(
-                [int(threshold), amount_check(amount)]
-                for threshold, amount in given["tiers"]
-            )
+            stored["tiers"] = sorted([int(threshold), amount_check(amount)] for threshold, amount in given["tiers"])
         if given.get("least") is not None:
             stored["least"] = amount_check(given["least"])
     except (KeyError, TypeError, ValueError, InvalidOperation):
-        raise Invalid(
-            f"The rate of '{meter}' is not an amount.", field=f"rates.{meter}"
-        ) from None
+        raise Invalid(f"The rate of '{meter}' is not an amount.", field=f"rates.{meter}") from None
     if stored["per"] <= 0:
         raise Invalid(f"The rate of '{meter}' is for no units.", field=f"rates.{meter}")
     return stored
@@ -242,22 +185,13 @@ def book_advance(book: PriceBook, *, source_digest: str | None = None) -> None:
 
 
 def book_audit(
-    *,
-    actor: Actor | None,
-    action: str,
-    target: tuple[str, object],
-    old: Mapping[str, Any] | None,
-    new: Mapping[str, Any],
+    *, actor: Actor | None, action: str, target: tuple[str, object], old: Mapping[str, Any] | None, new: Mapping[str, Any]
 ) -> None:
     """The book belongs to every organization, so each one's record tells of the change; who made it is named in the maker's own."""
     for organization in Organization.objects.order_by("pk"):
         is_own = actor is not None and actor.organization.pk == organization.pk
         audit_record(
-            actor=actor if actor is not None and is_own else system_actor(organization),
-            action=action,
-            target=target,
-            old=old,
-            new=new,
+            actor=actor if actor is not None and is_own else system_actor(organization), action=action, target=target, old=old, new=new
         )
 
 

@@ -1,5 +1,7 @@
 """Addresses of the API in governance/pricing."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from governance.pricing import api
+
+urlpatterns = [path("prices", api.PricesView.as_view(), name="api-prices")]

@@ -5,14 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-BUCKETS = (
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
+BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens")
 
 
 class Usage(msgspec.Struct, frozen=True):

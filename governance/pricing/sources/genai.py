@@ -11,12 +11,7 @@ from genai_prices.data_units import unit_data
 
 from governance.errors import Invalid
 from governance.pricing.meters import METERS
-from governance.pricing.sources.rows import (
-    BEGINNING,
-    SourceModel,
-    SourceProvider,
-    SourceRow,
-)
+from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow
 
 SOURCE = "genai-prices"
 METER_OF = {unit.get("price_key", key): key for key, unit in unit_data.items()}
@@ -54,10 +49,7 @@ def model_read(provider: str, model: types.ModelInfo) -> SourceModel:
     return SourceModel(
         slug=model.id,
         match=rule,
-        rows=[
-            *standard_rows(model.prices, least),
-            *variant_rows(model.price_variants or (), least),
-        ],
+        rows=[*standard_rows(model.prices, least), *variant_rows(model.price_variants or (), least)],
         name=model.name or "",
         context_window=model.context_window,
         is_deprecated=bool(model.deprecated),
@@ -75,9 +67,7 @@ def rule_read(rule: Any) -> dict[str, Any] | None:
     return {key: value for key, value in vars(rule).items() if not key.startswith("_")}
 
 
-def standard_rows(
-    prices: types.ModelPrice | Sequence[types.ConditionalPrice], least: str | None
-) -> list[SourceRow]:
+def standard_rows(prices: types.ModelPrice | Sequence[types.ConditionalPrice], least: str | None) -> list[SourceRow]:
     """The rows of a model's ordinary prices. The last price of the list whose condition holds is the valid one."""
     if isinstance(prices, types.ModelPrice):
         return [SourceRow(BEGINNING, None, rates_read(prices, least))]
@@ -85,47 +75,26 @@ def standard_rows(
     for index, price in enumerate(prices):
         constraint = price.constraint if index else None
         begins = starts_at(constraint)
-        later = [
-            starts_at(other.constraint)
-            for other in prices[index + 1 :]
-            if not is_daily(other.constraint)
-        ]
+        later = [starts_at(other.constraint) for other in prices[index + 1 :] if not is_daily(other.constraint)]
         ends = min(later, default=None)
         if ends is None or begins < ends:
             daily_from, daily_to = daily_hours(constraint)
             order = len(prices) - index if is_daily(constraint) else 0
             found.append(
-                SourceRow(
-                    begins,
-                    ends,
-                    rates_read(price.prices, least),
-                    daily_from=daily_from,
-                    daily_to=daily_to,
-                    precedence=order,
-                )
+                SourceRow(begins, ends, rates_read(price.prices, least), daily_from=daily_from, daily_to=daily_to, precedence=order)
             )
     return found
 
 
-def variant_rows(
-    variants: Sequence[types.PriceVariant], least: str | None
-) -> list[SourceRow]:
+def variant_rows(variants: Sequence[types.PriceVariant], least: str | None) -> list[SourceRow]:
     """The rows for special kinds of call. The first variant whose condition holds is the valid one, meter by meter."""
     kinds: dict[tuple[Any, ...], list[types.PriceVariant]] = {}
     for variant in variants:
-        kinds.setdefault(
-            (*sorted(variant.when.items()), daily_hours(variant.constraint)), []
-        ).append(variant)
-    return [
-        row
-        for order, same in enumerate(kinds.values())
-        for row in _variant_chain(same, order, least)
-    ]
+        kinds.setdefault((*sorted(variant.when.items()), daily_hours(variant.constraint)), []).append(variant)
+    return [row for order, same in enumerate(kinds.values()) for row in _variant_chain(same, order, least)]
 
 
-def _variant_chain(
-    variants: Sequence[types.PriceVariant], order: int, least: str | None
-) -> Iterable[SourceRow]:
+def _variant_chain(variants: Sequence[types.PriceVariant], order: int, least: str | None) -> Iterable[SourceRow]:
     starts = sorted({starts_at(variant.constraint) for variant in variants})
     daily_from, daily_to = daily_hours(variants[0].constraint)
     for begins, ends in pairwise([*starts, None]):
@@ -134,13 +103,7 @@ def _variant_chain(
             if begins is not None and starts_at(variant.constraint) <= begins:
                 rates = {**rates_read(variant.prices, least), **rates}
         yield SourceRow(
-            begins or BEGINNING,
-            ends,
-            rates,
-            dict(variants[0].when),
-            daily_from=daily_from,
-            daily_to=daily_to,
-            precedence=order,
+            begins or BEGINNING, ends, rates, dict(variants[0].when), daily_from=daily_from, daily_to=daily_to, precedence=order
         )
 
 
@@ -175,34 +138,22 @@ def _utc(value: time) -> time:
 
 def rates_read(price: types.ModelPrice, least: str | None) -> dict[str, dict[str, Any]]:
     """The amounts of a price by meter. Raises Invalid for a meter the book does not know."""
-    return {
-        meter_of(key): rate_read(meter_of(key), value, least)
-        for key, value in vars(price).items()
-        if value is not None
-    }
+    return {meter_of(key): rate_read(meter_of(key), value, least) for key, value in vars(price).items() if value is not None}
 
 
 def meter_of(price_key: str) -> str:
     """The meter that a price key of genai-prices charges."""
     meter = METER_OF.get(price_key, "")
     if meter not in METERS:
-        raise Invalid(
-            f"The price list charges '{price_key}', which this version cannot meter.",
-            field=price_key,
-        )
+        raise Invalid(f"The price list charges '{price_key}', which this version cannot meter.", field=price_key)
     return meter
 
 
-def rate_read(
-    meter: str, value: Decimal | types.TieredPrices, least: str | None
-) -> dict[str, Any]:
+def rate_read(meter: str, value: Decimal | types.TieredPrices, least: str | None) -> dict[str, Any]:
     """One amount, with tiers where there are some, as a price row stores it."""
     rate: dict[str, Any] = {"per": METERS[meter].per}
     if isinstance(value, types.TieredPrices):
-        rate |= {
-            "base": str(value.base),
-            "tiers": [[tier.start, str(tier.price)] for tier in value.tiers],
-        }
+        rate |= {"base": str(value.base), "tiers": [[tier.start, str(tier.price)] for tier in value.tiers]}
     else:
         rate["base"] = str(value)
     if least is not None and meter in ("audio_seconds", "input_audio_seconds"):

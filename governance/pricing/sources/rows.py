@@ -50,9 +50,7 @@ class SourceProvider(msgspec.Struct, frozen=True):
     models: list[SourceModel]
 
 
-def chain_key(
-    context: dict[str, str], daily_from: time | None, daily_to: time | None
-) -> tuple[Any, ...]:
+def chain_key(context: dict[str, str], daily_from: time | None, daily_to: time | None) -> tuple[Any, ...]:
     """What tells one chain of a model's rows from another."""
     return (tuple(sorted(context.items())), daily_from, daily_to)
 
