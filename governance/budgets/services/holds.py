@@ -71,7 +71,7 @@ CONFIGURATION = """
 SELECT o.config_version, s.team_id, s.project_id, s.member_id, s.key IS NOT NULL AS is_known, f.id AS freeze_id, f.reason
 FROM organization o
 LEFT JOIN session s ON s.organization_id = o.id AND s.key = %(session)s AND %(session)s <> ''
-LEFT JOIN freeze f ON f.organization_id = o.id AND f.session_key = %(session)s AND %(session)s <> '' AND f.ended_at IS NULL AND f.cause = 'hand'
+LEFT JOIN "freeze" f ON f.organization_id = o.id AND f.session_key = %(session)s AND %(session)s <> '' AND f.ended_at IS NULL AND f.cause = 'hand'
 WHERE o.id = %(organization)s
 """
 

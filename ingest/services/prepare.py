@@ -1,0 +1,137 @@
+"""Turns events into rows: labels resolved, priced, with their identity. Reads nothing but what it is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from governance.pricing.book import Book
+from governance.pricing.usage import Rating, Usage
+from governance.tenancy.directory import Attribution, Directory, attribute
+from ingest.formats.event import UsageEvent
+from ingest.services.identity import body_hash, identity_key
+
+OLDEST = timedelta(days=400)
+NEWEST = timedelta(days=1)
+METERED = "metered"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One event ready to be stored: what it said, whom it belongs to, what it costs."""
+
+    index: int
+    event: UsageEvent
+    key: UUID
+    body_hash: UUID
+    who: Attribution
+    team_label: str
+    project_label: str
+    member_label: str
+    harness: str
+    gateway: str
+    role: str
+    task_class: str
+    environment: str
+    billing_mode: str
+    rating: Rating
+    is_after_freeze: bool = False
+
+    @property
+    def is_notional(self) -> bool:
+        return self.billing_mode != METERED
+
+    @property
+    def cost(self) -> Decimal | None:
+        return self.rating.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """What preparing needs besides the event: names, prices and the key's default labels, all of one version."""
+
+    directory: Directory
+    book: Book
+    defaults: Mapping[str, str]
+    key_member_id: int | None
+    source: str
+    attributions: dict[tuple[str, str, str], Attribution]
+
+    def prepare(self, index: int, event: UsageEvent) -> Prepared:
+        """The event's row. Labels come from the event, else from the key's defaults."""
+        defaults = self.defaults.get
+        team = event.team or defaults("team", "")
+        project = event.project or defaults("project", "")
+        member = event.member or defaults("member", "")
+        provider = event.provider or defaults("provider", "")
+        usage = Usage(
+            event.input_tokens, event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens,
+            event.output_tokens, event.reasoning_tokens, event.units,
+        )
+        return Prepared(
+            index=index,
+            event=event,
+            key=identity_key(event, self.source),
+            body_hash=body_hash(event),
+            who=self._attribution(team, project, member),
+            team_label=team,
+            project_label=project,
+            member_label=member,
+            harness=(event.harness or defaults("harness", "")).lower(),
+            gateway=(event.gateway or defaults("gateway", "")).lower(),
+            role=event.role or defaults("role", ""),
+            task_class=event.task_class or defaults("task_class", ""),
+            environment=event.environment or defaults("environment", ""),
+            billing_mode=event.billing_mode or defaults("billing_mode", METERED),
+            rating=self.book.rate(provider=provider, model=event.model, at=event.occurred_at, usage=usage),
+        )
+
+    def _attribution(self, team: str, project: str, member: str) -> Attribution:
+        labels = (team, project, member)
+        found = self.attributions.get(labels)
+        if found is None:
+            found = attribute(self.directory, team=team, project=project, member=member, key_member_id=self.key_member_id)
+            self.attributions[labels] = found
+        return found
+
+
+def out_of_range(event: UsageEvent, now: datetime) -> str:
+    """Why the event's instant cannot be taken, or an empty string."""
+    if event.occurred_at < now - OLDEST:
+        return f"occurred_at lies more than {OLDEST.days} days back"
+    if event.occurred_at > now + NEWEST:
+        return "occurred_at lies more than a day in the future"
+    return ""
+
+
+def unresolved_labels(rows: Sequence[Prepared]) -> dict[tuple[str, str], tuple[int, datetime, datetime]]:
+    """The names that nothing here goes by: (kind, value) → (calls, first seen, last seen)."""
+    found: dict[tuple[str, str], tuple[int, datetime, datetime]] = {}
+    for row in rows:
+        for kind, value in _unknown_names(row):
+            at = row.event.occurred_at
+            calls, first, last = found.get((kind, value), (0, at, at))
+            found[kind, value] = (calls + 1, min(first, at), max(last, at))
+    return found
+
+
+def _unknown_names(row: Prepared) -> list[tuple[str, str]]:
+    names = []
+    if row.team_label and row.who.team_id is None:
+        names.append(("team", row.team_label))
+    if row.project_label and row.who.project_id is None:
+        names.append(("project", row.project_label))
+    if row.member_label and row.who.member_id is None:
+        names.append(("member", row.member_label))
+    if row.rating.price_id is None:
+        names.append(("model", row.event.model))
+    if row.harness and row.harness not in KNOWN_HARNESSES:
+        names.append(("harness", row.harness))
+    return names
+
+
+KNOWN_HARNESSES = frozenset({
+    "claude-code", "codex", "gemini-cli", "qwen-code", "opencode", "openclaw", "omnigent", "mimo-code", "zcode", "crewai", "autogen",
+    "langchain", "llamaindex", "semantic-kernel", "pydantic-ai", "copilot", "cursor",
+})

@@ -1,0 +1,101 @@
+"""The SQL of the storing transaction, built once from the lists of columns."""
+
+from governance import sql
+from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS
+
+EVENT_COLUMNS = {
+    "organization_id": "int8", "occurred_at": "timestamptz", "id": "uuid", "received_at": "timestamptz", "source": "text", "api_key_id": "int8",
+    "external_id": "text", "request_id": "text", "provider": "text", "model": "text", "maker": "text", "tier": "text", "model_reported": "text",
+    "harness": "text", "harness_version": "text", "gateway": "text", "team_id": "int8", "project_id": "int8", "member_id": "int8",
+    "team_label": "text", "project_label": "text", "member_label": "text", "session": "text", "parent_session": "text", "task": "text",
+    "trace": "text", "parent": "text", "role": "text", "task_class": "text", "environment": "text", "input_tokens": "int8",
+    "cache_read_tokens": "int8", "cache_write_5m_tokens": "int8", "cache_write_1h_tokens": "int8", "output_tokens": "int8",
+    "reasoning_tokens": "int8", "units": "jsonb", "latency_ms": "int4", "ttft_ms": "int4", "status": "text", "reported_cost": "numeric",
+    "reported_currency": "text", "billing_mode": "text", "cost": "numeric", "currency": "text", "price_id": "int8", "authorization_id": "uuid",
+    "is_after_freeze": "bool", "tags": "jsonb",
+}
+COPY_EVENTS = f"COPY usage_event ({', '.join(EVENT_COLUMNS)}) FROM STDIN"
+INSERT_EVENT = (
+    f"INSERT INTO usage_event ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(f'%s::{kind}' for kind in EVENT_COLUMNS.values())})"  # noqa: S608
+)
+
+# Keys travel in order, so that two batches that share some wait for each other instead of deadlocking.
+INSERT_IDENTITIES = f"""
+INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings)
+SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1
+FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz"})}
+ON CONFLICT (organization_id, key) DO NOTHING
+RETURNING key
+"""  # noqa: S608
+
+COUNT_SIGHTINGS = """
+WITH seen AS (
+    SELECT organization_id, key FROM event_identity WHERE organization_id = %(organization)s AND key = ANY(%(key)s::uuid[])
+    ORDER BY key FOR NO KEY UPDATE
+)
+UPDATE event_identity i SET sightings = i.sightings + 1 FROM seen
+WHERE i.organization_id = %(organization)s AND i.key = seen.key
+RETURNING i.key, i.body_hash
+"""
+
+DIMENSION_KINDS = {name: "bigint" if name.endswith("_id") else "text" for name in DIMENSIONS}
+MEASURE_KINDS = {name: "bigint" for name in COUNTS} | {name: "numeric" for name in AMOUNTS}
+
+
+def _rollup(table: str, bucket: str, bucket_kind: str, extra: dict[str, str]) -> str:
+    columns = {bucket: bucket_kind, "dimensions_hash": "uuid", **DIMENSION_KINDS, **extra, **MEASURE_KINDS}
+    moved = ", ".join(f"{name} = r.{name} + excluded.{name}" for name in MEASURE_KINDS)
+    return f"""
+INSERT INTO {table} AS r (organization_id, {", ".join(columns)})
+SELECT %(organization)s, {", ".join(f"x.{name}" for name in columns)}
+FROM {sql.unnest("x", columns)}
+ON CONFLICT (organization_id, {bucket}, dimensions_hash) DO UPDATE SET {moved}
+"""  # noqa: S608
+
+
+ADD_HOURS = _rollup("usage_rollup", "hour", "timestamptz", {})
+ADD_DAYS = _rollup("usage_rollup_day", "day", "date", {"member_id": "bigint"})
+
+SESSION_KINDS = {
+    "key": "text", "parent_key": "text", "team_id": "bigint", "project_id": "bigint", "member_id": "bigint", "harness": "text", "gateway": "text",
+    "model": "text", "task": "text", "first_at": "timestamptz", "last_at": "timestamptz", "calls": "bigint", "errors": "bigint",
+    "unpriced_calls": "bigint", "tokens": "bigint", "cost": "numeric", "notional_cost": "numeric", "context_tokens": "bigint",
+    "context_tokens_max": "bigint",
+}
+SESSION_SUMS = ("calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
+# The latest call says what a session is like now; whom it belongs to is kept from before where the latest call does not say.
+SESSION_LATEST = ("model", "context_tokens")
+SESSION_KNOWN = ("team_id", "project_id", "member_id")
+SESSION_NAMED = ("harness", "gateway", "task", "parent_key")
+ADD_SESSIONS = f"""
+INSERT INTO session AS s (organization_id, {", ".join(SESSION_KINDS)})
+SELECT %(organization)s, {", ".join(f"x.{name}" for name in SESSION_KINDS)}
+FROM {sql.unnest("x", SESSION_KINDS)}
+ON CONFLICT (organization_id, key) DO UPDATE SET
+    {", ".join(f"{name} = s.{name} + excluded.{name}" for name in SESSION_SUMS)},
+    {", ".join(f"{name} = CASE WHEN excluded.last_at >= s.last_at THEN excluded.{name} ELSE s.{name} END" for name in SESSION_LATEST)},
+    {", ".join(f"{name} = coalesce(s.{name}, excluded.{name})" for name in SESSION_KNOWN)},
+    {", ".join(f"{name} = coalesce(nullif(s.{name}, ''), excluded.{name})" for name in SESSION_NAMED)},
+    context_tokens_max = greatest(s.context_tokens_max, excluded.context_tokens_max),
+    first_at = least(s.first_at, excluded.first_at),
+    last_at = greatest(s.last_at, excluded.last_at)
+"""  # noqa: S608
+
+ADD_LABELS = f"""
+INSERT INTO reported_label AS l (organization_id, kind, value, calls, first_at, last_at)
+SELECT %(organization)s, x.kind, x.value, x.calls, x.first_at, x.last_at
+FROM {sql.unnest("x", {"kind": "text", "value": "text", "calls": "bigint", "first_at": "timestamptz", "last_at": "timestamptz"})}
+ON CONFLICT (organization_id, kind, value) DO UPDATE SET
+    calls = l.calls + excluded.calls, first_at = least(l.first_at, excluded.first_at), last_at = greatest(l.last_at, excluded.last_at)
+"""  # noqa: S608
+
+CONFIGURATION = "SELECT config_version FROM organization WHERE id = %s"
+FROZEN = """
+SELECT budget_id, session_key FROM budget_period
+WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
+    AND (session_key = '' OR session_key = ANY(%(sessions)s::text[]))
+UNION ALL
+SELECT NULL::bigint, session_key FROM "freeze"
+WHERE organization_id = %(organization)s AND ended_at IS NULL AND cause = 'hand' AND session_key = ANY(%(sessions)s::text[])
+"""
+LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"

@@ -1,0 +1,173 @@
+"""Adds prepared events up: rollups by hour and by day, sessions, and what budgets are charged. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from governance.budgets.rules import QUARTER_HOUR
+from governance.budgets.services import Spend
+from governance.ids import hash16
+from governance.periods import hour_bucket
+from governance.tenancy.directory import Attribution
+from ingest.services.prepare import Prepared
+
+ZERO = Decimal(0)
+# The order in which the statements and the sums name the measures.
+COUNTS = (
+    "calls", "errors", "unpriced_calls", "unmeasured_calls", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens",
+    "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "latency_ms_sum", "latency_calls",
+)
+AMOUNTS = ("cost", "notional_cost")
+DIMENSIONS = (
+    "team_id", "project_id", "harness", "gateway", "provider", "model", "maker", "tier", "role", "task_class", "billing_mode", "currency",
+)
+
+
+@dataclass(slots=True)
+class Sums:
+    """Measures of some events: counts in the order of COUNTS, amounts in the order of AMOUNTS."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
+    cost: Decimal = ZERO
+    notional_cost: Decimal = ZERO
+
+    def add(self, other: "Sums") -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.cost += other.cost
+        self.notional_cost += other.notional_cost
+
+    def add_event(self, row: Prepared) -> None:
+        event, counts, cost = row.event, self.counts, row.rating.cost
+        counts[0] += 1
+        if event.status != "ok":
+            counts[1] += 1
+        if cost is None:
+            counts[2] += 1
+        elif row.billing_mode == "metered":
+            self.cost += cost
+        else:
+            self.notional_cost += cost
+        if event.input_tokens is None and event.output_tokens is None:
+            counts[3] += 1
+        counts[4] += event.input_tokens or 0
+        counts[5] += event.cache_read_tokens or 0
+        counts[6] += event.cache_write_5m_tokens or 0
+        counts[7] += event.cache_write_1h_tokens or 0
+        counts[8] += event.output_tokens or 0
+        counts[9] += event.reasoning_tokens or 0
+        if event.latency_ms is not None:
+            counts[10] += event.latency_ms
+            counts[11] += 1
+
+
+@lru_cache(maxsize=65_536)
+def _local_bucket(quarter_hour: int, zone: str) -> tuple[datetime, Any]:
+    """The local hour (as an instant) and the local day that a quarter hour of UTC lies in."""
+    instant = datetime.fromtimestamp(quarter_hour * QUARTER_HOUR, UTC)
+    return hour_bucket(instant, ZoneInfo(zone)), instant.astimezone(ZoneInfo(zone)).date()
+
+
+@lru_cache(maxsize=65_536)
+def dimensions_hash(values: tuple[Any, ...]) -> UUID:
+    """The 16-byte hash that stands for a list of dimension values in a rollup's key."""
+    return hash16(*("" if value is None else str(value) for value in values))
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything a batch of accepted events adds to the tables of sums."""
+
+    hours: dict[tuple[datetime, tuple[Any, ...]], Sums]
+    days: dict[tuple[Any, tuple[Any, ...]], Sums]
+    sessions: dict[str, "SessionSums"]
+    spends: list[Spend]
+
+
+@dataclass(slots=True)
+class SessionSums:
+    """What a batch adds to one session."""
+
+    first_at: datetime
+    latest: Prepared
+    sums: Sums = field(default_factory=Sums)
+    tokens: int = 0
+    context_tokens: int = 0
+    context_tokens_max: int = 0
+
+
+def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo) -> Batch:
+    """Adds up accepted events. Each event is added once; the wider sums are made of the narrower."""
+    fine: dict[tuple[Any, ...], tuple[Sums, datetime]] = {}
+    sessions: dict[str, SessionSums] = {}
+    for row in rows:
+        event, rating, who = row.event, row.rating, row.who
+        quarter = int(event.occurred_at.timestamp()) // QUARTER_HOUR
+        key = (
+            quarter, event.session, who.member_id, who.team_id, who.project_id, row.harness, row.gateway, rating.provider, rating.model,
+            rating.maker, rating.tier, row.role, row.task_class, row.billing_mode, rating.currency,
+        )
+        found = fine.get(key)
+        if found is None:
+            fine[key] = found = (Sums(), event.occurred_at)
+        found[0].add_event(row)
+        if event.session:
+            _add_to_session(sessions, row)
+    batch = Batch(hours={}, days={}, sessions=sessions, spends=[])
+    for key, (sums, occurred_at) in fine.items():
+        _widen(batch, key, sums, occurred_at=occurred_at, zone=zone.key)
+        _add_session_sums(sessions, key[1], sums)
+    return batch
+
+
+def _widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: datetime, zone: str) -> None:
+    quarter, session, member_id, *dimensions = key
+    hour, day = _local_bucket(quarter, zone)
+    by_hour = batch.hours.setdefault((hour, tuple(dimensions)), Sums())
+    by_hour.add(sums)
+    by_day = batch.days.setdefault((day, (*dimensions, member_id)), Sums())
+    by_day.add(sums)
+    batch.spends.append(Spend(
+        who=Attribution(dimensions[0], dimensions[1], member_id),
+        session_key=session,
+        occurred_at=occurred_at,
+        is_notional=dimensions[10] != "metered",
+        amount=sums.cost + sums.notional_cost,
+        calls=sums.counts[0],
+        unpriced_calls=sums.counts[2],
+    ))
+
+
+def _add_to_session(sessions: dict[str, SessionSums], row: Prepared) -> None:
+    event = row.event
+    context = (
+        (event.input_tokens or 0) + (event.cache_read_tokens or 0) + (event.cache_write_5m_tokens or 0) + (event.cache_write_1h_tokens or 0)
+    )
+    found = sessions.get(event.session)
+    if found is None:
+        sessions[event.session] = found = SessionSums(first_at=event.occurred_at, latest=row, context_tokens=context)
+    elif event.occurred_at >= found.latest.event.occurred_at:
+        found.latest, found.context_tokens = row, context
+    found.first_at = min(found.first_at, event.occurred_at)
+    found.context_tokens_max = max(found.context_tokens_max, context)
+    found.tokens += context + (event.output_tokens or 0)
+
+
+def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums) -> None:
+    if session:
+        sessions[session].sums.add(sums)
+
+
+def settled_costs(rows: Iterable[Prepared]) -> dict[UUID, Decimal | None]:
+    """What the calls cost that name an authorization, by authorization."""
+    costs: dict[UUID, Decimal | None] = {}
+    for row in rows:
+        authorization = row.event.authorization
+        if authorization is not None:
+            earlier = costs.get(authorization)
+            costs[authorization] = row.cost if earlier is None else earlier + (row.cost or ZERO)
+    return costs
