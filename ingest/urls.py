@@ -1,5 +1,16 @@
-"""Addresses of the API in ingest."""
+"""Addresses of the API in ingest, and of its description."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from ingest.doors.description import description, description_page
+from ingest.doors.events import EventsDoor
+from ingest.doors.otlp import LogsDoor, MetricsDoor, TracesDoor
+
+urlpatterns = [
+    path("api/v1/events", EventsDoor.as_view(), name="api-events"),
+    path("otlp/v1/logs", LogsDoor.as_view(), name="otlp-logs"),
+    path("otlp/v1/metrics", MetricsDoor.as_view(), name="otlp-metrics"),
+    path("otlp/v1/traces", TracesDoor.as_view(), name="otlp-traces"),
+    path("api/schema", description, name="api-schema"),
+    path("api/docs", description_page, name="api-docs"),
+]

@@ -14,6 +14,7 @@ from governance.tenancy.problems import problem
 from ingest.doors import schema
 from ingest.doors.body import media_type
 from ingest.doors.door import Door
+from ingest.doors.schema import EventsAnswer
 from ingest.formats import native
 from ingest.formats.batch import BadBody, Parsed, Unsupported
 from ingest.formats.event import Outcome
@@ -23,16 +24,6 @@ LINE_TYPES = ("application/x-ndjson", "application/jsonl", "application/ndjson",
 SINGLE_STATUS = {"accepted": 201, "duplicate": 200, "conflict": 409, "rejected": 422}
 CONFLICT_TITLE = "This call is known with other content"
 REJECTED_TITLE = "The event cannot be counted"
-
-
-class EventsAnswer(msgspec.Struct, frozen=True):
-    """How many events were accepted, known already, in conflict and rejected, and what became of each."""
-
-    accepted: int
-    duplicate: int
-    conflict: int
-    rejected: int
-    results: list[Outcome]
 
 
 encoder = msgspec.json.Encoder()

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -63,6 +63,39 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     billing_mode: BillingMode | None = None
     authorization: UUID | None = None
     tags: dict[Name, Annotated[str, Meta(max_length=1000)]] | None = None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "occurred_at": "When the call ended, with a time zone.",
+        "model": "As the client names it; aliases are resolved by the price book.",
+        "id": "The client's own id of the call, once and for all. Needed where there is no `request_id`.",
+        "request_id": "The vendor's id of the call. The same call reported by several sources is counted once by it.",
+        "provider": "Who bills: anthropic, openai, aws, openrouter…",
+        "harness": "The agent or tool that made the call: claude-code, codex, opencode…",
+        "gateway": "The proxy the call went through: litellm, openrouter…",
+        "team": "A team's slug. An unknown one is kept and listed, and creates no team.",
+        "project": "A project's slug.",
+        "member": "An e-mail address or another name the person is known by.",
+        "session": "One run of an agent. Session budgets hold it.",
+        "task": "One piece of work; may span sessions.",
+        "trace": "Calls that belong together, such as a panel and its judge.",
+        "parent": "The call or span that caused this one.",
+        "role": "What the call was for: planner, worker, judge, retriever…",
+        "task_class": "code, research, extract, translate…",
+        "input_tokens": "Input that no cache served.",
+        "cache_read_tokens": "Input read from a cache.",
+        "cache_write_5m_tokens": "Input written to a cache for five minutes.",
+        "cache_write_1h_tokens": "Input written to a cache for an hour.",
+        "output_tokens": "Output, reasoning included.",
+        "reasoning_tokens": "The part of `output_tokens` that was reasoning.",
+        "units": "Other metered quantities by name: web_searches, images, audio_seconds…",
+        "latency_ms": "From request to the end of the answer.",
+        "ttft_ms": "From request to the first token.",
+        "status": "`ok`, or what went wrong; a failed call has no counts unless the vendor billed some.",
+        "reported_cost": "What the client says the call cost; shown beside the price book's cost, never used for it.",
+        "billing_mode": "`subscription` counts at list price, apart from billed spend.",
+        "authorization": "The authorization that held money for this call; the event settles it.",
+        "tags": "Free labels.",
+    }
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,100 @@
+"""OpenAPI of what drf-spectacular does not know by itself: msgspec structs, API keys, and problem documents.
+
+A struct may carry `field_notes`, a sentence for each field that its name does not explain.
+"""
+
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+from drf_spectacular.drainage import set_override
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import OpenApiResponse
+
+REFERENCE = "#/components/schemas/{name}"
+UNKNOWN_TO_3_0 = ("propertyNames",)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as RFC 9457 has it, with a `code` that stays the same from version to version."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+
+
+def problems(*statuses: int, **sentences: str) -> dict[tuple[int, str], OpenApiResponse]:
+    """Responses for extend_schema: problem documents for these statuses; `s413="…"` says when a status comes."""
+    told = {int(name[1:]): sentence for name, sentence in sentences.items()}
+    return {
+        (status, "application/problem+json"): OpenApiResponse(Problem, description=told.get(status, ""))
+        for status in sorted({*statuses, *told})
+    }
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Bearer keys."""
+
+    target_class = "governance.tenancy.authentication.ApiKeyAuthentication"
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer wh_…`."}
+
+
+class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A msgspec struct as a component. What may be absent is not shown as nullable: absent is how unknown is said here."""
+
+    target_class = "msgspec.Struct"
+    match_subclasses = True
+
+    def get_name(self, auto_schema: AutoSchema, direction: str) -> str:
+        set_override(self.target, "suppress_collision_warning", True)
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        _, components = msgspec.json.schema_components([self.target], ref_template=REFERENCE)
+        shown = {name: _noted(_without_null(schema)) for name, schema in components.items()}
+        own = shown.pop(self.target.__name__)
+        for name, schema in shown.items():
+            component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+            auto_schema.registry.register_on_missing(component)
+        notes = getattr(self.target, "field_notes", {})
+        for name, schema in own["properties"].items():
+            if name in notes:
+                schema["description"] = notes[name]
+        return own
+
+
+def _without_null(schema: Any) -> Any:
+    """The schema with `X or null` reduced to X, which OpenAPI 3.0 and 3.1 read alike."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_null(item) for name, item in schema.items() if name not in UNKNOWN_TO_3_0 and not _says_absent(name, item)}
+    choices = [choice for choice in kept.get("anyOf", []) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        del kept["anyOf"]
+        return kept | choices[0]
+    return kept
+
+
+def _says_absent(name: str, item: Any) -> bool:
+    return name == "default" and item in (None, "")
+
+
+def _noted(schema: dict[str, Any]) -> dict[str, Any]:
+    """Decimals travel as JSON numbers or as text, so both are shown; the struct's docstring is shown without its indent."""
+    if "description" in schema:
+        schema["description"] = cleandoc(schema["description"])
+    for member in schema.get("properties", {}).values():
+        for place in (member, member.get("additionalProperties")):
+            if isinstance(place, dict) and place.get("format") == "decimal":
+                place.clear()
+                place.update({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "decimal"}]})
+    return schema

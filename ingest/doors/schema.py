@@ -1,0 +1,185 @@
+"""What OpenAPI says of the doors: bodies, answers, limits and examples."""
+
+from typing import Any, ClassVar
+
+import msgspec
+from django.conf import settings
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+
+from governance.tenancy.openapi import problems
+from ingest.formats.event import Outcome, UsageEvent
+
+LIMITS = (
+    f"Limits: {settings.INGEST_MAX_EVENTS:,} events, {settings.INGEST_MAX_BODY_BYTES:,} bytes as sent, "
+    f"{settings.INGEST_MAX_DECODED_BYTES:,} bytes unpacked. `Content-Encoding: gzip` and `zstd` are taken."
+)
+
+
+class EventBatch(msgspec.Struct, frozen=True):
+    """Several events."""
+
+    events: list[UsageEvent]
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    """What became of each event."""
+
+    accepted: int
+    duplicate: int
+    conflict: int
+    rejected: int
+    results: list[Outcome]
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "accepted": "Events counted now.",
+        "duplicate": "Events counted before, with the same content; nothing changed.",
+        "conflict": "Events whose id was counted before with other content; kept aside, not counted.",
+        "rejected": "Events that break a rule; kept aside, not counted.",
+        "results": "In the order of the request. With `?results=errors` without the accepted ones.",
+    }
+
+
+EVENT: dict[str, Any] = {
+    "request_id": "req_011CQ4pvX7",
+    "occurred_at": "2026-11-21T10:04:00.807Z",
+    "provider": "anthropic",
+    "model": "claude-sonnet-4-5",
+    "harness": "claude-code",
+    "team": "platform",
+    "member": "engineer@acme.example",
+    "session": "97e8544a-a043-4d89-ad42-4e8480be4b00",
+    "input_tokens": 120,
+    "cache_read_tokens": 10240,
+    "cache_write_5m_tokens": 1536,
+    "cache_write_1h_tokens": 512,
+    "output_tokens": 57,
+    "latency_ms": 146,
+}
+SECOND = {"id": "nightly-7/call-12", "occurred_at": "2026-11-21T10:04:09Z", "model": "gpt-5", "input_tokens": 476, "output_tokens": 200, "reasoning_tokens": 64}
+ACCEPTED = {"index": 0, "status": "accepted", "id": "5f2a7c54-0c63-8e6b-6f3c-0de3f9b0a2d4"}
+ANSWER = {"accepted": 1, "duplicate": 0, "conflict": 0, "rejected": 0, "results": [ACCEPTED]}
+REJECTED = {
+    "index": 1,
+    "status": "rejected",
+    "id": "nightly-7/call-12",
+    "code": "invalid_field",
+    "reason": "Expected `int` >= 0.",
+    "field": "output_tokens",
+}
+SINGLE_PROBLEM = {
+    "type": "urn:weighhouse:problem:invalid_field",
+    "title": "The event cannot be counted",
+    "status": 422,
+    "code": "invalid_field",
+    "detail": "Expected `int` >= 0.",
+    "id": "nightly-7/call-12",
+    "field": "output_tokens",
+}
+BODY = PolymorphicProxySerializer(component_name="EventsBody", serializers=[UsageEvent, EventBatch], resource_type_field_name=None)
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="Taken and not needed: an event's own ids make sending again safe, also for a part of a batch.",
+)
+REFUSALS = {
+    "s400": "The body cannot be read: broken JSON, UTF-8 or compression, the wrong shape, too deep, or cut short.",
+    "s401": "The key is missing, unknown, revoked or expired.",
+    "s403": "The key lacks the scope `ingest`.",
+    "s413": "More events or bytes than allowed. Nothing was stored.",
+    "s415": "A media type or compression that is not taken.",
+    "s503": "The database gave way; send the same again.",
+}
+
+events_post = extend_schema(
+    operation_id="events_post",
+    tags=["usage"],
+    summary="Report usage",
+    description=(
+        "Takes one event, `{\"events\": […]}`, or one event per line, and answers for each. Each model call is counted once, "
+        "by `request_id` where there is one, else by `id`; sending again is safe. One bad event harms no other. " + LIMITS
+    ),
+    parameters=[
+        IDEMPOTENCY,
+        OpenApiParameter("results", OpenApiTypes.STR, enum=["errors"], description="`errors`: list only events that were not accepted."),
+    ],
+    request={"application/json": BODY, "application/x-ndjson": OpenApiTypes.STR},
+    responses={
+        (200, "application/json"): OpenApiResponse(EventsAnswer, description="A batch, or a single event that was known already."),
+        (201, "application/json"): OpenApiResponse(EventsAnswer, description="A single event, counted."),
+        **problems(
+            **REFUSALS,
+            s409="A single event whose id was counted before with other content.",
+            s422="A single event that breaks a rule; `field` says where.",
+        ),
+    },
+    examples=[
+        OpenApiExample("One event", value=EVENT, request_only=True, media_type="application/json"),
+        OpenApiExample("Several", value={"events": [EVENT, SECOND]}, request_only=True, media_type="application/json"),
+        OpenApiExample(
+            "One per line",
+            value="\n".join(msgspec.json.encode(event).decode() for event in (EVENT, SECOND)),
+            request_only=True,
+            media_type="application/x-ndjson",
+        ),
+        OpenApiExample("Counted", value=ANSWER, response_only=True, status_codes=["201"]),
+        OpenApiExample(
+            "One of two rejected",
+            value=ANSWER | {"rejected": 1, "results": [ACCEPTED, REJECTED]},
+            response_only=True,
+            status_codes=["200"],
+        ),
+        OpenApiExample("Rejected", value=SINGLE_PROBLEM, response_only=True, status_codes=["422"], media_type="application/problem+json"),
+    ],
+)
+
+
+def otlp_post(signal: str, description: str, answer: str) -> Any:
+    """The description of one signal's door. Bodies and answers are OTLP's own, so only their kind is said."""
+    return extend_schema(
+        operation_id=f"otlp_{signal}",
+        tags=["OpenTelemetry"],
+        summary=f"Export OTLP {signal}",
+        description=(
+            f"{description} Protobuf or OTLP/JSON, answered in kind; an error is a google.rpc.Status. "
+            "Unpacked a body may have 16 MiB. Set OTEL_EXPORTER_OTLP_ENDPOINT to this server's address followed by /otlp."
+        ),
+        request={"application/x-protobuf": OpenApiTypes.BINARY, "application/json": OpenApiTypes.OBJECT},
+        responses={
+            (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, description=f"{answer}; `partialSuccess` names what was not counted."),
+            (200, "application/x-protobuf"): OpenApiResponse(OpenApiTypes.BINARY, description=f"{answer}."),
+            **{
+                (int(status[1:]), "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, description=sentence)
+                for status, sentence in REFUSALS.items()
+            },
+        },
+        examples=[
+            OpenApiExample("All counted", value={}, response_only=True, status_codes=["200"], media_type="application/json"),
+            OpenApiExample(
+                "Refused",
+                value={"code": 16, "message": "This API key was revoked. (key_revoked)"},
+                response_only=True,
+                status_codes=["401"],
+                media_type="application/json",
+            ),
+        ],
+    )
+
+
+otlp_logs_post = otlp_post(
+    "logs",
+    "Usage is read from log records: of Claude Code, one event for each `api_request` and `api_error`. "
+    "Records of clients that have no format here yet are named in `partialSuccess` and not stored.",
+    "ExportLogsServiceResponse",
+)
+otlp_metrics_post = otlp_post(
+    "metrics",
+    "Checked and answered, never counted: clients report the same usage in their log records.",
+    "ExportMetricsServiceResponse",
+)
+otlp_traces_post = otlp_post(
+    "traces",
+    "Checked and answered, not counted: Claude Code's spans repeat its log records, and spans of other clients are not read yet.",
+    "ExportTraceServiceResponse",
+)
