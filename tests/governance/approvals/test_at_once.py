@@ -1,0 +1,134 @@
+"""Two people at one request in the same moment: real threads, real commits, one outcome."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from threading import Barrier
+
+import pytest
+from django.db import connection, transaction
+
+from governance.approvals.models import ApprovalRequest, Decision
+from governance.approvals.services import request_create, request_decide, request_withdraw
+from governance.audit.models import AuditRecord
+from governance.budgets.models import BudgetPeriod, TopUp
+from governance.budgets.services import period_topup
+from governance.errors import Conflict
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROUNDS = 6
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """Runs the calls in threads that start together; a Conflict is an answer, anything else is raised."""
+    start = Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        try:
+            start.wait(10)
+            return call()
+        except Conflict as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [running.result(30) for running in [threads.submit(run, call) for call in calls]]
+
+
+def ask(member: Member, period: BudgetPeriod, amount: int = 10, **fields: str) -> ApprovalRequest:
+    return request_create(actor=member_actor(member), period_id=period.pk, amount=Decimal(amount), reason="Nearly done.", **fields)  # type: ignore[arg-type]
+
+
+def decide(member: Member, request: ApprovalRequest, **fields: object) -> Decision:
+    return request_decide(actor=member_actor(member), request_id=request.pk, **fields)  # type: ignore[arg-type]
+
+
+def conflicts(answers: list[object]) -> list[Conflict]:
+    return [answer for answer in answers if isinstance(answer, Conflict)]
+
+
+def test_two_approvers_decide_at_once(engineer: Member, lead: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    for done in range(1, ROUNDS + 1):
+        request = ask(engineer, frozen)
+
+        answers = at_once(lambda: decide(lead, request, is_grant=True), lambda: decide(admin, request, is_grant=True))  # noqa: B023 - awaited below
+
+        assert len(conflicts(answers)) == 1
+        assert (Decision.objects.count(), TopUp.objects.count()) == (done, done)
+        assert AuditRecord.objects.filter(action="request.approved").count() == done
+        frozen.refresh_from_db()
+        assert frozen.topup == 10 * done
+
+
+def test_grant_against_denial(engineer: Member, lead: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    for done in range(1, ROUNDS + 1):
+        request = ask(engineer, frozen)
+
+        answers = at_once(lambda: decide(lead, request, is_grant=True), lambda: decide(admin, request, is_grant=False, note="No."))  # noqa: B023
+
+        assert len(conflicts(answers)) == 1
+        assert Decision.objects.count() == done
+        frozen.refresh_from_db()
+        assert frozen.topup == 10 * Decision.objects.filter(is_grant=True).count()
+
+
+def test_decision_against_withdrawal(engineer: Member, lead: Member, frozen: BudgetPeriod) -> None:
+    for _ in range(ROUNDS):
+        request = ask(engineer, frozen)
+
+        answers = at_once(lambda: decide(lead, request, is_grant=True), lambda: request_withdraw(actor=member_actor(engineer), request_id=request.pk))  # noqa: B023
+
+        assert len(conflicts(answers)) == 1
+        request.refresh_from_db()
+        assert Decision.objects.filter(request=request).exists() == (request.state == "approved")
+    frozen.refresh_from_db()
+    assert frozen.topup == 10 * ApprovalRequest.objects.filter(state="approved").count()
+
+
+def test_double_click_on_grant(engineer: Member, lead: Member, frozen: BudgetPeriod) -> None:
+    request = ask(engineer, frozen)
+
+    answers = at_once(*[lambda: decide(lead, request, is_grant=True)] * 4)
+
+    assert len(conflicts(answers)) == 3
+    assert TopUp.objects.count() == 1
+
+
+def test_double_click_with_an_idempotency_key_gives_one_answer(engineer: Member, lead: Member, frozen: BudgetPeriod) -> None:
+    asked = at_once(*[lambda: ask(engineer, frozen, idempotency_key="k-1")] * 4)
+    assert len(set(asked)) == 1
+    request = ApprovalRequest.objects.get()
+
+    decided = at_once(*[lambda: decide(lead, request, is_grant=True, idempotency_key="d-1")] * 4)
+
+    assert decided == [Decision.objects.get()] * 4
+    assert AuditRecord.objects.filter(action__startswith="request.").count() == 2
+
+
+def test_double_click_on_asking(engineer: Member, frozen: BudgetPeriod) -> None:
+    answers = at_once(*[lambda: ask(engineer, frozen)] * 4)
+
+    assert len(conflicts(answers)) == 3
+    assert {refusal.extra["request"] for refusal in conflicts(answers)} == {ApprovalRequest.objects.get().pk}
+
+
+def test_decisions_on_one_period_wait_for_each_other(engineer: Member, lead: Member, admin: Member, owner: Member, team_period: BudgetPeriod) -> None:
+    first, second = ask(engineer, team_period), ask(lead, team_period)
+
+    at_once(
+        lambda: decide(admin, first, is_grant=True),
+        lambda: decide(owner, second, is_grant=True),
+        *[lambda: period_topup_alone(owner, team_period)] * 2,
+    )
+
+    team_period.refresh_from_db()
+    assert team_period.topup == 22
+    assert sum(topup.amount for topup in TopUp.objects.all()) == 22
+
+
+def period_topup_alone(member: Member, period: BudgetPeriod) -> TopUp:
+    with transaction.atomic():
+        return period_topup(actor=member_actor(member), period_id=period.pk, amount=Decimal(1))
