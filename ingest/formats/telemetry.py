@@ -1,6 +1,6 @@
 """OpenTelemetry log records, metrics and spans, reduced to what formats look at, from protobuf and from OTLP/JSON alike."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,10 +9,12 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ingest.formats.batch import Unreadable
+from ingest.formats.batch import TooLarge, Unreadable
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
+# What a body may hold in all: groups, records, data points, attributes. A protobuf of empty ones takes two bytes for each.
+MOST_PARTS = 1_000_000
 POINT_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 
 
@@ -43,6 +45,21 @@ class Tally(msgspec.Struct, frozen=True):
 
     source: Source
     count: int
+
+
+class Quota:
+    """Counts the parts of a body down, so that one made to be expensive is refused before it costs much."""
+
+    def __init__(self) -> None:
+        self.left = MOST_PARTS
+
+    def parts(self, found: Sequence[Any] | None) -> Sequence[Any]:
+        """The same parts, none for None. Raises TooLarge when the body has too many."""
+        found = found or ()
+        self.left -= len(found)
+        if self.left < 0:
+            raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
+        return found
 
 
 class Json(msgspec.Struct, rename="camel", gc=False):
@@ -140,39 +157,44 @@ class JsonSpans(Json, kw_only=True):
 
 
 def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
-    """The records of an ExportLogsServiceRequest. Raises Unreadable."""
-    return _json_records(_decoded_json(body, JsonLogs)) if is_json else _protobuf_records(_decoded(body, ExportLogsServiceRequest()))
+    """The records of an ExportLogsServiceRequest. Raises Unreadable and TooLarge."""
+    quota = Quota()
+    if is_json:
+        return list(_json_records(_decoded_json(body, JsonLogs), quota))
+    return list(_protobuf_records(_decoded(body, ExportLogsServiceRequest()), quota))
 
 
 def metric_points(body: bytes, *, is_json: bool) -> list[Tally]:
-    """Data points by source of an ExportMetricsServiceRequest. Raises Unreadable."""
+    """Data points by source of an ExportMetricsServiceRequest. Raises Unreadable and TooLarge."""
+    quota = Quota()
     if not is_json:
         request = _decoded(body, ExportMetricsServiceRequest())
         return [
-            Tally(_source(group.resource.attributes, scoped.scope.name), sum(_protobuf_points(metric) for metric in scoped.metrics))
-            for group in request.resource_metrics
-            for scoped in group.scope_metrics
+            Tally(_source(group.resource.attributes, scoped.scope.name, quota), sum(_protobuf_points(one) for one in quota.parts(scoped.metrics)))
+            for group in quota.parts(request.resource_metrics)
+            for scoped in quota.parts(group.scope_metrics)
         ]
     return [
-        Tally(_json_source(group.resource, scoped.scope), sum(_json_points(metric) for metric in scoped.metrics or ()))
-        for group in _decoded_json(body, JsonMetrics).resource_metrics or ()
-        for scoped in group.scope_metrics or ()
+        Tally(_json_source(group.resource, scoped.scope, quota), sum(_json_points(one) for one in quota.parts(scoped.metrics)))
+        for group in quota.parts(_decoded_json(body, JsonMetrics).resource_metrics)
+        for scoped in quota.parts(group.scope_metrics)
     ]
 
 
 def spans(body: bytes, *, is_json: bool) -> list[Tally]:
-    """Spans by source of an ExportTraceServiceRequest. Raises Unreadable."""
+    """Spans by source of an ExportTraceServiceRequest. Raises Unreadable and TooLarge."""
+    quota = Quota()
     if not is_json:
         request = _decoded(body, ExportTraceServiceRequest())
         return [
-            Tally(_source(group.resource.attributes, scoped.scope.name), len(scoped.spans))
-            for group in request.resource_spans
-            for scoped in group.scope_spans
+            Tally(_source(group.resource.attributes, scoped.scope.name, quota), len(scoped.spans))
+            for group in quota.parts(request.resource_spans)
+            for scoped in quota.parts(group.scope_spans)
         ]
     return [
-        Tally(_json_source(group.resource, scoped.scope), len(scoped.spans or ()))
-        for group in _decoded_json(body, JsonSpans).resource_spans or ()
-        for scoped in group.scope_spans or ()
+        Tally(_json_source(group.resource, scoped.scope, quota), len(scoped.spans or ()))
+        for group in quota.parts(_decoded_json(body, JsonSpans).resource_spans)
+        for scoped in quota.parts(group.scope_spans)
     ]
 
 
@@ -192,6 +214,8 @@ def _decoded(body: bytes, request: Any) -> Any:
 
 
 def _decoded_json(body: bytes, shape: type[Any]) -> Any:
+    if body.count(b"{") > 2 * MOST_PARTS:
+        raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
     try:
         return msgspec.json.decode(body, type=shape)
     except UnicodeDecodeError:
@@ -204,57 +228,53 @@ def _decoded_json(body: bytes, shape: type[Any]) -> Any:
         raise Unreadable("broken_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
 
 
-def _protobuf_records(request: ExportLogsServiceRequest) -> list[LogRecord]:
-    return [
-        LogRecord(
-            source,
-            _attributes(record.attributes),
-            record.event_name or record.body.string_value,
-            record.time_unix_nano,
-            record.observed_time_unix_nano,
-        )
-        for group in request.resource_logs
-        for scoped in group.scope_logs
-        for source in (_source(group.resource.attributes, scoped.scope.name),)
-        for record in scoped.log_records
-    ]
+def _protobuf_records(request: ExportLogsServiceRequest, quota: Quota) -> Iterator[LogRecord]:
+    for group in quota.parts(request.resource_logs):
+        for scoped in quota.parts(group.scope_logs):
+            source = _source(group.resource.attributes, scoped.scope.name, quota)
+            for record in quota.parts(scoped.log_records):
+                yield LogRecord(
+                    source,
+                    _attributes(record.attributes, quota),
+                    record.event_name or record.body.string_value,
+                    record.time_unix_nano,
+                    record.observed_time_unix_nano,
+                )
 
 
-def _json_records(request: JsonLogs) -> list[LogRecord]:
-    return [
-        LogRecord(
-            source,
-            _json_attributes(record.attributes),
-            record.event_name or (record.body.string_value if record.body else None) or "",
-            _nanoseconds(record.time_unix_nano),
-            _nanoseconds(record.observed_time_unix_nano),
-        )
-        for group in request.resource_logs or ()
-        for scoped in group.scope_logs or ()
-        for source in (_json_source(group.resource, scoped.scope),)
-        for record in scoped.log_records or ()
-    ]
+def _json_records(request: JsonLogs, quota: Quota) -> Iterator[LogRecord]:
+    for group in quota.parts(request.resource_logs):
+        for scoped in quota.parts(group.scope_logs):
+            source = _json_source(group.resource, scoped.scope, quota)
+            for record in quota.parts(scoped.log_records):
+                yield LogRecord(
+                    source,
+                    _json_attributes(record.attributes, quota),
+                    record.event_name or (record.body.string_value if record.body else None) or "",
+                    _nanoseconds(record.time_unix_nano),
+                    _nanoseconds(record.observed_time_unix_nano),
+                )
 
 
-def _source(attributes: Iterable[Any], scope: str) -> Source:
-    return Source(_attributes(attributes), scope)
+def _source(attributes: Sequence[Any], scope: str, quota: Quota) -> Source:
+    return Source(_attributes(attributes, quota), scope)
 
 
-def _json_source(resource: JsonResource | None, scope: JsonScope | None) -> Source:
-    return Source(_json_attributes(resource.attributes if resource else None), (scope.name if scope else "") or "")
+def _json_source(resource: JsonResource | None, scope: JsonScope | None, quota: Quota) -> Source:
+    return Source(_json_attributes(resource.attributes if resource else None, quota), (scope.name if scope else "") or "")
 
 
-def _attributes(attributes: Iterable[Any]) -> dict[str, Scalar]:
+def _attributes(attributes: Sequence[Any], quota: Quota) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
-    for attribute in attributes:
+    for attribute in quota.parts(attributes):
         kind = attribute.value.WhichOneof("value")
         if kind in ("string_value", "int_value", "double_value", "bool_value"):
             found[attribute.key] = getattr(attribute.value, kind)
     return found
 
 
-def _json_attributes(attributes: list[JsonAttribute] | None) -> dict[str, Scalar]:
-    scalars = ((attribute.key, attribute.value.scalar) for attribute in attributes or () if attribute.value is not None)
+def _json_attributes(attributes: list[JsonAttribute] | None, quota: Quota) -> dict[str, Scalar]:
+    scalars = ((attribute.key, attribute.value.scalar) for attribute in quota.parts(attributes) if attribute.value is not None)
     return {key: scalar for key, scalar in scalars if scalar is not None}
 
 
