@@ -1,5 +1,11 @@
 """Addresses of the API in governance/budgets."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from governance.budgets import api
+
+urlpatterns = [
+    path("authorizations", api.Authorizations.as_view(), name="api-authorizations"),
+    path("authorizations/<uuid:authorization_id>", api.OneAuthorization.as_view(), name="api-authorization"),
+    path("sessions/<path:key>", api.OneSession.as_view(), name="api-session"),
+]

@@ -1,0 +1,195 @@
+"""Proves truth 3: rollups, sessions and budget balances are the sums of the events, to the last decimal; and mends them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from governance import sql
+from governance.audit.services import audit_record
+from governance.budgets.ledger import ledger
+from governance.budgets.models import BudgetPeriod
+from governance.budgets.rules import Rules, rules_at
+from governance.budgets.services.freezes import period_locked, period_review
+from governance.tenancy.access import system_actor
+from governance.tenancy.directory import directory_at
+from governance.tenancy.models import Organization
+from governance.tenancy.services import organization_lock
+from ingest.services.sums import COUNTS, DIMENSIONS, dimensions_hash
+
+ZERO = Decimal(0)
+OFFSET = "((occurred_at AT TIME ZONE %(zone)s) - (occurred_at AT TIME ZONE 'UTC'))"
+BUCKETS = {
+    "hour": f"(date_trunc('hour', (occurred_at AT TIME ZONE 'UTC') + {OFFSET}) - {OFFSET}) AT TIME ZONE 'UTC'",
+    "day": "(occurred_at AT TIME ZONE %(zone)s)::date",
+}
+TABLES = {"hour": ("usage_rollup", DIMENSIONS), "day": ("usage_rollup_day", (*DIMENSIONS, "member_id"))}
+MEASURED = """
+    count(*) AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,
+    count(*) FILTER (WHERE input_tokens IS NULL AND output_tokens IS NULL) AS unmeasured_calls,
+    coalesce(sum(input_tokens), 0)::bigint AS input_tokens, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
+    coalesce(sum(cache_write_5m_tokens), 0)::bigint AS cache_write_5m_tokens, coalesce(sum(cache_write_1h_tokens), 0)::bigint AS cache_write_1h_tokens,
+    coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
+    coalesce(sum(latency_ms), 0)::bigint AS latency_ms_sum, count(latency_ms) AS latency_calls,
+    coalesce(sum(cost) FILTER (WHERE billing_mode = 'metered'), 0) AS cost,
+    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost
+"""
+MEASURES = (*COUNTS, "cost", "notional_cost")
+CONTEXT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0)"
+SESSIONS = f"""
+SELECT session AS key, count(*) AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,
+    sum({CONTEXT} + coalesce(output_tokens, 0))::bigint AS tokens,
+    coalesce(sum(cost) FILTER (WHERE billing_mode = 'metered'), 0) AS cost,
+    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost
+FROM usage_event WHERE organization_id = %(organization)s AND session <> '' GROUP BY session
+"""  # noqa: S608
+SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
+HELD = """
+WITH holds AS (
+    SELECT u.period_id, sum(a.amount) AS held FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods) AS u(period_id)
+    WHERE a.organization_id = %(organization)s AND a.state = 'held' GROUP BY 1
+), tops AS (
+    SELECT period_id, sum(amount) AS topup FROM topup WHERE organization_id = %(organization)s AND ended_at IS NULL GROUP BY 1
+)
+SELECT p.id, p.held, coalesce(h.held, 0) AS held_true, p.topup, coalesce(t.topup, 0) AS topup_true
+FROM budget_period p LEFT JOIN holds h ON h.period_id = p.id LEFT JOIN tops t ON t.period_id = p.id
+WHERE p.organization_id = %(organization)s AND (p.held <> coalesce(h.held, 0) OR p.topup <> coalesce(t.topup, 0))
+ORDER BY p.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not the sum it should be: where, what stands there, what the events say."""
+
+    table: str
+    row: str
+    stored: str
+    true: str
+
+
+def _grouped(bucket: str) -> str:
+    columns = ", ".join((bucket, *TABLES[bucket][1], *MEASURES))
+    dimensions = ", ".join(TABLES[bucket][1])
+    return (
+        f"SELECT {columns} FROM (SELECT {BUCKETS[bucket]} AS {bucket}, {dimensions}, {MEASURED} FROM usage_event "  # noqa: S608
+        f"WHERE organization_id = %(organization)s GROUP BY 1, {dimensions}) grouped"
+    )
+
+
+def _stored(bucket: str) -> str:
+    columns = ", ".join((bucket, *TABLES[bucket][1], *MEASURES))
+    return f"SELECT {columns} FROM {TABLES[bucket][0]} WHERE organization_id = %(organization)s"  # noqa: S608
+
+
+def organization_verify(organization: Organization) -> list[Difference]:
+    """Every difference between the sums and the events, read from one snapshot. Empty when all is right."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return [*_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
+                *_hold_differences(organization), *_period_differences(organization)]
+
+
+def _rollup_differences(organization: Organization, bucket: str) -> list[Difference]:
+    parameters = {"organization": organization.pk, "zone": organization.time_zone}
+    true, stored = _grouped(bucket), _stored(bucket)
+    statement = (
+        f"(SELECT 'true' AS side, m.* FROM ({true} EXCEPT ALL {stored}) m) UNION ALL "  # noqa: S608
+        f"(SELECT 'stored' AS side, m.* FROM ({stored} EXCEPT ALL {true}) m) LIMIT 1000"
+    )
+    sides: dict[tuple[Any, ...], dict[str, str]] = {}
+    keys = 1 + len(TABLES[bucket][1])
+    for side, *values in sql.rows(statement, parameters):
+        sides.setdefault(tuple(values[:keys]), {})[side] = _measures_text(values[keys:])
+    return [Difference(TABLES[bucket][0], " ".join(map(str, key)), found.get("stored", "nothing"), found.get("true", "nothing")) for key, found in sides.items()]
+
+
+def _measures_text(values: Sequence[Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in zip(MEASURES, values, strict=True) if value)
+
+
+def _session_differences(organization: Organization) -> list[Difference]:
+    columns = ", ".join(SESSION_SUMS)
+    stored = f"SELECT {columns} FROM session WHERE organization_id = %(organization)s"  # noqa: S608
+    statement = f"SELECT key FROM (({SESSIONS} EXCEPT ALL {stored}) UNION ALL ({stored} EXCEPT ALL {SESSIONS})) m GROUP BY key ORDER BY key LIMIT 1000"  # noqa: S608
+    return [Difference("session", row.key, "other sums", "the events'") for row in sql.rows(statement, {"organization": organization.pk})]
+
+
+def _hold_differences(organization: Organization) -> list[Difference]:
+    return [
+        Difference("budget_period", str(row.id), f"held={row.held} topup={row.topup}", f"held={row.held_true} topup={row.topup_true}")
+        for row in sql.rows(HELD, {"organization": organization.pk})
+    ]
+
+
+def _period_differences(organization: Organization) -> list[Difference]:
+    return [
+        Difference("budget_period", str(period.pk), f"spent={period.spent} calls={period.calls}", f"spent={amount} calls={calls}")
+        for period, amount, calls in _untrue_periods(organization)
+    ]
+
+
+def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Decimal, int]]:
+    """The periods of active budgets whose spend or calls are not those of the events, with what is true."""
+    rules: Rules = rules_at(directory_at(organization))
+    found = []
+    periods = BudgetPeriod.objects.filter(organization=organization, budget__in=list(rules.by_id)).select_related("budget").order_by("id")
+    windows: dict[tuple[int, Any], dict[str, Any]] = {}
+    for period in periods:
+        key = (period.budget_id, period.starts_at)
+        if key not in windows:
+            sums = ledger().sums(rules.directory, rules.by_id[period.budget_id], starts_at=period.starts_at, ends_at=period.ends_at)
+            windows[key] = {total.session_key: total for total in sums}
+        total = windows[key].get(period.session_key)
+        amount, calls = (total.amount, total.calls) if total is not None else (ZERO, 0)
+        if (period.spent, period.calls) != (amount, calls):
+            found.append((period, amount, calls))
+    return found
+
+
+@transaction.atomic
+def organization_repair(organization: Organization) -> int:
+    """Mends every difference from the events, alone with the organization's data. Returns how many there were; one audit row says so."""
+    organization_lock(organization.pk, exclusive=True)
+    differences = [*_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
+                   *_hold_differences(organization), *_period_differences(organization)]
+    if not differences:
+        return 0
+    actor = system_actor(organization)
+    _sessions_mend(organization)
+    for bucket in BUCKETS:
+        _rollups_rebuild(organization, bucket)
+    for row in sql.rows(HELD, {"organization": organization.pk}):
+        BudgetPeriod.objects.filter(organization=organization, pk=row.id).update(held=row.held_true, topup=row.topup_true)
+    for untrue, amount, calls in _untrue_periods(organization):
+        period = period_locked(actor, untrue.pk)
+        period.spent, period.calls = amount, calls
+        period.save(update_fields=["spent", "calls"])
+        period_review(actor=actor, period=period, reason="mended by verify")
+    facts = [{"table": found.table, "row": found.row, "stored": found.stored, "true": found.true} for found in differences[:100]]
+    audit_record(
+        actor=actor, action="ledger.repaired", target=("organization", organization.pk), old={"differences": facts, "count": len(differences)},
+        new={"at": timezone.now()},
+    )
+    return len(differences)
+
+
+def _sessions_mend(organization: Organization) -> None:
+    moved = ", ".join(f"{name} = t.{name}" for name in SESSION_SUMS[1:])
+    statement = f"UPDATE session s SET {moved} FROM ({SESSIONS}) t WHERE s.organization_id = %(organization)s AND s.key = t.key"  # noqa: S608
+    sql.execute(statement, {"organization": organization.pk})
+
+
+def _rollups_rebuild(organization: Organization, bucket: str) -> None:
+    table, dimensions = TABLES[bucket]
+    rows = sql.rows(_grouped(bucket), {"organization": organization.pk, "zone": organization.time_zone})
+    sql.execute(f"DELETE FROM {table} WHERE organization_id = %(organization)s", {"organization": organization.pk})  # noqa: S608
+    columns = ("organization_id", "dimensions_hash", bucket, *dimensions, *MEASURES)
+    keys = 1 + len(dimensions)
+    with sql.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row((organization.pk, dimensions_hash(tuple(row[1:keys])), *row))
