@@ -131,10 +131,10 @@ def _largest(amounts: dict[tuple[str, str], Decimal]) -> list[tuple[tuple[str, s
     return sorted(amounts.items(), key=lambda row: (-row[1], row[0]))
 
 
-def exposures(spent: Iterable[tuple[str, Decimal]], *, days: int, rise_percent: Decimal) -> list[Exposure]:
+def exposures(spent: Iterable[tuple[str, Decimal]], *, days: Decimal, rise_percent: Decimal) -> list[Exposure]:
     """Each provider's cost per 30 days at the pace of so many days, and what a rise in percent adds to it; largest first.
 
-    Raises ValueError when days is not positive.
+    Raises ValueError for less than one day: too short to tell a pace.
     """
     if days < 1:
         raise ValueError("a pace needs at least one day")

@@ -26,7 +26,7 @@ from governance.tenancy.access import Actor, Right
 
 HOURS_UP_TO_DAYS = 2
 WEEKS_FROM_DAYS = 120
-KIND_OF = {"money": "money", "rate": "money", "count": "count", "tokens": "tokens", "share": "percent"}
+COLOURED = ("provider", "maker", "tier")
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def axis_of(span: Range, step: str, now: datetime) -> Axis:
 def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: Figures) -> Table:
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
-        "name": "Total", "cost": total.cost, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
+        "name": (None, "Total") if view.by.slug in COLOURED else "Total", "cost": total.cost, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
         "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
     }  # fmt: skip
@@ -168,7 +168,7 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
 
 def _columns(view: Explorer) -> list[Column]:
     money = {"kind": "money", "currency": view.currency}
-    is_coloured = view.by.slug in ("provider", "maker", "tier")
+    is_coloured = view.by.slug in COLOURED
     first = Column(
         "name", view.by.label, "swatch" if is_coloured else "strong",
         value=(lambda line: (line.key, line.name)) if is_coloured else None, href=lambda line: view.narrowed(line.key),
@@ -177,8 +177,8 @@ def _columns(view: Explorer) -> list[Column]:
         first,
         Column("cost", "Billed", **money, value=lambda line: line.figures.cost, title="Billed cost; subscription usage is not in it"),
         Column(
-            "move", f"{view.measure.label} since", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
-            title=f"Against {view.range.previous.label}", good="neither" if view.measure.slug in ("calls", "tokens") else "up" if view.measure.slug == "cache-hits" else "down",
+            "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
+            title=f"{view.measure.label} against {view.range.previous.label}", good="neither" if view.measure.slug in ("calls", "tokens") else "up" if view.measure.slug == "cache-hits" else "down",
         ),
         *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
         Column("calls", "Calls", "count", value=lambda line: line.figures.calls),

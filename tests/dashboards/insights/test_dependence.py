@@ -47,13 +47,13 @@ def test_share_of_nothing_is_not_known_but_of_an_empty_class_is_zero() -> None:
 
 
 def test_price_rise_is_taken_to_a_month() -> None:
-    (row,) = exposures([("zhipu", Decimal(70)), ("free", Decimal(0))], days=7, rise_percent=Decimal(83))
+    (row,) = exposures([("zhipu", Decimal(70)), ("free", Decimal(0))], days=Decimal(7), rise_percent=Decimal(83))
     assert (row.monthly, row.extra, row.after) == (300, 249, 549)
 
 
 def test_pace_needs_a_day() -> None:
     with pytest.raises(ValueError, match="one day"):
-        exposures([("a", Decimal(1))], days=0, rise_percent=Decimal(83))
+        exposures([("a", Decimal(1))], days=Decimal(0), rise_percent=Decimal(83))
 
 
 @given(FLOWS)
