@@ -23,12 +23,13 @@ from governance.pricing.models import PriceBook
 from governance.tenancy import keys
 from governance.tenancy.models import ApiKey, Member, Organization, Role, Scope, Team, User
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of people who live for one test
+PASSWORD = "correct horse battery"  # of people who live for one test
 SERVER = pytest.StashKey[ExitStack]()
 # The tests lose nothing when the machine does.
 HASTE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
-hypothesis_settings.register_profile("weighhouse", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+hypothesis_settings.register_profile("weighhouse", deadline=None, suppress_health_check=QUIET)
 hypothesis_settings.load_profile("weighhouse")
 
 

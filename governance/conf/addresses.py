@@ -60,7 +60,8 @@ class Address:
 def check_free(address: Address) -> None:
     """Raises AddressError when the web server could not bind to it."""
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(address.bind, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(address.bind, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, target = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(target)
@@ -70,7 +71,8 @@ def check_free(address: Address) -> None:
     except PermissionError:
         raise AddressError(f"Port {address.port} is not open to this user: name one above 1023 with PORT=.") from None
     except OSError as error:
-        raise AddressError(f"Port {address.port} on {address.bind} cannot be used ({error.strerror}): name another one, such as PORT={_next(address.port)}.") from None
+        sentence = f"Port {address.port} on {address.bind} cannot be used ({error.strerror}): name another one, such as"
+        raise AddressError(f"{sentence} PORT={_next(address.port)}.") from None
 
 
 def _next(port: int) -> int:
@@ -82,5 +84,6 @@ def _bracketed(host: str) -> str:
 
 
 def _own_addresses() -> set[str]:
-    found = (entry.address.partition("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries if entry.family in (socket.AF_INET, socket.AF_INET6))
-    return {_bracketed(host) for host in found}
+    entries = (entry for interface in psutil.net_if_addrs().values() for entry in interface)
+    hosts = (entry.address.partition("%")[0] for entry in entries if entry.family in (socket.AF_INET, socket.AF_INET6))
+    return {_bracketed(host) for host in hosts}

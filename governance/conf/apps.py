@@ -9,4 +9,4 @@ class ConfConfig(AppConfig):
 
     def ready(self) -> None:
         """Makes our Celery application the current one in every process, so that tasks go to our broker."""
-        from governance.conf import celery  # noqa: F401, PLC0415 - needs the settings
+        from governance.conf import celery  # noqa: F401 - needs the settings

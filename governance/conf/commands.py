@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from governance.conf import embedded
 
 # Commands that need no database, or, like `up`, see to it themselves.
-WITHOUT_SERVERS = frozenset({"up", "help", "check", "collectstatic", "version", "startapp", "compilemessages", "makemessages", "diffsettings"})
+WITHOUT_SERVERS = frozenset({"up", "help", "version", "check", "collectstatic", "diffsettings", "spectacular"})
 MIGRATES_ITSELF = frozenset({"migrate", "makemigrations", "showmigrations", "sqlmigrate", "dbshell"})
 
 
@@ -45,22 +45,22 @@ def _adopt_data_folder(arguments: Sequence[str]) -> None:
 
 
 def _bring_servers(stack: ExitStack, *, migrate: bool) -> None:
-    from django.conf import settings  # noqa: PLC0415 - after the data folder is known
+    from django.conf import settings
 
     if not settings.EMBEDDED:
         return
     is_ours = stack.enter_context(embedded.running(settings.VAR_DIR, settings.EMBEDDED))
     if is_ours and migrate and "postgres" in settings.EMBEDDED:
-        import django  # noqa: PLC0415
-        from django.core.management import call_command  # noqa: PLC0415
+        import django
+        from django.core.management import call_command
 
         django.setup()
         call_command("migrate", verbosity=0)
 
 
 def _execute(arguments: Sequence[str]) -> None:
-    from django.core.management import execute_from_command_line  # noqa: PLC0415
-    from django.db import OperationalError  # noqa: PLC0415
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(list(arguments))

@@ -47,7 +47,7 @@ def start(program: Program, output: int | IO[bytes] | None = None) -> subprocess
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         start_new_session=True,
-        preexec_fn=_before_exec(program),
+        preexec_fn=_before_exec(program),  # noqa: PLW1509 - only system calls between fork and exec, and no thread of ours runs
     )
 
 
@@ -60,10 +60,8 @@ def stop(process: subprocess.Popen[bytes], *, end_signal: signal.Signals = signa
     """Asks the process to end, and after `patience_s` ends everything in its session."""
     if process.poll() is None:
         process.send_signal(end_signal)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            pass
     # What it started and left behind is still in its process group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -95,7 +96,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
+DATABASES: dict[str, Any] = {
     "default": {
         **dj_database_url.parse(DATABASE_URL or embedded.database_url(VAR_DIR)),
         "CONN_MAX_AGE": None,

@@ -23,8 +23,10 @@ def test_people_sign_in_with_the_shared_password(admin: Member) -> None:
     assert admin.user.check_password(PASSWORD)
 
 
-def test_api_client_carries_the_key(api: APIClient, api_key: KeyInHand) -> None:
-    assert api._credentials == {"HTTP_AUTHORIZATION": f"Bearer {api_key.secret}"}
+def test_api_client_is_known_by_its_key(api: APIClient, api_key: KeyInHand) -> None:
+    assert api.get("/api/v1/check").status_code != 401
+    api_key.row.delete()
+    assert api.get("/api/v1/check").status_code == 401
 
 
 @pytest.mark.django_db(transaction=True)

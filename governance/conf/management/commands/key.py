@@ -23,17 +23,17 @@ class Command(BaseCommand):
         create.add_argument("--organization", required=True, metavar="SLUG")
         create.add_argument("--name", required=True, help="what the key is for")
         create.add_argument("--scopes", required=True, type=_list, metavar="A,B", help="of ingest, authorize, read, admin")
-        create.add_argument("--member", metavar="EMAIL", help="the person the key belongs to; it may do what the person may, within its scopes")
+        create.add_argument("--member", metavar="EMAIL", help="whose key it is; it may do what that person may")
         create.add_argument("--days", type=_days, help="how long it is good for (no end)")
         create.add_argument("--team", metavar="SLUG", help="team of events that name none")
         for label in LABELS:
             create.add_argument(f"--{label.replace('_', '-')}", help=f"{label.replace('_', ' ')} of events that name none")
 
-    def handle(self, *, organization: str, name: str, scopes: list[str], member: str | None, days: int | None, team: str | None, **options: Any) -> None:
+    def handle(self, *, organization: str, name: str, scopes: list[str], member: str | None, days: int | None, **options: Any) -> None:
         actor = operator_in(organization)
         defaults = {label: options[label] for label in LABELS if options[label]}
-        if team:
-            defaults["team"] = named(actor, Team.objects.all(), slug=team).slug
+        if options["team"]:
+            defaults["team"] = named(actor, Team.objects.all(), slug=options["team"]).slug
         holder = named(actor, Member.objects.select_related("user"), user__email__iexact=member) if member else None
         expires_at = timezone.now() + timedelta(days=days) if days else None
         with refusals_told():

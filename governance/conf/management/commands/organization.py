@@ -23,4 +23,5 @@ class Command(BaseCommand):
     def handle(self, *, slug: str, name: str, time_zone: str, currency: str, **_: Any) -> None:
         with refusals_told():
             organization = organization_create(slug=slug, name=name, time_zone=time_zone, currency=currency)
-        self.stdout.write(f"{organization.name} ({organization.slug}) is there. Add people with: manage.py member create EMAIL --organization {slug} --role owner")
+        self.stdout.write(f"{organization.name} ({organization.slug}) is there.")
+        self.stdout.write(f"Add people with: manage.py member create EMAIL --organization {slug} --role owner")

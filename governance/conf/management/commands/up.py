@@ -37,7 +37,7 @@ class Command(BaseCommand):
         "Runs everything: the embedded servers (unless DATABASE_URL and BROKER_URL name others), migrations, the price book, "
         "the demo organization when the database is empty, the web server, the worker and its clock. Ctrl-C ends all of it."
     )
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own type
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=_port, default=8000, help="where the page answers (8000)")
@@ -93,8 +93,8 @@ def _take(place: Installation, stack: ExitStack) -> None:
         except ownership.Owned as error:
             if error.owner is not None and error.owner.is_up:
                 raise embedded.EmbeddedError(
-                    f"Weighhouse runs at {error.owner.address} already, with the data folder {place.var_dir} (process {error.owner.process_id}): "
-                    "stop it first, or give this one its own with PORT= and VAR=."
+                    f"Weighhouse runs at {error.owner.address} already, with the data folder {place.var_dir} "
+                    f"(process {error.owner.process_id}): stop it first, or give this one its own with PORT= and VAR=."
                 ) from None
             if not told:
                 say("up", "another command uses the embedded servers; waiting for it to end")

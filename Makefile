@@ -1,0 +1,47 @@
+# Every path here is relative, so that the folder's own name may hold spaces. Values given on the command line
+# (make run PORT=9000 VAR="/data/weigh house") reach the recipes as environment variables, which the shell can quote.
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+export PORT BIND VAR DEMO TRAFFIC ARGS
+PYTHON := .venv/bin/python
+
+.PHONY: help environment run test bench lint types fmt
+
+help:
+	@echo 'make run     everything in one terminal, with a demo organization: PORT=8000 BIND=127.0.0.1 VAR=var DEMO=0 TRAFFIC=0'
+	@echo 'make test    all tests, those in a browser included: ARGS="tests/ingest -k otlp"'
+	@echo 'make lint    style, import directions, missing migrations, settings of a real installation'
+	@echo 'make types   mypy'
+	@echo 'make fmt     formats the code'
+	@echo 'make bench   measures throughput and latency against baselines'
+
+environment:
+	@sh tools/environment
+
+run: environment
+	@set --; \
+	test -z "$$PORT" || set -- "$$@" --port "$$PORT"; \
+	test -z "$$BIND" || set -- "$$@" --bind "$$BIND"; \
+	test -z "$$VAR" || set -- "$$@" --var "$$VAR"; \
+	test "$$DEMO" != 0 || set -- "$$@" --no-demo; \
+	test "$$TRAFFIC" != 0 || set -- "$$@" --no-traffic; \
+	exec $(PYTHON) manage.py up "$$@"
+
+test: environment
+	@sh tools/browser
+	@unset VAR; exec $(PYTHON) -m pytest -n 2 --dist loadgroup $$ARGS
+
+bench: environment
+	@exec $(PYTHON) -m tests.bench $$ARGS
+
+lint: environment
+	$(PYTHON) -m ruff check .
+	.venv/bin/lint-imports --no-logo
+	@sh tools/deployable
+
+types: environment
+	$(PYTHON) -m mypy .
+
+fmt: environment
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
