@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 from rest_framework.renderers import BaseRenderer
 
-encoder = msgspec.json.Encoder(decimal_format="string")
+
+def plain_text(value: Any) -> str:
+    """Text that carries more than its letters, such as the framework's error details, as the letters alone."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} cannot be part of an answer")
+
+
+encoder = msgspec.json.Encoder(decimal_format="string", enc_hook=plain_text)
 
 
 class JsonRenderer(BaseRenderer):
