@@ -30,6 +30,7 @@ from governance.tenancy.directory import Attribution, attribute, directory_of
 from governance.tenancy.models import ApiKey, Organization
 
 ZERO = Decimal(0)
+LARGEST_HOLD = 1_000_000_000
 Name = Annotated[str, Meta(max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
@@ -52,7 +53,7 @@ class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     input_tokens: Count | None = None
     cache_read_tokens: Count | None = None
     max_output_tokens: Count | None = None
-    amount: Annotated[Decimal, Meta(ge=0, le=1_000_000_000)] | None = None
+    amount: Decimal | None = None
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
     ttl_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     id: Name | None = None
@@ -105,6 +106,7 @@ def authorization_hold(*, actor: Actor, api_key: ApiKey | None, request: Authori
     Raises PaymentRequired (402) naming the binding budget or the freeze, and Conflict when the id was used for
     another request. The same request under the same id gets the first answer again.
     """
+    _check_amount(request)
     request = with_defaults(request, api_key)
     request_hash = hash16(msgspec.json.encode(request).decode())
     if request.id and (earlier := _earlier(actor, request.id, request_hash)):
@@ -119,6 +121,12 @@ def authorization_hold(*, actor: Actor, api_key: ApiKey | None, request: Authori
             raise Conflict("The same id is being used right now. Try again.")
         return earlier
     return verdict
+
+
+def _check_amount(request: AuthorizationIn) -> None:
+    amount = request.amount
+    if amount is not None and not (amount.is_finite() and 0 <= amount <= LARGEST_HOLD):
+        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD}.", field="amount")
 
 
 def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:

@@ -1,0 +1,143 @@
+"""Authorizations: held against every budget or none, refused exactly at the limit, given back when they end."""
+
+import threading
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from governance.budgets.models import Authorization, Budget, BudgetPeriod
+from governance.budgets.services import AuthorizationIn, authorization_hold, budget_create, holds_expire, period_topup, session_freeze
+from governance.errors import PaymentRequired
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member
+from ingest.services import events_store
+from tests.ingest.test_store import COST, event, prices
+
+__all__ = ["prices"]
+
+pytestmark = pytest.mark.django_db
+
+
+def budget(admin: Member, limit: str, **fields: object) -> Budget:
+    facts = {"name": "Session", "scope_kind": "session", "period_kind": "session"} | fields
+    return budget_create(actor=member_actor(admin), limit_amount=Decimal(limit), **facts)  # type: ignore[arg-type]
+
+
+def test_hold_is_taken_and_voided(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    answer = api.post("/api/v1/authorizations", {"session": "s1", "amount": "4"})
+    assert answer.status_code == 201, answer.content
+    assert Decimal(answer.json()["left"]) == 6
+    assert BudgetPeriod.objects.get().held == 4
+    assert api.delete(f"/api/v1/authorizations/{answer.json()['id']}").json()["state"] == "voided"
+    assert BudgetPeriod.objects.get().held == 0
+
+
+def test_refusal_says_which_budget_and_who_can_grant(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    api.post("/api/v1/authorizations", {"session": "s1", "amount": "8"})
+    answer = api.post("/api/v1/authorizations", {"session": "s1", "amount": "3"})
+    assert (answer.status_code, answer["Content-Type"]) == (402, "application/problem+json")
+    problem = answer.json()
+    assert (problem["code"], problem["budget"]["name"], Decimal(problem["short_by"])) == ("budget_exceeded", "Session", 1)
+    assert admin.user.email in [person["email"] for person in problem["approvers"]]
+    assert BudgetPeriod.objects.get().held == 8
+    assert BudgetPeriod.objects.get().refused_at is not None
+
+
+def test_exact_limit_fits(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "10"}).status_code == 201
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.000000000000001"}).status_code == 402
+
+
+def test_all_budgets_or_none(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    budget(admin, "5", name="Month", scope_kind="organization", period_kind="month")
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "6"}).status_code == 402
+    assert not BudgetPeriod.objects.filter(held__gt=0).exists()
+
+
+def test_event_settles_its_hold(prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    made = api.post("/api/v1/authorizations", {"session": "s1", "amount": "4"}).json()
+    sent = event(authorization=made["id"])
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[sent, sent])
+    period = BudgetPeriod.objects.get()
+    assert (period.spent, period.held) == (COST, 0)
+    assert Authorization.objects.get().state == "settled"
+
+
+def test_same_id_gets_the_same_answer(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    first = api.post("/api/v1/authorizations", {"id": "a", "session": "s1", "amount": "4"})
+    again = api.post("/api/v1/authorizations", {"id": "a", "session": "s1", "amount": "4"})
+    other = api.post("/api/v1/authorizations", {"id": "a", "session": "s1", "amount": "5"})
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
+    assert first.json()["id"] == again.json()["id"]
+    assert BudgetPeriod.objects.get().held == 4
+
+
+def test_holds_expire(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    api.post("/api/v1/authorizations", {"session": "s1", "amount": "4", "ttl_seconds": 1})
+    assert holds_expire(now=timezone.now() + timedelta(seconds=2)) == 1
+    assert BudgetPeriod.objects.get().held == 0
+
+
+def test_top_up_resumes_and_the_next_call_passes(prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "0.004")
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event()])
+    assert api.get("/api/v1/sessions/s1").json()["state"] == "frozen"
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.001"}).status_code == 402
+    period_topup(actor=member_actor(admin), period_id=BudgetPeriod.objects.get().pk, amount=Decimal(1))
+    assert api.get("/api/v1/sessions/s1").json()["state"] == "running"
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.001"}).status_code == 201
+
+
+def test_session_frozen_by_hand_is_refused(prices: None, admin: Member, api: APIClient) -> None:
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event()])
+    session_freeze(actor=member_actor(admin), session_key="s1", reason="looks like a loop")
+    answer = api.post("/api/v1/authorizations", {"session": "s1", "amount": "1"})
+    assert (answer.status_code, answer.json()["is_frozen"]) == (402, True)
+
+
+def test_bad_requests_are_named(api: APIClient) -> None:
+    answer = api.post("/api/v1/authorizations", {"session": "s1", "amount": -1})
+    assert (answer.status_code, answer.json()["field"]) == (422, "amount")
+    assert api.post("/api/v1/authorizations", {"sessio": "s1"}).status_code == 422
+    assert api.post("/api/v1/authorizations", b"{", content_type="application/json").status_code == 422
+
+
+@pytest.mark.django_db(transaction=True)
+def test_64_callers_on_one_hard_budget_never_pass_its_limit(admin: Member) -> None:
+    """64 threads ask for 1 each, three times, of a session with 100: exactly 100 get it."""
+    budget(admin, "100")
+    budget(admin, "1000", name="Month", scope_kind="organization", period_kind="month")
+    results: Counter[str] = Counter()
+    start = threading.Barrier(64)
+
+    def caller() -> None:
+        try:
+            start.wait()
+            for _ in range(3):
+                try:
+                    authorization_hold(actor=member_actor(admin), api_key=None, request=AuthorizationIn(session="s1", amount=Decimal(1)))
+                    results["held"] += 1
+                except PaymentRequired:
+                    results["refused"] += 1
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=caller) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {"held": 100, "refused": 92}
+    assert set(BudgetPeriod.objects.values_list("held", flat=True)) == {Decimal(100)}
