@@ -35,16 +35,17 @@ def instant_text(instant: datetime, zone: tzinfo) -> str:
 def budget_threshold(
     *, budget: str, percent: int, spent: Decimal, limit: Decimal, currency: str, zone: tzinfo, ends_at: datetime | None = None, link: str
 ) -> Message:
-    """A budget passed a percentage of its limit. Nothing is stopped by it."""
+    """A budget passed a percentage of its limit. A hard limit that is reached has a notice of its own, `budget_frozen`."""
+    is_within = spent < limit
     lines = [
         f"{budget} has used {percent} % of its limit.",
         "",
         f"Spent:  {amount_text(spent, currency)}",
         f"Limit:  {amount_text(limit, currency)}",
-        f"Left:   {amount_text(limit - spent, currency)}",
+        f"Left:   {amount_text(limit - spent, currency)}" if is_within else f"Over:   {amount_text(spent - limit, currency)}",
         *_period_end(ends_at, zone),
         "",
-        "Nothing is stopped. You are told once for each threshold and period.",
+        f"{'Nothing is stopped. ' if is_within else ''}You are told once for each threshold and period.",
         "",
         link,
     ]
@@ -55,8 +56,8 @@ def budget_frozen(
     *, budget: str, spent: Decimal, limit: Decimal, currency: str, zone: tzinfo, ends_at: datetime | None = None, session: str = "", link: str
 ) -> Message:
     """A hard budget was reached and calls under it are refused until more is granted or the period ends."""
-    what = f"Session {session}" if session else budget
-    because = f"{what} reached the limit of {budget}." if session else f"{budget} reached its limit."
+    what = f"session {session}" if session else budget
+    because = f"Session {session} reached the limit of {budget}." if session else f"{budget} reached its limit."
     lines = [
         f"{because} Further calls under it are refused.",
         "",
@@ -127,7 +128,7 @@ def request_expired(*, budget: str, asked: Decimal, currency: str, why: str, lin
 
 
 def _period_end(ends_at: datetime | None, zone: tzinfo) -> list[str]:
-    return [f"Period ends:  {instant_text(ends_at, zone)}"] if ends_at else []
+    return [f"Until:  {instant_text(ends_at, zone)}"] if ends_at else []
 
 
 def _quoted(text: str) -> list[str]:

@@ -26,6 +26,11 @@ def wake() -> None:
         threading.Thread(target=_send, name="notices-nudge", daemon=True).start()
 
 
+def is_idle() -> bool:
+    """Whether no request for a delivery is under way in this process."""
+    return not _under_way.locked()
+
+
 def _send() -> None:
     try:
         current_app.send_task(TASK, retry=False, expires=60)
