@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from governance.errors import NotFound
 from governance.pricing.book import CatalogueModel, Row, current_book
+from governance.pricing.meters import in_order
 from governance.tenancy.models import Scope
 
 
@@ -147,6 +148,6 @@ def row_answer(row: Row) -> dict[str, Any]:
         "daily_to": row.daily_to,
         "context": row.context,
         "currency": row.currency,
-        "rates": row.rates,
+        "rates": in_order(row.rates),
         "source": row.source,
     }

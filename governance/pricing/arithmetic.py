@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from governance.money import CONTEXT
-from governance.pricing.meters import BUCKET_METERS, METERS, OVERLAPS, PARTS, REQUESTS, contains, unit_key
+from governance.pricing.meters import BUCKET_METERS, METERS, OVERLAPS, PARTS, REQUESTS, contains, in_order, unit_key
 from governance.pricing.usage import Line, Usage
 
 # Costs are summed as integers of 10^-24, which holds every published amount per token without rounding.
@@ -99,7 +99,7 @@ class RateSet:
     """The rates that apply to one call, ready for arithmetic. Immutable; `rates` maps a meter to its rate."""
 
     def __init__(self, rates: Mapping[str, Rate]) -> None:
-        self.rates = dict(rates)
+        self.rates = in_order(rates)
         # The most specific first, so that each is known before what contains it.
         self._metered = sorted((key for key in rates if key != REQUESTS), key=lambda key: (-len(METERS[key].dimensions), key))
         self._within = {key: [part for part in self._metered if part != key and contains(key, part)] for key in self._metered}

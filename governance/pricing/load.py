@@ -154,10 +154,11 @@ def _end_of(row: PriceRow, starts: Sequence[datetime], *, is_withdrawn: bool, no
 
 def successors(new: Sequence[SourceRow], *, old: Sequence[PriceRow], now: datetime) -> list[SourceRow]:
     """The rows the chain lacks: dated ones from their date, an undated change from `now`; the undated past stays as it is."""
-    steps = []
-    for row in new:
+    book = [source_row(row) for row in sorted(old, key=attrgetter("pk"))]
+    steps: list[SourceRow] = []
+    for row in sorted(new, key=attrgetter("valid_from")):
         for probe in _probes(row, old=old, now=now):
-            standing = standing_at(probe, old)
+            standing = standing_at(probe, [*book, *steps])
             if standing is None or (standing.rates, standing.currency) != (row.rates, row.currency):
                 steps.append(msgspec.structs.replace(row, valid_from=probe))
     starts = sorted({step.valid_from for step in steps} | {row.valid_from for row in old})
@@ -172,11 +173,18 @@ def _probes(row: SourceRow, *, old: Sequence[PriceRow], now: datetime) -> list[d
     return sorted(at for at in instants if at >= row.valid_from and (row.valid_to is None or at < row.valid_to))
 
 
-def standing_at(at: datetime, rows: Sequence[PriceRow]) -> PriceRow | None:
-    """The chain's row in force at the instant: the last to begin, of two that begin together the newer."""
-    begun = [row for row in rows if row.valid_from <= at]
-    last = max(begun, key=lambda row: (row.valid_from, row.pk), default=None)
+def standing_at(at: datetime, rows: Sequence[SourceRow]) -> SourceRow | None:
+    """The chain's row in force at the instant: the last to begin; of two that begin together the later of `rows`."""
+    last: SourceRow | None = None
+    for row in rows:
+        if row.valid_from <= at and (last is None or row.valid_from >= last.valid_from):
+            last = row
     return last if last is not None and (last.valid_to is None or at < last.valid_to) else None
+
+
+def source_row(row: PriceRow) -> SourceRow:
+    """What the table's row says of time and amounts, to be compared with a source's."""
+    return SourceRow(row.valid_from, row.valid_to, row.rates, currency=row.currency)
 
 
 def _earliest_end(step: SourceRow, starts: Sequence[datetime]) -> datetime | None:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 Matcher = Callable[[str], bool]
 Entry = TypeVar("Entry")
+RESOURCE = "models/"
 COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 
@@ -132,6 +133,9 @@ class Directory(Generic[Entry]):
         if slash and self._by_slug(prefix) is seller:
             yield rest
             yield COMPACT_DATE.sub(_dashed, rest)
+        # Google's resource names: models/gemini-2.5-flash, publishers/google/models/gemini-2.5-flash.
+        if RESOURCE in name:
+            yield name.rpartition(RESOURCE)[2]
 
     def _sold_by(self, seller: Seller[Entry], name: str) -> Entry | None:
         for slug in (seller.slug, *seller.fallbacks):

@@ -4,12 +4,15 @@ The keys are those of genai-prices (its unit table is compared with this one in 
 input, cached or not: `governance.pricing.arithmetic` adds our disjoint buckets up to it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 MILLION = 1_000_000
 MODALITIES = ("text", "audio", "image", "video")
 REQUESTS = "requests"
+Rates = TypeVar("Rates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,12 @@ def _token_meters(modality: str | None) -> list[Meter]:
 
     return [
         meter(f"input{infix}_tokens", "input"),
-        meter(f"output{infix}_tokens", "output"),
         meter(f"cache{infix}_read_tokens", "input", "cache_read"),
         meter(f"cache{infix}_write_tokens", "input", "cache_write"),
         meter(f"cache{infix}_write_5m_tokens", "input", "cache_write", "5m"),
         meter(f"cache{infix}_write_1h_tokens", "input", "cache_write", "1h"),
         meter(f"input{infix}_tool_tokens", "input", "tool"),
+        meter(f"output{infix}_tokens", "output"),
         meter(f"output{infix}_reasoning_tokens", "output", "reasoning"),
         meter(f"output{infix}_citation_tokens", "output", "citation"),
     ]
@@ -62,7 +65,9 @@ _ALL = [
     _other("code_executions", 1000, family="tool_calls", tool_type="code_execution"),
     _other(REQUESTS, 1000, family="requests"),
 ]
+# In the order in which people read them: input, its cached parts, output, its parts, then everything else.
 METERS: dict[str, Meter] = {meter.key: meter for meter in _ALL}
+_PLACES = {key: place for place, key in enumerate(METERS)}
 
 # Meters that the buckets of a usage already state; `units` cannot state them again.
 BUCKET_METERS = frozenset(
@@ -102,6 +107,11 @@ UNIT_ALIASES = {
 def unit_key(name: str) -> str:
     """The meter that a key of `Usage.units` means, or the key itself."""
     return UNIT_ALIASES.get(name, name)
+
+
+def in_order(rates: Mapping[str, Rates]) -> dict[str, Rates]:
+    """The rates, or whatever is kept by meter, in the order of METERS."""
+    return {key: rates[key] for key in sorted(rates, key=lambda key: _PLACES[key])}
 
 
 def contains(whole: str, part: str) -> bool:

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from governance.errors import DomainError
 from governance.pricing import services
 from governance.pricing.book import CatalogueModel, Row, current_book
+from governance.pricing.meters import in_order
 from governance.pricing.sources.rows import BEGINNING
 
 
@@ -82,7 +83,7 @@ def _description(model: CatalogueModel, at: datetime) -> Iterable[str]:
 def _rates(row: Row) -> Iterable[str]:
     if not row.rates:
         yield "  free of charge"
-    for meter, rate in row.rates.items():
+    for meter, rate in in_order(row.rates).items():
         tiers = "".join(f"; {amount} above {threshold:,} input tokens" for threshold, amount in rate.get("tiers", ()))
         least = f"; at least {rate['least']} are billed" if rate.get("least") else ""
         yield f"  {meter:<32}{rate['base']:>12} per {rate['per']:,}{tiers}{least}"

@@ -1,0 +1,105 @@
+"""The ways to look a price up: the API, and the operator's command."""
+
+from datetime import UTC, datetime, time
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from rest_framework.test import APIClient
+
+from governance.pricing.services import prices_load
+from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow
+from governance.tenancy.models import Organization, Scope
+from tests.conftest import client_with, key_of
+
+pytestmark = pytest.mark.django_db
+MARCH = datetime(2026, 3, 16, tzinfo=UTC)
+
+
+def rates(amount: str) -> dict[str, dict[str, object]]:
+    return {
+        "output_tokens": {"per": 1_000_000, "base": amount},
+        "input_tokens": {"per": 1_000_000, "base": amount, "tiers": [[200_000, "9"]]},
+    }
+
+
+@pytest.fixture
+def prices() -> None:
+    rows = [
+        SourceRow(BEGINNING, MARCH, rates("1")),
+        SourceRow(MARCH, None, rates("1.83")),
+        SourceRow(MARCH, None, rates("0.9"), {"processing": "batch"}),
+        SourceRow(MARCH, None, {}, daily_from=time(1), daily_to=time(4), precedence=1),
+    ]
+    models = [
+        SourceModel("GLM-5", {"equals": "glm-5"}, rows, name="GLM 5"),
+        SourceModel("GLM-6", {"equals": "glm-6"}, [SourceRow(MARCH, None, {})]),
+    ]
+    prices_load(providers=[SourceProvider("zhipuai", "Zhipu", None, {"starts_with": "glm-"}, [], models)])
+
+
+def test_api_answers_with_the_price_at_an_instant_and_the_history(prices: None, api: APIClient) -> None:
+    answer = api.get("/api/v1/prices", {"model": "glm-5", "at": "2026-03-15T23:59:59Z"})
+
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["provider"], body["model"], body["maker"], body["country"], body["tier"]) == ("zhipuai", "GLM-5", "zhipu", "CN", "economy")
+    assert list(body["price"]["rates"].items())[0] == ("input_tokens", {"per": 1_000_000, "base": "1", "tiers": [[200_000, "9"]]})
+    assert body["special"] == []
+    assert len(body["history"]) == 4
+
+    now = api.get("/api/v1/prices", {"model": "GLM-5", "provider": "zhipu", "at": "2026-04-01"}).json()
+    assert now["price"]["rates"]["output_tokens"]["base"] == "1.83"
+    assert [row["context"] for row in now["special"]] == [{"processing": "batch"}]
+
+
+def test_api_answers_now_when_no_instant_is_given(prices: None, api: APIClient) -> None:
+    assert api.get("/api/v1/prices", {"model": "glm-6"}).json()["price"]["rates"] == {}
+
+
+def test_api_says_when_there_is_no_price(prices: None, api: APIClient) -> None:
+    answer = api.get("/api/v1/prices", {"model": "mimo-v2-pro"})
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["model"]) == (404, "not_found", "mimo-v2-pro")
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("query", [{}, {"model": ""}, {"model": "glm-5", "at": "yesterday"}, {"model": "x" * 201}, {"model": "glm\x00"}])
+def test_api_refuses_what_it_cannot_read(prices: None, api: APIClient, query: dict[str, str]) -> None:
+    assert api.get("/api/v1/prices", query).status_code == 422
+
+
+def test_api_needs_a_key_with_the_scope(prices: None, organization: Organization) -> None:
+    assert APIClient().get("/api/v1/prices", {"model": "glm-5"}).status_code == 401
+    assert client_with(key_of(organization, Scope.INGEST)).get("/api/v1/prices", {"model": "glm-5"}).status_code == 403
+
+
+def shown(*arguments: str) -> str:
+    out = StringIO()
+    call_command("prices", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_command_loads_the_bundled_list_once() -> None:
+    assert "providers" in shown("load")
+    assert "up to date" in shown("load")
+
+
+def test_command_shows_amounts_tiers_kinds_and_history(prices: None) -> None:
+    text = shown("show", "glm-5", "--provider", "zhipu", "--at", "2026-03-16T12:00Z")
+
+    assert "zhipuai / GLM-5" in text
+    assert "1.83 per 1,000,000; 9 above 200,000 input tokens" in text
+    assert "For processing=batch" in text
+    assert "from the beginning to 2026-03-16 00:00" in text
+    assert "daily 01:00 to 04:00 UTC" in text
+    assert "free of charge" in shown("show", "glm-6")
+
+
+def test_command_fails_when_there_is_no_price(prices: None) -> None:
+    with pytest.raises(CommandError, match="no price for mimo-v2-pro from xiaomi"):
+        shown("show", "mimo-v2-pro", "--provider", "xiaomi")
+    with pytest.raises(CommandError, match="No price of GLM-6 is valid on 2026-01-01"):
+        shown("show", "glm-6", "--at", "2026-01-01")
+    with pytest.raises(CommandError, match="is not a date"):
+        shown("show", "glm-5", "--at", "yesterday")
