@@ -12,6 +12,7 @@ from ingest.formats.event import UsageEvent, control_character_field, fault
 # What a body may hold per allowed event before it is refused unread: bounds the memory that decoding hostile JSON can take.
 VALUES_PER_EVENT = 128
 ENVELOPE = re.compile(rb'\s*\{\s*"events"\s*:')
+ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 CONTROL_ESCAPE = re.compile(rb"\\(?:u00[01]|[bfnrt])")
 
 
@@ -48,7 +49,7 @@ def parse(body: bytes, *, limit: int, is_lines: bool = False) -> Parsed:
     is_single = not is_lines and ENVELOPE.match(body) is None
     events = all_good(body, is_lines=is_lines, is_single=is_single, limit=limit)
     if events is None:
-        return one_by_one(body, is_lines=is_lines, limit=limit)
+        return one_by_one(without_half_characters(body), is_lines=is_lines, limit=limit)
     if len(events) > limit:
         raise too_many(limit)
     return Parsed(events, is_single=is_single)
@@ -90,6 +91,13 @@ def one_by_one(body: bytes, *, is_lines: bool, limit: int) -> Parsed:
     return Parsed(events, refused, positions, is_single)
 
 
+def without_half_characters(body: bytes) -> bytes:
+    """The body with each escaped half of a surrogate pair made a NUL, for which its event is refused and not the whole body."""
+    if b"\\ud" not in body.lower():
+        return body
+    return ESCAPE.sub(lambda found: b"\\u0000" if found[2] else found[0], body)
+
+
 def lines(body: bytes, limit: int) -> list[bytes]:
     if body.count(b"\n") > 4 * limit:
         raise too_many(limit)
@@ -128,11 +136,11 @@ def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:
     except RecursionError:
         return refusal(piece, index, "too_deep", "The JSON is nested too deeply.", "")
     except msgspec.DecodeError:
-        return refusal(piece, index, "broken_json", "This is not JSON, or holds a character that no text can hold.", "")
+        return refusal(piece, index, "broken_json", "This is not JSON.", "")
     if broken := fault(event):
         return refusal(piece, index, *broken)
     if field := control_character_field(event):
-        return refusal(piece, index, "control_character", f"`{field}` holds a control character, such as NUL or a line break.", field)
+        return refusal(piece, index, "control_character", f"`{field}` holds a character that no text can hold, such as NUL or a line break.", field)
     return event
 
 

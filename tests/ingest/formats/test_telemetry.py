@@ -1,0 +1,75 @@
+"""OTLP in both encodings comes out the same, and hostile bodies are refused before they cost much."""
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from ingest.formats.batch import BadBody
+from ingest.formats.telemetry import log_records, metric_points, spans
+
+
+def logs(**record: Any) -> bytes:
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"scope": {"name": "s"}, "logRecords": [record]}]}]}).encode()
+
+
+def attribute(key: str, **value: Any) -> dict[str, Any]:
+    return {"key": key, "value": value}
+
+
+def test_integers_come_as_number_and_as_text() -> None:
+    body = logs(timeUnixNano="7", attributes=[attribute("a", intValue=1), attribute("b", intValue="2"), attribute("c", doubleValue=3)])
+    record = log_records(body, is_json=True)[0]
+    assert (record.time_unix_nano, record.attributes) == (7, {"a": 1, "b": 2, "c": 3})
+
+
+def test_ids_enums_nulls_and_unknown_fields_do_not_matter() -> None:
+    body = logs(
+        timeUnixNano=7,
+        traceId="7e26206f8ca1680fc598375531136a4b",
+        severityNumber=9,
+        body=None,
+        eventName=None,
+        laterAddition={"x": [1]},
+        attributes=[attribute("a"), attribute("b", arrayValue={"values": []}), {"key": "c", "value": None}, attribute("d", boolValue=False)],
+    )
+    assert log_records(body, is_json=True)[0].attributes == {"d": False}
+
+
+def test_the_event_name_goes_before_the_body() -> None:
+    body = logs(body={"stringValue": "text"}, eventName="named")
+    assert log_records(body, is_json=True)[0].name == "named"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "broken_json"),
+        (b"{", "broken_json"),
+        (b"[]", "wrong_shape"),
+        (b"{}", "wrong_shape"),
+        (b'{"resourceLogs": 7}', "wrong_shape"),
+        (logs(timeUnixNano="noon"), "wrong_shape"),
+        (logs(body={"stringValue": "x"}).replace(b"x", b"\xff"), "broken_utf8"),
+        (b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":' + b'{"arrayValue":{"values":[' * 50_000, "too_deep"),
+        (b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + b"{}," * 1_000_001 + b"{}]}]}]}", "too_many_values"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_json_that_is_no_otlp_is_refused(body: bytes, code: str) -> None:
+    with pytest.raises(BadBody) as caught:
+        log_records(body, is_json=True)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("body", "code"), [(b"not protobuf", "broken_protobuf"), (b"\x0a\x00" * 1_000_001, "too_many_values")], ids=["broken", "many"])
+def test_protobuf_that_is_none_or_too_much_is_refused(body: bytes, code: str) -> None:
+    for read in (log_records, metric_points, spans):
+        with pytest.raises(BadBody) as caught:
+            read(body, is_json=False)
+        assert caught.value.code == code
+
+
+def test_an_empty_protobuf_is_an_empty_request() -> None:
+    assert log_records(ExportLogsServiceRequest().SerializeToString(), is_json=False) == []
