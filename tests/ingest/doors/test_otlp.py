@@ -1,0 +1,136 @@
+"""The OpenTelemetry door's manners: encodings, partial success, errors as google.rpc.Status, and what is kept."""
+
+import gzip
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from rest_framework.test import APIClient
+
+from governance.tenancy.models import Organization, Scope
+from ingest import services
+from ingest.doors.otlp import Status
+from ingest.formats.telemetry import MOST_PARTS
+from ingest.models import RejectedInput, UsageEvent
+from tests.conftest import client_with, key_of
+
+pytestmark = pytest.mark.django_db
+LOGS = "/otlp/v1/logs"
+JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
+MINUTE_NS = int(timezone.now().timestamp()) * 1_000_000_000
+
+
+def call(request_id: str = "req_1", **changes: Any) -> dict[str, Any]:
+    attributes = {"event.name": "api_request", "session.id": "s1", "model": "claude-sonnet-4-5", "input_tokens": 120, "request_id": request_id}
+    kinds = {int: "intValue", str: "stringValue", float: "doubleValue"}
+    return {
+        "timeUnixNano": str(MINUTE_NS),
+        "body": {"stringValue": "claude_code.api_request"},
+        "attributes": [{"key": key, "value": {kinds[type(value)]: value}} for key, value in (attributes | changes).items()],
+    }
+
+
+def logs(*records: dict[str, Any], scope: str = "com.anthropic.claude_code.events") -> bytes:
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"scope": {"name": scope}, "logRecords": list(records)}]}]}).encode()
+
+
+def send(api: APIClient, body: bytes, content_type: str = JSON, path: str = LOGS, **headers: Any) -> Any:
+    return api.generic("POST", path, body, content_type=content_type, **headers)
+
+
+def test_one_bad_record_is_named_and_kept_and_harms_no_other(api: APIClient) -> None:
+    answer = json.loads(send(api, logs(call("req_1"), call("req_2", input_tokens=-5, prompt="secret"), call("req_3"))).content)
+    assert answer["partialSuccess"] == {"rejectedLogRecords": "1", "errorMessage": "1 not counted: Expected `int` >= 0."}
+    assert UsageEvent.objects.count() == 2
+    kept = RejectedInput.objects.get()
+    assert (kept.kind, kept.door, kept.field, kept.is_whole) == ("rejected", "otlp", "input_tokens", True)
+    payload = json.loads(bytes(kept.payload))
+    assert (payload["request_id"], payload["input_tokens"]) == ("req_2", -5)
+    assert "secret" not in json.dumps(payload)
+
+
+def test_another_report_of_a_call_is_a_conflict_and_said(api: APIClient) -> None:
+    send(api, logs(call()))
+    answer = json.loads(send(api, logs(call(input_tokens=7))).content)
+    assert answer["partialSuccess"]["rejectedLogRecords"] == "1"
+    assert RejectedInput.objects.get().kind == "conflict"
+    assert UsageEvent.objects.get().input_tokens == 120
+
+
+def test_answers_and_errors_come_in_the_requests_encoding(api: APIClient) -> None:
+    empty = ExportLogsServiceRequest().SerializeToString()
+    answer = send(api, empty, PROTOBUF)
+    assert (answer.status_code, answer["Content-Type"]) == (200, PROTOBUF)
+    assert not ExportLogsServiceResponse.FromString(answer.content).HasField("partial_success")
+    error = send(api, b"rubbish", PROTOBUF)
+    assert (error.status_code, error["Content-Type"]) == (400, PROTOBUF)
+    assert Status.FromString(error.content).code == 3  # type: ignore[attr-defined]
+    assert "ExportLogsServiceRequest" in Status.FromString(error.content).message  # type: ignore[attr-defined]
+    error = send(api, b"rubbish")
+    assert (error.status_code, error["Content-Type"], json.loads(error.content)["code"]) == (400, JSON, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "headers", "status", "code"),
+    [
+        (b"{}", "text/plain", {}, 415, 3),
+        (b"{}", JSON, {"HTTP_CONTENT_ENCODING": "br"}, 415, 3),
+        (gzip.compress(b"{}")[:-4], JSON, {"HTTP_CONTENT_ENCODING": "gzip"}, 400, 3),
+        (gzip.compress(b" " * (17 << 20)), JSON, {"HTTP_CONTENT_ENCODING": "gzip"}, 413, 8),
+        (b"\x0a\x00" * (MOST_PARTS + 1), PROTOBUF, {}, 413, 8),
+    ],
+    ids=["type", "compression", "cut", "bomb", "many"],
+)
+def test_bad_requests_are_refused_and_nothing_of_them_is_kept(api: APIClient, body: bytes, content_type: str, headers: dict[str, str], status: int, code: int) -> None:
+    response = send(api, body, content_type, **headers)
+    found = Status.FromString(response.content).code if content_type == PROTOBUF else json.loads(response.content)["code"]  # type: ignore[attr-defined]
+    assert (response.status_code, found) == (status, code)
+    kept = RejectedInput.objects.get()
+    assert (kept.kind, bytes(kept.payload), kept.is_whole) == ("envelope", b"", False)
+
+
+def test_keys_are_needed_and_their_scope(organization: Organization) -> None:
+    refused = send(APIClient(), logs())
+    assert (refused.status_code, json.loads(refused.content)["code"]) == (401, 16)
+    assert refused["WWW-Authenticate"].startswith("Bearer")
+    refused = send(client_with(key_of(organization, Scope.READ)), logs())
+    assert (refused.status_code, json.loads(refused.content)["code"]) == (403, 7)
+
+
+def test_a_database_that_gives_way_is_retryable(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_way(**_: Any) -> None:
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(services, "events_store", give_way)
+    response = send(api, logs(call()))
+    assert (response.status_code, response["Retry-After"], json.loads(response.content)["code"]) == (503, "2", 14)
+
+
+def test_whatever_is_accepted_the_answers_type_follows_the_request(api: APIClient) -> None:
+    assert send(api, logs(), HTTP_ACCEPT="application/x-protobuf").status_code == 200
+
+
+def test_more_records_than_a_batch_holds_are_stored_in_turns(api: APIClient, settings: Any) -> None:
+    settings.INGEST_MAX_EVENTS = 2
+    records = [call(f"req_{number}") for number in range(5)]
+    assert json.loads(send(api, logs(*records, call("req_0", input_tokens=1))).content)["partialSuccess"]["rejectedLogRecords"] == "1"
+    assert UsageEvent.objects.count() == 5
+
+
+def test_unread_clients_are_counted_in_one_row_an_hour(api: APIClient) -> None:
+    for _ in range(3):
+        send(api, logs(call(), call(), scope="gemini"))
+    note = RejectedInput.objects.get()
+    assert (note.code, note.field, msgspec.json.decode(bytes(note.payload))) == ("format_unknown", "gemini", {"count": 6})
+
+
+@pytest.mark.parametrize(("path", "key"), [("/otlp/v1/metrics", "resourceMetrics"), ("/otlp/v1/traces", "resourceSpans")])
+def test_the_other_signals_check_what_they_get(api: APIClient, path: str, key: str) -> None:
+    assert json.loads(send(api, json.dumps({key: []}).encode(), path=path).content) == {}
+    assert send(api, b"{}", path=path).status_code == 400
+    assert send(api, b"rubbish", PROTOBUF, path=path).status_code == 400
