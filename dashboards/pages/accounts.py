@@ -4,7 +4,10 @@ from typing import Any
 
 from allauth.account.views import LoginView
 from django.conf import settings
-from django.contrib.auth import login, logout
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
@@ -55,6 +58,17 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("sign-in")
 
 
+@login_required
+def password(request: HttpRequest) -> HttpResponse:
+    """Changing one's own password; other sessions of the person end."""
+    form = PasswordChangeForm(request.user, request.POST or None)  # type: ignore[arg-type]
+    if request.method == "POST" and form.is_valid():
+        update_session_auth_hash(request, form.save())
+        messages.success(request, "Your password is changed.")
+        return redirect("home")
+    return render(request, "accounts/password.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
 @never_cache
 def set_up(request: HttpRequest) -> HttpResponse:
     """The first admin and the first organization. Not there any more once anybody has an account."""
@@ -103,5 +117,6 @@ urlpatterns = [
     path("sign-in", SignIn.as_view(), name="sign-in"),
     path("sign-in/demo", demo_sign_in, name="demo-sign-in"),
     path("sign-out", sign_out, name="sign-out"),
+    path("password", password, name="password"),
     path("set-up", set_up, name="set-up"),
 ]

@@ -1,5 +1,6 @@
 """Pages: the queue of requests, one request with its decision, and the form that asks for more."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from dashboards.access import PageRequest, page
 from dashboards.components.figures import money_text, plain_decimal
 from dashboards.components.tables import Column, Table
 from dashboards.forms.approvals import DecisionForm, RequestForm
+from dashboards.insights.forecast import Lasting
 from dashboards.pages.sessions import timeline_of
 from dashboards.selectors import requests, sessions
 from dashboards.selectors.asking import Asked, asked_for
@@ -24,6 +26,7 @@ from governance.errors import DomainError
 from governance.tenancy.access import Actor, Right
 
 TONES = {"pending": "warn", "approved": "ok", "denied": "danger", "withdrawn": "", "expired": ""}
+TENTH = Decimal("0.1")
 TABS = ("pending", "decided", "all")
 
 
@@ -126,6 +129,10 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
     marks = sessions.session_marks(actor, asked.session_key, own_periods) if case.session else []
     return {
         "asked": asked,
+        "amount_text": money_text(asked.amount, asked.currency),
+        "amount_hint": amount_hint(actor, asked),
+        "until_hint": "Empty: as it was asked for" if asked.ends_at else "Empty: to the end of the session" if asked.session_key else "Empty: to the end of the period",
+        "lasts": lasts_text(case.lasting) if case.lasting else "",
         "case": case,
         "tone": TONES[asked.state],
         "form": form,
@@ -141,6 +148,22 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         else None,
         "session_seen": case.session is not None and sessions.is_visible(actor, case.session),
     }
+
+
+def amount_hint(actor: Actor, asked: ApprovalRequest) -> str:
+    """How much the actor may grant."""
+    limit = actor.member.approval_limit if actor.member else None
+    if limit is not None and limit < asked.amount:
+        return f"Your limit is {money_text(limit, asked.currency)}: grant a part, or leave it to somebody with a higher one."
+    return f"{asked.currency}, at most the {money_text(asked.amount, asked.currency)} asked for"
+
+
+def lasts_text(lasting: Lasting) -> str:
+    """The band in words: "38 to 60 min"."""
+    low, high = (int(minutes.to_integral_value()) for minutes in (lasting.low, lasting.high))
+    if high < 120:
+        return f"{low}–{high} min" if low != high else f"{low} min"
+    return f"{(lasting.low / 60).quantize(TENTH)}–{(lasting.high / 60).quantize(TENTH)} h"
 
 
 @page(Right.REQUEST)
@@ -167,7 +190,8 @@ def request_new(request: PageRequest) -> HttpResponse:
                 return HttpResponseRedirect(reverse("request", args=[actor.organization.slug, made.pk]))
             except DomainError as error:
                 refusal, status = error.detail, error.status
-    return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal}, status=status)
+    hint = "Filled in with one hour at the pace of its last 15 minutes." if asked.suggestion else f"In {actor.organization.currency}."
+    return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal, "amount_hint": hint}, status=status)
 
 
 def request_form(request: PageRequest, asked: Asked) -> RequestForm:

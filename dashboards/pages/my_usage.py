@@ -1,5 +1,66 @@
-"""Pages: my_usage."""
+"""Page: an engineer's home, with own burn against own and team limits, own sessions and requests."""
 
-from django.urls import URLPattern
+from typing import Any
 
-urlpatterns: list[URLPattern] = []
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from dashboards.access import PageRequest, page
+from dashboards.components.tables import Column, Table
+from dashboards.selectors import own_usage, sessions
+from dashboards.selectors.asking import own_periods
+from dashboards.selectors.burn import burn_by_session
+from governance.errors import NotFound
+from governance.tenancy.access import Right
+
+SESSIONS_SHOWN = 12
+
+
+@page()
+@require_GET
+def my_usage(request: PageRequest) -> HttpResponse:
+    """What the person spent, what limits it, what runs and what is frozen; refreshes itself."""
+    actor, now = request.actor, timezone.now()
+    if actor.member is None:
+        raise NotFound("This page is for people.")
+    member = actor.member
+    models = own_usage.by_model(actor, member, now=now)
+    table = Table.from_request(request, id="models", title="By model", note="last 30 days", columns=model_columns(actor.organization.currency), rows=models, sort="-cost")
+    if table.is_asked_as_csv:
+        return table.csv_response("my-usage")
+    mine = sessions.sessions_listed(actor, state="live", filters={"member": (str(member.pk),)}, now=now)
+    live = sorted(mine[:SESSIONS_SHOWN], key=lambda row: row.state != "frozen")  # type: ignore[attr-defined]
+    burns = burn_by_session(actor, [row.key for row in live], now=now)
+    trend = own_usage.trend(actor, member, now=now)
+    context: dict[str, Any] = {
+        "spans": own_usage.spans(actor, member, now=now),
+        "trend": [amount for _, amount in trend],
+        "live": [(row, burns.get(row.key)) for row in live],
+        "frozen": [row for row in live if row.state == "frozen"],  # type: ignore[attr-defined]
+        "limits": own_periods(actor),
+        "requests": own_usage.own_requests(actor, member),
+        "table": table,
+        "hint": own_usage.hint(actor, member, now=now),
+        "is_empty": not models and not live,
+        "can_request": actor.can(Right.REQUEST),
+        "member": member,
+    }
+    return render(request, "my_usage/my_usage.html", context)
+
+
+def model_columns(currency: str) -> list[Column]:
+    return [
+        Column("model", "Model", "strong", value=lambda row: row.name),
+        Column("cost", "Cost", "money", value=lambda row: row.figures.cost, currency=currency),
+        Column("calls", "Calls", "count", value=lambda row: row.figures.calls),
+        Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
+        Column("per_call", "Per call", "money", value=lambda row: row.figures.cost_per_call, currency=currency),
+        Column("cached", "From cache", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"),
+        Column("unpriced", "Unpriced", "count", value=lambda row: row.figures.unpriced_calls),
+    ]
+
+
+urlpatterns = [path("my-usage", my_usage, name="my-usage")]

@@ -20,7 +20,8 @@ from dashboards.charts import session as session_charts
 from dashboards.components.filters import FilterBar
 from dashboards.components.tables import Column, Table
 from dashboards.selectors import burn, sessions
-from dashboards.selectors.arithmetic import call_lines
+from dashboards.selectors.arithmetic import bill_of
+from dashboards.selectors.periods import requests_pending
 from governance.budgets.models import Session
 from governance.budgets.selectors import binding_periods, session_freeze_of
 from governance.budgets.services import session_freeze, session_resume
@@ -163,22 +164,30 @@ def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
     marks = sessions.session_marks(actor, session.key, own_periods)
     covering = binding_periods(actor, session.key)
     children = sessions.sessions_below(actor, session.key, now=now)
+    names = sessions.names_of(actor, [session])
     is_first = request.GET.get("calls") != "all"
+    recent_burn = burn.burn_of(calls, until=now)
     return {
         "session": session,
         "tone": TONES[session.state],  # type: ignore[attr-defined]
-        "names": sessions.names_of(actor, [session]),
-        "calls": calls[-FEW_CALLS:][::-1] if is_first else calls[::-1],
+        "who": {
+            "member": names.members.get(session.member_id or 0),
+            "team": names.teams.get(session.team_id or 0),
+            "project": names.projects.get(session.project_id or 0),
+        },
+        "calls": [(call, sessions.cache_writes_of(call)) for call in (calls[-FEW_CALLS:] if is_first else calls)[::-1]],
         "calls_loaded": len(calls),
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
         "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,  # type: ignore[attr-defined]
         "context_chart": session_charts.context_growth(bars_of(actor, session, calls), zone=actor.organization.zone) if calls else None,
-        "burn": burn.burn_of(calls, until=now),
+        "burn": recent_burn,
+        "burn_hour": recent_burn * 60,
         "burn_at_end": burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0),
         "freeze": session_freeze_of(actor, session.key),
         "marks": marks[::-1],
         "periods": covering,
+        "waiting": requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering]) if session.state == "frozen" else [],  # type: ignore[attr-defined]
         "own_period": own_periods[0] if own_periods else None,
         "children": children,
         "holds": sessions.session_holds(actor, session.key),
@@ -230,7 +239,7 @@ def call_detail(request: PageRequest, session: Session) -> HttpResponse:
     except ValueError:
         return HttpResponse(status=404)
     call = sessions.session_call(session, call_id)
-    context = {"session": session, "call": call, "bill": call_lines(call), "is_fragment": bool(request.headers.get("HX-Request"))}
+    context = {"session": session, "call": call, "bill": bill_of(call), "is_fragment": bool(request.headers.get("HX-Request"))}
     return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)
 
 

@@ -4,24 +4,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from dashboards.components.figures import plain_decimal
 from governance.pricing.book import current_book
 from governance.pricing.models import PriceRow
 from governance.pricing.usage import Line, Usage
 from ingest.models import UsageEvent
 
+PER = {1: "each", 1000: "per 1,000", 3600: "per hour", 1_000_000: "per million", 1_000_000_000: "per billion"}
+WORDS = {
+    "input_tokens": "Input, uncached",
+    "cache_read_tokens": "Read from cache",
+    "cache_write_tokens": "Written to cache",
+    "cache_write_5m_tokens": "Written to cache, 5 minutes",
+    "cache_write_1h_tokens": "Written to cache, 1 hour",
+    "output_tokens": "Output",
+    "output_reasoning_tokens": "Reasoning",
+    "requests": "Request",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One line as text: what was metered, how much of it, at what price, and what that makes."""
+
+    label: str
+    quantity: str
+    price: str
+    cost: str
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The lines, their sum, and the price row (None: unpriced). `reason` says why there is no price or no arithmetic."""
+    """The arithmetic of one call. `reason` says why there is none; `difference` is what the lines and the stored cost are apart."""
 
-    lines: Sequence[Line]
-    total: Decimal | None
+    lines: Sequence[BillLine]
+    sum: str
+    stored: str
+    difference: str
     price: PriceRow | None
+    seconds: float | None
     reason: str = ""
-
-    @property
-    def is_same_as_stored(self) -> bool:
-        return bool(self.lines)
+    why_different: str = ""
 
 
 def usage_of(call: UsageEvent) -> Usage:
@@ -38,11 +61,25 @@ def usage_of(call: UsageEvent) -> Usage:
     )
 
 
-def call_lines(call: UsageEvent) -> Bill:
-    """The arithmetic behind the call's stored cost, at the prices of the moment it was made."""
+def bill_of(call: UsageEvent) -> Bill:
+    """The lines behind the call's stored cost, at the prices of the moment it was made."""
     price = PriceRow.objects.select_related("model__provider").filter(pk=call.price_id).first() if call.price_id else None
+    seconds = None if call.latency_ms is None else call.latency_ms / 1000
     if call.cost is None:
-        return Bill((), None, price, "No price was known for this model when the call was made: it counts in tokens, not in money.")
+        why = "No price was known for this model when the call was made: it counts in tokens, not in money."
+        return Bill((), "", "", "", price, seconds, why)
     lines = current_book().explain(provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call))
+    stored = f"{call.currency} {plain_decimal(call.cost)}"
+    if not lines:
+        return Bill((), "", stored, "", price, seconds, f"The stored cost is {stored}; the price book has no arithmetic for it any more.")
     total = sum((line.cost for line in lines), Decimal(0))
-    return Bill(lines, total, price)
+    apart = call.cost - total
+    is_apart = abs(apart) >= Decimal("1e-15")
+    why = "The call was rated by another price row or under special terms, such as batch processing." if is_apart else ""
+    return Bill([bill_line(line) for line in lines], plain_decimal(total), stored, plain_decimal(apart) if is_apart else "", price, seconds, "", why)
+
+
+def bill_line(line: Line) -> BillLine:
+    label = WORDS.get(line.meter, line.meter.replace("_", " ").capitalize())
+    price = f"{plain_decimal(line.amount)} {PER.get(line.per, f'per {line.per:,}')}"
+    return BillLine(label, f"{line.quantity.normalize():,f}", price, plain_decimal(line.cost))

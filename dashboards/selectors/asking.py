@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
 from dashboards.components.figures import money_text
@@ -81,7 +81,7 @@ def named_period(actor: Actor, period_id: str) -> BudgetPeriod | None:
     if period is None or not periods.budgets_visible(actor).filter(pk=period.budget_id).exists():
         raise NotFound("There is no such budget period here.")
     if period.session_key:
-        sessions.session_get(actor, period.session_key, now=period.created_at + timedelta(0))
+        sessions.session_get(actor, period.session_key, now=period.created_at)
     return period
 
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from dashboards.insights.forecast import HISTORY_DAYS, Forecast, forecast
 from governance.approvals.models import ApprovalRequest
-from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
+from governance.approvals.selectors import requests_visible
+from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session, ThresholdCrossing, TopUp
 from governance.errors import NotFound
 from governance.periods import window_at
-from governance.tenancy.access import Actor, scoped
+from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team
 from ingest.models import UsageRollup, UsageRollupDay
 
@@ -58,8 +59,9 @@ class Line:
         return Decimal(1) if self.period.spent > 0 else ZERO
 
     @property
-    def held_share(self) -> Decimal:
-        return self.period.held / self.allowance if self.allowance > 0 else ZERO
+    def forecast_at_end(self) -> Decimal | None:
+        """The spend expected at the period's end; None without a forecast or an end."""
+        return self.forecast.at_end.expected if self.forecast is not None and self.period.ends_at is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,6 @@ def budget_lines(actor: Actor, *, now: datetime, is_active: bool = True) -> list
     tree = team_tree(actor)
     budgets = list(budgets_visible(actor, tree).filter(is_active=is_active))
     periods = current_periods(actor, budgets, now=now)
-    frozen = frozen_periods(actor, [period.pk for period in periods.values() if period.pk])
     below = sessions_below_budgets(actor, [budget for budget in budgets if is_template(budget)], now=now)
     paces = histories(actor, [budget for budget in budgets if not is_template(budget)], tree=tree, now=now)
     lines = [
@@ -161,13 +162,23 @@ def budget_lines(actor: Actor, *, now: datetime, is_active: bool = True) -> list
             budget=budget,
             period=periods[budget.pk],
             depth=depth_of(budget, tree),
-            is_frozen=periods[budget.pk].pk in frozen,
+            is_frozen=periods[budget.pk].frozen_at is not None,
             forecast=None if is_template(budget) else period_forecast(periods[budget.pk], paces.get(budget.pk, {}), now=now),
             below=below.get(budget.pk, Below()) if is_template(budget) else None,
         )
         for budget in budgets
     ]
     return sorted(lines, key=lambda line: position_of(line.budget, tree))
+
+
+def budget_line(actor: Actor, budget: Budget, *, now: datetime) -> Line:
+    """One budget as a line of the tree."""
+    tree = team_tree(actor)
+    period = current_periods(actor, [budget], now=now)[budget.pk]
+    if is_template(budget):
+        return Line(budget, period, below=sessions_below_budgets(actor, [budget], now=now).get(budget.pk, Below()))
+    pace = histories(actor, [budget], tree=tree, now=now).get(budget.pk, {})
+    return Line(budget, period, is_frozen=period.frozen_at is not None, forecast=period_forecast(period, pace, now=now))
 
 
 def is_template(budget: Budget) -> bool:
@@ -193,10 +204,7 @@ def depth_of(budget: Budget, tree: Tree) -> int:
     return base if budget.scope_kind == Budget.ScopeKind.TEAM or team_id is None else base + 1
 
 
-KIND_ORDER = {
-    kind: position
-    for position, kind in enumerate(("organization", "team", "project", "member", "session"))
-}
+KIND_ORDER = {kind: position for position, kind in enumerate(("organization", "team", "project", "member", "session"))}
 
 
 def position_of(budget: Budget, tree: Tree) -> tuple[int, int, int, str, int]:
@@ -205,12 +213,6 @@ def position_of(budget: Budget, tree: Tree) -> tuple[int, int, int, str, int]:
     team_id = scope_team(budget)
     place = tree.order.index(team_id) if team_id in tree.order else len(tree.order)
     return (0 if is_whole else 1, -1 if is_whole else place, KIND_ORDER[budget.scope_kind], budget.name, budget.pk)
-
-
-def frozen_periods(actor: Actor, period_ids: Sequence[int]) -> set[int]:
-    """Which of the periods have an active freeze."""
-    rows = scoped(actor, Freeze.objects.filter(period__in=period_ids, ended_at=None)).order_by()
-    return {period_id for period_id in rows.values_list("period_id", flat=True) if period_id}
 
 
 def sessions_below_budgets(actor: Actor, budgets: Sequence[Budget], *, now: datetime) -> dict[int, Below]:
@@ -322,14 +324,47 @@ def daily(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime, 
 
 def periods_of(actor: Actor, budget: Budget, limit: int = 24) -> list[BudgetPeriod]:
     """The budget's windows so far, latest first."""
-    return list(scoped(actor, BudgetPeriod.objects.filter(budget=budget, session_key="")).order_by("-starts_at", "id")[:limit])
+    rows = list(scoped(actor, BudgetPeriod.objects.filter(budget=budget, session_key="")).order_by("-starts_at", "id")[:limit])
+    for row in rows:
+        row.budget, row.organization = budget, actor.organization
+    return rows
 
 
 def sessions_of(actor: Actor, budget: Budget) -> QuerySet[BudgetPeriod]:
-    """A session budget's periods: frozen first, then by the part of the limit that is spent."""
-    is_frozen = Case(When(pk__in=Freeze.objects.filter(organization=actor.organization, ended_at=None).values("period_id"), then=1), default=0)
-    rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget).exclude(session_key="")).annotate(frozen_now=is_frozen)
-    return rows.order_by("-frozen_now", "-spent", "-id")
+    """A session budget's periods of sessions the actor may see: frozen first, then by what is spent."""
+    rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget).exclude(session_key=""))
+    if actor.team_ids is not None:
+        rows = rows.filter(session_key__in=visible(actor, Session.objects.all()).values("key"))
+    return rows.order_by(F("frozen_at").desc(nulls_last=True), "-spent", "-id")
+
+
+def seen_periods(actor: Actor) -> Q:
+    """Rows of periods that belong to no session, or to one that the actor may see."""
+    if actor.team_ids is None:
+        return Q()
+    return Q(period__session_key="") | Q(period__session_key__in=visible(actor, Session.objects.all()).values("key"))
+
+
+def topups_of(actor: Actor, budget: Budget, limit: int = 50) -> list[TopUp]:
+    """The top-ups of the budget's periods, latest first; for a session budget those of all its sessions."""
+    rows = scoped(actor, TopUp.objects.filter(seen_periods(actor), period__budget=budget)).select_related("period", "granted_by__user", "decision")
+    return list(rows.order_by("-granted_at", "-id")[:limit])
+
+
+def crossings_of(actor: Actor, period: BudgetPeriod) -> list[ThresholdCrossing]:
+    """The thresholds the period has passed, lowest first."""
+    return list(scoped(actor, ThresholdCrossing.objects.filter(period=period)).order_by("percent")) if period.pk else []
+
+
+def freezes_of(actor: Actor, budget: Budget, limit: int = 50) -> list[Freeze]:
+    """The freezes the budget caused, latest first."""
+    rows = scoped(actor, Freeze.objects.filter(seen_periods(actor), period__budget=budget)).select_related("started_by__user", "ended_by__user")
+    return list(rows.order_by("-started_at", "-id")[:limit])
+
+
+def requests_of(actor: Actor, budget: Budget, limit: int = 20) -> list[ApprovalRequest]:
+    """The requests on the budget that the actor may see, latest first."""
+    return list(requests_visible(actor).filter(period__budget=budget).order_by("-created_at", "-id")[:limit])
 
 
 def requests_pending(actor: Actor, period_ids: Sequence[int]) -> list[ApprovalRequest]:

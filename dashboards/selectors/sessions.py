@@ -44,6 +44,7 @@ class Mark:
     label: str
     who: str = ""
     link_id: str = ""
+    amount: Decimal | None = None
 
 
 def freeze_scopes(actor: Actor) -> Q:
@@ -143,6 +144,12 @@ def context_of(call: UsageEvent) -> int | None:
     return None if all(part is None for part in parts) else sum(part or 0 for part in parts)
 
 
+def cache_writes_of(call: UsageEvent) -> int | None:
+    """Tokens written to a cache, for whatever time; None when not known."""
+    parts = (call.cache_write_5m_tokens, call.cache_write_1h_tokens)
+    return None if all(part is None for part in parts) else sum(part or 0 for part in parts)
+
+
 def is_visible(actor: Actor, session: Session) -> bool:
     """Whether the actor may open the session."""
     return visible(actor, Session.objects.filter(key=session.key)).exists()
@@ -196,7 +203,7 @@ def session_marks(actor: Actor, key: str, periods: Sequence[BudgetPeriod]) -> li
     for topup in topups:
         decision = getattr(topup, "decision", None)
         link = str(decision.request_id) if decision else ""
-        marks.append(Mark(topup.granted_at, "topup", f"{topup.amount.normalize():f}", str(topup.granted_by or ""), link))
+        marks.append(Mark(topup.granted_at, "topup", decision.note if decision else "", str(topup.granted_by or ""), link, topup.amount))
     marks += [Mark(row.created_at, "request", row.reason, str(row.requester), str(row.pk)) for row in requests]
     return sorted(marks, key=lambda mark: mark.at)
 

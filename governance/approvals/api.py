@@ -312,7 +312,7 @@ def _detail(actor: Actor, request_id: UUID, *, status: int = 200) -> Response:
 
 def _valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
+    return dict(serializer.validated_data)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
+from governance import sql
 from governance.audit.services import audit_record
 from governance.errors import Conflict
 from governance.ids import hash16
@@ -38,9 +39,9 @@ LONGEST_CAUSE = 150
 
 ADD = """
 INSERT INTO notice (organization_id, channel, recipient, subject, body, key, state, attempts, next_attempt_at, last_error, created_at)
-SELECT m.organization_id, 'email', u.email, %(subject)s, %(body)s, %(key)s || ':' || m.id, 'waiting', 0, %(now)s, '', %(now)s
+SELECT m.organization_id, 'email', u.email, %(subject)s::text, %(body)s::text, %(key)s::text || ':' || m.id, 'waiting', 0, %(now)s::timestamptz, '', %(now)s::timestamptz
 FROM member m JOIN user_account u ON u.id = m.user_id
-WHERE m.organization_id = %(organization)s AND m.id = ANY(%(members)s) AND m.is_active AND u.is_active
+WHERE m.organization_id = %(organization)s AND m.id = ANY(%(members)s::bigint[]) AND m.is_active AND u.is_active
 ORDER BY m.id
 ON CONFLICT (organization_id, key) DO NOTHING
 """
@@ -70,9 +71,7 @@ def notice_add(*, organization: Organization, recipients: Sequence[Member], subj
         "key": key if len(key) <= LONGEST_CAUSE else str(hash16(key)),
         "now": timezone.now(),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(ADD, values)
-        added = cursor.rowcount
+    added = sql.execute(ADD, values)
     if added:
         nudge.after_commit()
     return added
@@ -115,7 +114,8 @@ def notice_retry(*, actor: Actor, notice_id: int) -> Notice:
 
 def delay_after(attempts: int) -> timedelta:
     """How long to wait after so many failed attempts (1 or more): half a minute, doubling, four hours at most."""
-    return min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)
+    doublings: int = 2 ** min(attempts - 1, 20)
+    return min(FIRST_DELAY * doublings, LONGEST_DELAY)
 
 
 @transaction.atomic

@@ -24,9 +24,9 @@ def test_people_sign_in_with_the_shared_password(admin: Member) -> None:
 
 
 def test_api_client_is_known_by_its_key(api: APIClient, api_key: KeyInHand) -> None:
-    assert api.get("/api/v1/check").status_code != 401
+    assert api.get("/api/v1/sessions/none").status_code == 404
     api_key.row.delete()
-    assert api.get("/api/v1/check").status_code == 401
+    assert api.get("/api/v1/sessions/none").status_code == 401
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from argparse import ArgumentParser
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -213,11 +213,11 @@ def _check_broker() -> None:
 def _not_ready(address: Address) -> str | None:
     """What is missing according to /healthz; None when nothing is."""
     try:
-        asked = http.client.HTTPConnection(address.probe, address.port, timeout=5)
-        asked.request("GET", "/healthz", headers={"Host": "localhost"})
-        answer = asked.getresponse()
-        body = answer.read()
-    except OSError:
+        with closing(http.client.HTTPConnection(address.probe, address.port, timeout=5)) as asked:
+            asked.request("GET", "/healthz", headers={"Host": "localhost"})
+            answer = asked.getresponse()
+            body = answer.read()
+    except (OSError, http.client.HTTPException):
         return "the web server does not answer"
     if answer.status == http.client.OK:
         return None

@@ -1,5 +1,0 @@
-"""Pages: settings."""
-
-from django.urls import URLPattern
-
-urlpatterns: list[URLPattern] = []

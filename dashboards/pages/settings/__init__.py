@@ -1,0 +1,24 @@
+"""Settings: the organization, its teams and people, keys, connections, what came in and was not counted, the record."""
+
+from django.urls import path
+
+from dashboards.pages.settings import connect, intake, keys, organization, people, record, teams
+
+urlpatterns = [
+    path("settings", organization.profile, name="settings"),
+    path("settings/teams", teams.team_list, name="settings-teams"),
+    path("settings/teams/<int:team_id>", teams.team_page, name="settings-team"),
+    path("settings/projects", teams.project_add, name="settings-project-add"),
+    path("settings/members", people.member_list, name="settings-members"),
+    path("settings/members/<int:member_id>", people.member_page, name="settings-member"),
+    path("settings/service-accounts", people.account_list, name="settings-accounts"),
+    path("settings/keys", keys.key_list, name="settings-keys"),
+    path("settings/keys/<int:key_id>", keys.key_page, name="settings-key"),
+    path("settings/connect", connect.connect, name="settings-connect"),
+    path("settings/connect/key", connect.key_make, name="settings-connect-key"),
+    path("settings/not-counted", intake.rejected_list, name="settings-intake"),
+    path("settings/not-counted/<int:rejected_id>", intake.rejected_page, name="settings-rejected"),
+    path("settings/labels", intake.label_list, name="settings-labels"),
+    path("settings/unpriced", intake.unpriced_list, name="settings-unpriced"),
+    path("settings/record", record.record_list, name="settings-record"),
+]

@@ -1,0 +1,43 @@
+"""What every settings page shares: its tabs, and turning a service's refusal into an error of the form."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from dashboards.access import PageRequest
+from governance.errors import DomainError
+from governance.tenancy.access import Right
+
+TABS = (
+    ("settings", "Organization", Right.MANAGE_ORGANIZATION),
+    ("settings-teams", "Teams and projects", Right.MANAGE_ORGANIZATION),
+    ("settings-members", "Members", Right.MANAGE_ORGANIZATION),
+    ("settings-accounts", "Service accounts", Right.MANAGE_ORGANIZATION),
+    ("settings-keys", "API keys", Right.MANAGE_ORGANIZATION),
+    ("settings-connect", "Connect", Right.MANAGE_ORGANIZATION),
+    ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
+    ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),
+    ("settings-unpriced", "Unpriced", Right.VIEW_SPEND),
+    ("settings-record", "Record", Right.VIEW_AUDIT),
+)
+
+
+def shown(request: PageRequest, name: str, tab: str, values: dict[str, Any], status: int = 200) -> HttpResponse:
+    """The settings page `name` under the tab, which is marked as current."""
+    slug = request.actor.organization.slug
+    tabs = [{"href": reverse(key, args=[slug]), "label": label, "is_current": key == tab} for key, label, right in TABS if request.actor.can(right)]
+    return render(request, f"settings/{name}.html", {"tabs": tabs, **values}, status=status)
+
+
+def done(form: forms.Form, action: Callable[[], Any]) -> Any:
+    """What the action returns; None when a service refused, which is then said beside the field it is about."""
+    try:
+        return action()
+    except DomainError as refusal:
+        field = refusal.extra.get("field")
+        form.add_error(field if field in form.fields else None, refusal.detail)
+        return None

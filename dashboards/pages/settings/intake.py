@@ -1,0 +1,115 @@
+"""Settings: what came in and was not counted, names that are not known here, models without a price."""
+
+import json
+
+from django.contrib import messages
+from django.db.models import Max, Sum
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from dashboards.access import PageRequest, page
+from dashboards.components.tables import Column, Table
+from dashboards.pages.settings.frame import shown
+from dashboards.selectors.usage import TOKENS
+from governance.errors import DomainError
+from governance.tenancy.access import Right, scoped, visible
+from ingest.models import RejectedInput, ReportedLabel, UsageRollupDay
+from ingest.rejections import rejected_input_get, rejected_inputs, rejected_replay
+
+TONES = {"rejected": "danger", "conflict": "warn", "envelope": "danger"}
+OUTCOMES = {"accepted": "ok", "duplicate": "ok", "conflict": "warn", "rejected": "danger"}
+
+
+@page(Right.MANAGE_ORGANIZATION)
+def rejected_list(request: PageRequest) -> HttpResponse:
+    """Inputs that were refused or in conflict, newest first."""
+    slug = request.actor.organization.slug
+    columns = [
+        Column("received_at", "Received", kind="at", href=lambda row: reverse("settings-rejected", args=[slug, row.pk])),
+        Column("kind", "What", kind="badge", value=lambda row: (row.get_kind_display().lower(), TONES[row.kind])),
+        Column("door", "Door"),
+        Column("code", "Code"),
+        Column("reason", "Why", value=lambda row: row.reason[:160]),
+        Column("replay_outcome", "Replayed", kind="badge", value=lambda row: (row.replay_outcome, OUTCOMES.get(row.replay_outcome, "")) if row.replay_outcome else None),
+    ]
+    table = Table.from_request(
+        request, id="rejected", title="Not counted", note="kept so that nothing is lost unseen", columns=columns, rows=rejected_inputs(request.actor), sort="-received_at",
+        search=("code", "reason", "door"), empty="Everything that came in was counted.",
+    )  # fmt: skip
+    if table.is_asked_as_csv:
+        return table.csv_response("not-counted")
+    return shown(request, "intake", "settings-intake", {"table": table})
+
+
+@page(Right.MANAGE_ORGANIZATION)
+def rejected_page(request: PageRequest, rejected_id: int) -> HttpResponse:
+    """One of them as it came, and sending it through again."""
+    row = rejected_input_get(request.actor, rejected_id)
+    refusal = ""
+    if request.method == "POST":
+        try:
+            outcomes = rejected_replay(actor=request.actor, rejected=row)
+        except DomainError as error:
+            refusal = error.detail
+        else:
+            told(request, [outcome.status for outcome in outcomes])
+            return redirect("settings-rejected", slug=request.actor.organization.slug, rejected_id=row.pk)
+    values = {"row": row, "payload": payload_text(row), "refusal": refusal, "tone": TONES[row.kind], "outcome_tone": OUTCOMES.get(row.replay_outcome, "")}
+    return shown(request, "rejected", "settings-intake", values, status=409 if refusal else 200)
+
+
+def told(request: PageRequest, statuses: list[str]) -> None:
+    """Says how the replay went."""
+    counted = sum(status in ("accepted", "duplicate") for status in statuses)
+    if counted == len(statuses) and statuses:
+        messages.success(request, "It was counted this time." if counted == 1 else f"All {counted} events were counted this time.")
+    else:
+        messages.error(request, f"{counted} of {len(statuses)} events were counted; the others are still refused.")
+
+
+def payload_text(row: RejectedInput) -> str:
+    """The payload for reading: indented where it is JSON, with a stand-in for bytes that are no text."""
+    text = bytes(row.payload).decode("utf-8", "replace").replace("\x00", "\ufffd")
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+@page(Right.MANAGE_ORGANIZATION)
+def label_list(request: PageRequest) -> HttpResponse:
+    """Teams, projects, members, harnesses and models that usage named and nobody here knows."""
+    columns = [
+        Column("kind", "What"),
+        Column("value", "Name in usage", "strong"),
+        Column("calls", "Calls", kind="count"),
+        Column("first_at", "First seen", kind="at"),
+        Column("last_at", "Last seen", kind="ago"),
+    ]
+    table = Table.from_request(
+        request, id="labels", title="Names nobody here knows", columns=columns, rows=scoped(request.actor, ReportedLabel.objects.all()), sort="-calls", search=("kind", "value"),
+        empty="Every name that usage reported is known.",
+    )  # fmt: skip
+    if table.is_asked_as_csv:
+        return table.csv_response("unknown-names")
+    return shown(request, "labels", "settings-labels", {"table": table})
+
+
+@page(Right.VIEW_SPEND)
+def unpriced_list(request: PageRequest) -> HttpResponse:
+    """Models whose calls could not be priced: counted in tokens, not in money."""
+    rows = visible(request.actor, UsageRollupDay.objects.filter(unpriced_calls__gt=0)).order_by().values("provider", "model")
+    found = list(rows.annotate(calls=Sum("unpriced_calls"), total=Sum(TOKENS), last=Max("day")))
+    slug = request.actor.organization.slug
+    columns = [
+        Column("model", "Model", href=lambda row: f"{reverse('spend', args=[slug])}?range=30d&by=model&measure=tokens&model={row['model']}"),
+        Column("provider", "Provider", value=lambda row: row["provider"] or None),
+        Column("calls", "Calls without a price", kind="count"),
+        Column("total", "Tokens", kind="tokens"),
+        Column("last", "Last day"),
+    ]
+    table = Table.from_request(request, id="unpriced", title="Models without a price", columns=columns, rows=found, sort="-calls", search=("model", "provider"), empty="Every call had a price.")
+    if table.is_asked_as_csv:
+        return table.csv_response("unpriced")
+    return shown(request, "unpriced", "settings-unpriced", {"table": table})

@@ -1,0 +1,81 @@
+"""What happened on the way: freezes, decisions and price changes, as marks for a time axis."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from django.urls import NoReverseMatch, reverse
+
+from dashboards.charts.base import DANGER, ICE, INK_3, Mark
+from dashboards.components.figures import money_text, percent_text
+from dashboards.components.ranges import Range
+from governance.approvals.models import ApprovalRequest
+from governance.approvals.selectors import requests_visible
+from governance.budgets.models import Freeze
+from governance.pricing.models import PriceRow
+from governance.tenancy.access import Actor, scoped
+
+MOST_OF_A_KIND = 3
+SMALLEST_PRICE_MOVE = Decimal("0.05")
+METERS = ("output_tokens", "input_tokens")
+
+
+def marks_in(actor: Actor, span: Range, *, models: Sequence[str]) -> list[Mark]:
+    """The latest freezes of whole budgets, the largest grants, and price changes of the models in use, oldest first."""
+    marks = [*_freezes(actor, span), *_grants(actor, span), *_price_changes(actor, span, models)]
+    return sorted(marks, key=lambda mark: str(mark.at))
+
+
+def _freezes(actor: Actor, span: Range) -> list[Mark]:
+    rows = scoped(actor, Freeze.objects.filter(started_at__gte=span.starts_at, started_at__lt=span.ends_at, period__isnull=False, session_key=""))
+    if actor.team_ids is not None:
+        rows = rows.filter(period__budget__team_id__in=actor.team_ids)
+    rows = rows.select_related("period__budget").order_by("-started_at", "-id")[:MOST_OF_A_KIND]
+    return [
+        Mark(row.started_at.astimezone(span.zone).date(), f"{row.period.budget.name} froze", address("budget", actor, row.period.budget_id), DANGER)
+        for row in rows
+        if row.period is not None
+    ]
+
+
+def _grants(actor: Actor, span: Range) -> list[Mark]:
+    rows = requests_visible(actor).filter(state=ApprovalRequest.State.APPROVED, decision__at__gte=span.starts_at, decision__at__lt=span.ends_at)
+    rows = rows.order_by("-decision__amount", "-id")[:MOST_OF_A_KIND]
+    return [
+        Mark(row.decision.at.astimezone(span.zone).date(), f"{money_text(row.decision.amount, row.currency)} granted", address("request", actor, row.pk), ICE)
+        for row in rows
+    ]
+
+
+def _price_changes(actor: Actor, span: Range, models: Sequence[str]) -> list[Mark]:
+    started = PriceRow.objects.filter(model__slug__in=models, valid_from__gte=span.starts_at, valid_from__lt=span.ends_at, context={}, daily_from=None)
+    marks: dict[str, Mark] = {}
+    for row in started.select_related("model__provider").order_by("-valid_from", "model__slug")[:50]:
+        before = PriceRow.objects.filter(model=row.model, valid_to=row.valid_from, context={}, daily_from=None).order_by("-id").first()
+        move = price_move(before, row)
+        if move is None or abs(move) < SMALLEST_PRICE_MOVE or row.model.slug in marks:
+            continue
+        label = f"{row.model} price {'+' if move > 0 else ''}{percent_text(move, 0)}"
+        href = f"{reverse('spend', args=[actor.organization.slug])}?{urlencode({**span.params, 'by': 'model', 'model': row.model.slug})}"
+        marks[row.model.slug] = Mark(row.valid_from.astimezone(span.zone).date(), label, href, INK_3)
+    return list(marks.values())[:MOST_OF_A_KIND]
+
+
+def price_move(before: PriceRow | None, after: PriceRow) -> Decimal | None:
+    """The change of the output price (input, where there is none) as a fraction; None where it cannot be told."""
+    for meter in METERS:
+        old = (before.rates if before else {}).get(meter)
+        new = after.rates.get(meter)
+        if old and new and Decimal(old["base"]) > 0:
+            return (Decimal(new["base"]) / new["per"]) / (Decimal(old["base"]) / old["per"]) - 1
+    return None
+
+
+def address(name: str, actor: Actor, *args: object) -> str:
+    """The address of a page of the organization; empty where there is none."""
+    try:
+        return reverse(name, args=[actor.organization.slug, *args])
+    except NoReverseMatch:
+        return ""
+
+

@@ -1,0 +1,173 @@
+"""Loads the simulated organization: people, prices, then its history through the storing service, then budgets and what waits on them."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from django.utils import timezone
+
+from governance.approvals.models import ApprovalRequest
+from governance.approvals.services import request_create
+from governance.audit.models import AuditRecord
+from governance.audit.services import audit_record
+from governance.budgets.selectors import session_freeze_of
+from governance.errors import Conflict
+from governance.pricing.models import PriceRow
+from governance.pricing.services import prices_load
+from governance.tenancy import access
+from governance.tenancy.access import Actor, system_actor
+from governance.tenancy.models import ApiKey, Organization
+from ingest.demo import organization as build
+from ingest.demo import stories
+from ingest.demo.prices import SOURCE as DEMO_PRICES
+from ingest.demo.prices import contract_prices
+from ingest.demo.shapes import Stream
+from ingest.demo.simulation import DaySimulation, Plan
+from ingest.demo.workers import Work, spread
+from ingest.formats.event import UsageEvent
+from ingest.services import events_store
+
+SOURCE = "demo"
+BATCH = 8_000
+LOADED = "demo.loaded"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did. `outcomes` counts the answers; `password` is set when the organization is new."""
+
+    organization: Organization
+    plan: Plan
+    outcomes: Counter[str]
+    seconds: float
+    password: str = ""
+    password_path: Path | None = None
+
+
+def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Path | None = None, say: Say = lambda line: None) -> Loaded:
+    """Makes the organization and its history. Raises Conflict when it is there and `again` was not asked for.
+
+    Loading again repeats the plan of the first load, whatever plan is given now: its events are known and count once.
+    """
+    started = timezone.now()
+    organization = build.organization_find()
+    if organization is not None and not again:
+        raise Conflict(f"The organization {organization.slug} is there already; --again loads what is missing of it.")
+    password, path = "", None
+    if organization is None:
+        password = build.password_new()
+        organization = build.organization_build(password)
+        path = build.password_keep(folder, password) if folder is not None else None
+        say(f"{organization.name}: people, teams and keys are in place.")
+    actor = system_actor(organization)
+    plan = plan_of(actor, plan)
+    if not PriceRow.objects.exclude(source=DEMO_PRICES).exists():
+        say("Loading the price book.")
+        prices_load()
+    # Well before the first event, so that the window never begins without a price.
+    contract_prices(begins=plan.calendar[0].starts_at - timedelta(days=365), rises=plan.price_rise_at)
+    outcomes = history_load(organization, plan, processes=processes, say=say)
+    say("Budgets: the organization, every team, every session, the nightly job.")
+    build.budgets_create(actor=actor, until=plan.until)
+    session_hold(actor, plan, say=say)
+    return Loaded(organization, plan, outcomes, (timezone.now() - started).total_seconds(), password, path)
+
+
+def plan_of(actor: Actor, plan: Plan) -> Plan:
+    """The plan that this organization was first loaded by, noted in its record when this is the first time."""
+    record = AuditRecord.objects.filter(organization=actor.organization, action=LOADED).order_by("pk").first()
+    if record is None:
+        facts = {"seed": plan.seed, "days": plan.days, "events": plan.events, "until": plan.until}
+        audit_record(actor=actor, action=LOADED, target=("organization", actor.organization.pk), new=facts)
+        return plan
+    kept = record.new
+    return Plan(kept["seed"], kept["days"], kept["events"], datetime.fromisoformat(kept["until"]).astimezone(UTC))
+
+
+def history_load(organization: Organization, plan: Plan, *, processes: int, say: Say) -> Counter[str]:
+    """Stores every event of the plan, groups of days at a time, and counts the answers."""
+    groups = day_groups(plan)
+    outcomes: Counter[str] = Counter()
+    with workers(processes, organization) as work:
+        for number, found in enumerate(work([(plan, group) for group in groups]), 1):
+            outcomes += found
+            if number % max(len(groups) // 8, 1) == 0 or number == len(groups):
+                say(f"{outcomes.total():>9,} of {plan.events:,} events")
+    return outcomes
+
+
+def day_groups(plan: Plan) -> list[list[int]]:
+    """The plan's days in runs that come to about two batches each."""
+    groups: list[list[int]] = [[]]
+    size = 0
+    for day in plan.calendar:
+        if size > 0 and size + plan.quotas[day.index] > 2 * BATCH:
+            groups.append([])
+            size = 0
+        groups[-1].append(day.index)
+        size += plan.quotas[day.index]
+    return groups
+
+
+def workers(processes: int, organization: Organization) -> AbstractContextManager[Work]:
+    """A context that gives a function from jobs to their counts: in this process, or spread over several."""
+    if processes <= 1:
+        loader = Loader(organization.pk)
+        return nullcontext(lambda jobs: map(loader.run, jobs))
+    return spread(organization.pk, processes)
+
+
+class Loader:
+    """Simulates days and stores them, by the key of the door each event came in by."""
+
+    def __init__(self, organization_id: int) -> None:
+        self.organization = Organization.objects.get(pk=organization_id)
+        self.actor = system_actor(self.organization)
+        self.keys = build.keys_of(self.organization)
+
+    def run(self, job: tuple[Plan, list[int]]) -> Counter[str]:
+        plan, days = job
+        waiting: dict[Stream, list[UsageEvent]] = {stream: [] for stream in self.keys}
+        outcomes: Counter[str] = Counter()
+        for index in days:
+            for stream, event in DaySimulation(plan, plan.calendar[index]).events():
+                waiting[stream].append(event)
+        for stream, events in waiting.items():
+            for first in range(0, len(events), BATCH):
+                outcomes += store(self.actor, self.keys[stream], events[first : first + BATCH])
+        return outcomes
+
+
+def store(actor: Actor, key: ApiKey, events: list[UsageEvent]) -> Counter[str]:
+    """The storing transaction; the answers by status."""
+    answers = events_store(actor=actor, api_key=key, source=SOURCE, events=events)
+    return Counter(answer.status for answer in answers)
+
+
+def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
+    """Mira's session, call by call, until its budget freezes it; then she asks for more."""
+    key = build.keys_of(actor.organization)["telemetry"]
+    mira = access.member_actor(build.engineer_of(actor.organization))
+    if ApprovalRequest.objects.filter(organization=actor.organization, requester=mira.member).exists():
+        return
+    for event in stories.frozen_session(plan.until, plan.tag):
+        store(actor, key, [event])
+        freeze = session_freeze_of(actor, stories.FROZEN_SESSION)
+        if freeze is not None:
+            break
+    else:
+        say("The session's limit was raised: it did not freeze.")
+        return
+    request_create(
+        actor=mira,
+        period_id=freeze.period_id,
+        amount=Decimal(stories.REQUEST_AMOUNT),
+        reason=stories.REQUEST_REASON,
+        session_key=stories.FROZEN_SESSION,
+    )
+    say(f"Session {stories.FROZEN_SESSION} is frozen at its limit; Mira has asked for {stories.REQUEST_AMOUNT} USD more.")
