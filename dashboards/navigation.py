@@ -67,7 +67,7 @@ def groups(actor: Actor, path: str = "") -> list[Group]:
     return found
 
 
-def _link(actor: Actor, path: str, name: str, label: str, key: str, rights: frozenset[Right], is_primary: bool) -> Link | None:
+def _link(actor: Actor, path: str, name: str, label: str, key: str, rights: frozenset[Right], is_primary: bool) -> Link | None:  # noqa: PLR0917
     if rights and not rights & actor.rights:
         return None
     try:

@@ -136,7 +136,7 @@ def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> Reje
     )
 
 
-def count_up(  # noqa: PLR0913
+def count_up(
     mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, client: str = ""
 ) -> None:
     """Adds to the one row of this hour that stands for inputs of which nothing is kept but their number."""

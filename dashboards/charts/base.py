@@ -1,7 +1,7 @@
 """The manner of every chart: colours, axes, hatching, marks, direct labels, and the table that says the same."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -152,7 +152,7 @@ def flat_bars(
     return figure
 
 
-def add_forecast(figure: go.Figure, x: Sequence[Any], middle: Sequence[Any], low: Sequence[Any], high: Sequence[Any], *, colour: str = ACCENT, name: str = "Forecast") -> None:
+def add_forecast(figure: go.Figure, x: Sequence[Any], middle: Sequence[Any], low: Sequence[Any], high: Sequence[Any], *, colour: str = ACCENT, name: str = "Forecast") -> None:  # noqa: PLR0917
     """A dashed line with its band. The band is the lighter area between low and high."""
     band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(x=list(x), y=drawn(low), **band)
@@ -208,8 +208,8 @@ def style(figure: go.Figure, *, unit: str = "$", share: bool = False) -> go.Figu
         font={"family": FONT, "size": 12, "color": INK_2}, margin={"l": 8, "r": 16, "t": 12, "b": 8}, hoverlabel={"bgcolor": SURFACE, "bordercolor": LINE, "font": {"color": INK, "size": 12}},
         legend={"font": {"color": INK_2}},
     )  # fmt: skip
-    figure.update_xaxes(axis | {"showline": True, "tickformatstops": [{"dtickrange": [None, 43200000], "value": "%H:%M"}, {"dtickrange": [43200000, 1209600000], "value": "%-d %b"}, {"dtickrange": [1209600000, None], "value": "%-d %b"}]})
-    figure.update_yaxes(axis | {"showgrid": True, "gridcolor": LINE_2, "rangemode": "tozero", "tickprefix": "" if share else unit, "tickformat": PERCENT if share else "~s" if not unit else ",~r", "nticks": 5})
+    figure.update_xaxes(axis | {"showline": True, "tickformatstops": [{"dtickrange": [None, 43200000], "value": "%H:%M"}, {"dtickrange": [43200000, 1209600000], "value": "%-d %b"}, {"dtickrange": [1209600000, None], "value": "%-d %b"}]})  # noqa: E501
+    figure.update_yaxes(axis | {"showgrid": True, "gridcolor": LINE_2, "rangemode": "tozero", "tickprefix": "" if share else unit, "tickformat": PERCENT if share else "~s" if not unit else ",~r", "nticks": 5})  # noqa: E501
     return figure
 
 

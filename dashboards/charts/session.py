@@ -10,7 +10,19 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 
 from dashboards.charts.base import (
-    ACCENT, ICE, INK, INK_3, LINE_2, OK, OTHER, WARN, Chart, colour_of, drawn, number_format, style,
+    ACCENT,
+    ICE,
+    INK,
+    INK_3,
+    LINE_2,
+    OK,
+    OTHER,
+    WARN,
+    Chart,
+    colour_of,
+    drawn,
+    number_format,
+    style,
 )  # fmt: skip
 from dashboards.components.figures import SYMBOLS, at_text, count_text, money_text, tokens_text
 

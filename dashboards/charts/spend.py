@@ -42,7 +42,7 @@ def spend_chart(
     is_share = measure.unit == "share"
     unit = SYMBOLS.get(currency, currency + "\u00a0") if measure.unit in ("money", "rate") else ""
     x = [_drawn_at(step, axis.zone) for step in axis.steps]
-    if measure.is_additive:
+    if measure.is_additive:  # noqa: SIM108
         figure = stacked_bars(x, series, unit=unit, running=axis.running)
     else:
         figure = lines(x, series, unit=unit, share=is_share)
@@ -55,7 +55,7 @@ def spend_chart(
     return Chart("spend-chart", title, figure, [axis.name.capitalize(), *(name for _, name in entries)], rows, note=note, height=330, summary=summary)
 
 
-def _series(cells: Cells, axis: Axis, key: str | None, name: str, measure: Measure, hrefs: Mapping[str, str]) -> Series:
+def _series(cells: Cells, axis: Axis, key: str | None, name: str, measure: Measure, hrefs: Mapping[str, str]) -> Series:  # noqa: PLR0917
     # A step without calls is zero for what adds up, and unknown for an average.
     empty = 0 if measure.is_additive else None
     values = [measure.value(cells[step, key]) if (step, key) in cells else empty for step in axis.steps]

@@ -48,7 +48,7 @@ def _share(amount: Decimal, full: Decimal) -> Decimal:
     return min(max(amount / full * 100, Decimal(0)), Decimal(100)).quantize(Decimal("0.01"))
 
 
-def _meter_words(spent: Decimal, limit: Decimal, held: Decimal, forecast: Decimal | None, currency: str) -> str:
+def _meter_words(spent: Decimal, limit: Decimal, held: Decimal, forecast: Decimal | None, currency: str) -> str:  # noqa: PLR0917
     share = f" ({figures.percent_text(spent / limit)})" if limit else ""
     words = f"{figures.money_text(spent, currency)} spent of {figures.money_text(limit, currency)}{share}"
     if held:

@@ -73,7 +73,7 @@ class Range:
 
     @property
     def label(self) -> str:
-        """The days in words: "1–21 November 2026"."""
+        """The days in words: "1–21 November 2026"."""  # noqa: RUF002
         return days_text(self.first, self.last)
 
     @property
@@ -99,9 +99,9 @@ def days_text(first: date, last: date) -> str:
     if first == last:
         return f"{first.day} {first:%B %Y}"
     if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}–{last.day} {last:%B %Y}"
+        return f"{first.day}–{last.day} {last:%B %Y}"  # noqa: RUF001
     year = "" if first.year == last.year else f" {first.year}"
-    return f"{first.day} {first:%B}{year} – {last.day} {last:%B %Y}"
+    return f"{first.day} {first:%B}{year} – {last.day} {last:%B %Y}"  # noqa: RUF001
 
 
 def _named(key: str, *, zone: ZoneInfo, today: date, year_starts_in: int, problem: str = "") -> Range:

@@ -91,11 +91,11 @@ class Table:
     is_asked_as_csv: bool = False
 
     @classmethod
-    def from_request(
+    def from_request(  # noqa: PLR0913
         cls,
         request: HttpRequest,
         *,
-        id: str,
+        id: str,  # noqa: A002
         columns: Sequence[Column],
         rows: "QuerySet[Any] | Sequence[Any]",
         sort: str = "",

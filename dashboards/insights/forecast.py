@@ -149,7 +149,7 @@ def crossing(levels: Sequence[tuple[datetime, Decimal]], allowance: Decimal) -> 
     """When the line through the levels first reaches the allowance."""
     if levels[0][1] >= allowance:
         return levels[0][0]
-    for (start, before), (end, after) in zip(levels, levels[1:], strict=False):
+    for (start, before), (end, after) in zip(levels, levels[1:], strict=False):  # noqa: RUF007
         if after >= allowance:
             share = (allowance - before) / (after - before)
             return start + timedelta(seconds=int(seconds(end - start) * share))

@@ -162,8 +162,8 @@ def lasts_text(lasting: Lasting) -> str:
     """The band in words: "38 to 60 min"."""
     low, high = (int(minutes.to_integral_value()) for minutes in (lasting.low, lasting.high))
     if high < 120:
-        return f"{low}–{high} min" if low != high else f"{low} min"
-    return f"{(lasting.low / 60).quantize(TENTH)}–{(lasting.high / 60).quantize(TENTH)} h"
+        return f"{low}–{high} min" if low != high else f"{low} min"  # noqa: RUF001
+    return f"{(lasting.low / 60).quantize(TENTH)}–{(lasting.high / 60).quantize(TENTH)} h"  # noqa: RUF001
 
 
 @page(Right.REQUEST)

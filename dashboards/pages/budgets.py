@@ -233,7 +233,7 @@ def value_words(value: Any) -> str:
 
 
 def period_name(period: BudgetPeriod) -> str:
-    """The window in words: "1–30 November 2026"; "all time" where it never ends."""
+    """The window in words: "1–30 November 2026"; "all time" where it never ends."""  # noqa: RUF002
     if period.session_key:
         return f"Session {period.session_key}"
     if period.ends_at is None:

@@ -222,7 +222,7 @@ def _simple_table(request: PageRequest, view: Routing, rows: Sequence[usage.Comb
     )  # fmt: skip
 
 
-def _shares_table(request: PageRequest, id: str, title: str, rows: Sequence[Slice], names: Mapping[str, str], view: Routing) -> Table:
+def _shares_table(request: PageRequest, id: str, title: str, rows: Sequence[Slice], names: Mapping[str, str], view: Routing) -> Table:  # noqa: A002, PLR0917
     columns = [
         Column("name", "", "strong", value=lambda row: names.get(row.key, row.key)),
         Column("token_share", "Of tokens", "percent"),

@@ -64,7 +64,7 @@ def ago(context: Any, instant: datetime | None) -> SafeString:
 
 
 @register.simple_tag
-def delta(current: Decimal | None, previous: Decimal | None, currency: str | None = "USD", good: str = "down", show: str = "both") -> SafeString | str:
+def delta(current: Decimal | None, previous: Decimal | None, currency: str | None = "USD", good: str = "down", show: str = "both") -> SafeString | str:  # noqa: PLR0917
     """The change since the period before, in amount and percent, with words for screen readers. `show`: both, percent or amount."""
     move = figures.delta(current, previous, currency, good)
     if move is None:
@@ -86,7 +86,7 @@ def swatch(slug: str, index: int = 0) -> SafeString:
 
 
 @register.simple_tag
-def meter(spent: Decimal | None, limit: Decimal | None, held: Decimal = Decimal(0), forecast: Decimal | None = None, currency: str = "USD") -> SafeString:
+def meter(spent: Decimal | None, limit: Decimal | None, held: Decimal = Decimal(0), forecast: Decimal | None = None, currency: str = "USD") -> SafeString:  # noqa: PLR0917
     """A bar against a limit: spent solid, held lighter, forecast hatched, the limit a mark."""
     return drawings.meter(spent or Decimal(0), limit, held=held or Decimal(0), forecast=forecast, currency=currency)
 

@@ -66,7 +66,7 @@ def may_decide(actor: Actor, request: ApprovalRequest) -> bool:
     return request.state == State.PENDING and decision_refusal(actor, request) == ""
 
 
-def decision_refusal(actor: Actor, request: ApprovalRequest) -> str:
+def decision_refusal(actor: Actor, request: ApprovalRequest) -> str:  # noqa: PLR0911
     """Why the actor may never decide the request, as a sentence; "" when it may."""
     member = actor.member
     if member is None:

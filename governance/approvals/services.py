@@ -210,7 +210,7 @@ def _expire(organization_id: int, request_id: UUID, now: datetime) -> int:
     if request is None:
         return 0
     actor = access.system_actor(request.organization)
-    if request.ends_at is not None and request.ends_at <= now:
+    if request.ends_at is not None and request.ends_at <= now:  # noqa: SIM108
         why = f"It was wanted until {instant_text(request.ends_at, request.organization.zone)}."
     else:
         why = checks.why_over(request.period, now)

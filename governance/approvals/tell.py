@@ -69,7 +69,7 @@ def _link(actor: Actor, request: ApprovalRequest) -> str:
     return request_link(actor.organization.slug, request.pk)
 
 
-def _add(actor: Actor, request: ApprovalRequest, recipients: list[Member], message: Message, what: str) -> None:
+def _add(actor: Actor, request: ApprovalRequest, recipients: list[Member], message: Message, what: str) -> None:  # noqa: PLR0917
     notice_add(
         organization=actor.organization, recipients=recipients, subject=message.subject, body=message.body, key=f"request:{request.pk}:{what}"
     )

@@ -5,8 +5,8 @@ from django.utils import timezone
 
 from governance.budgets import services
 from governance.budgets.models import BudgetPeriod, TopUp
-from governance.budgets.services.periods import periods_ensure
 from governance.budgets.rules import rules_of
+from governance.budgets.services.periods import periods_ensure
 from governance.tenancy.access import system_actor
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import Organization

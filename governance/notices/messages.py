@@ -72,7 +72,7 @@ def budget_frozen(
     return Message(f"Frozen: {what} at {amount_text(limit, currency)}", "\n".join(lines))
 
 
-def request_filed(
+def request_filed(  # noqa: PLR0913
     *, requester: str, budget: str, amount: Decimal, spent: Decimal, limit: Decimal, currency: str, reason: str, zone: tzinfo,
     ends_at: datetime | None = None, session: str = "", link: str,
 ) -> Message:
@@ -94,7 +94,7 @@ def request_filed(
     return Message(f"{requester} asks for {asked} on {budget}", "\n".join(lines))
 
 
-def request_granted(
+def request_granted(  # noqa: PLR0913
     *, decider: str, budget: str, granted: Decimal, asked: Decimal, currency: str, note: str, zone: tzinfo, ends_at: datetime | None = None,
     is_still_frozen: bool = False, session: str = "", link: str,
 ) -> Message:

@@ -163,7 +163,7 @@ def rate_check(meter: str, rate: Any) -> dict[str, Any]:
 def amount_check(value: Any) -> str:
     """The amount as text, exact. Raises ValueError for floats, and for what is negative or no number."""
     if isinstance(value, float | bool):
-        raise ValueError("give amounts as text, so that no digit is lost")
+        raise ValueError("give amounts as text, so that no digit is lost")  # noqa: TRY004
     amount = Decimal(value)
     if not amount.is_finite() or amount < 0:
         raise ValueError("not an amount")

@@ -29,7 +29,7 @@ def organization_lock(organization_id: int, *, exclusive: bool) -> None:
     """
     function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(hashint8(%s), 1)", [organization_id])  # noqa: S608 - one of two constants
+        cursor.execute(f"SELECT {function}(hashint8(%s), 1)", [organization_id])
 
 
 def organization_touch(organization: Organization) -> None:

@@ -88,7 +88,7 @@ ENGINEERS = {
 
 def email_of(name: str) -> str:
     """first.last@northwind.example, in plain letters."""
-    letters = name.replace("ø", "o").replace("ł", "l").replace("ı", "i")
+    letters = name.replace("ø", "o").replace("ł", "l").replace("ı", "i")  # noqa: RUF001
     plain = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode().lower()
     return ".".join(plain.split()) + "@" + DOMAIN
 

@@ -49,7 +49,7 @@ class Loaded:
     password_path: Path | None = None
 
 
-def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Path | None = None, say: Say = lambda line: None) -> Loaded:
+def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Path | None = None, say: Say = lambda line: None) -> Loaded:  # noqa: ARG005
     """Makes the organization and its history. Raises Conflict when it is there and `again` was not asked for.
 
     Loading again repeats the plan of the first load, whatever plan is given now: its events are known and count once.

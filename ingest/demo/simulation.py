@@ -31,8 +31,8 @@ def spread(rng: Random, sigma: float) -> tuple[float, ...]:
     return tuple(min(rng.lognormvariate(0.0, sigma), 3.2) for _ in range(TABLE))
 
 
-FACTORS = spread(Random("sizes"), 0.45)
-TALK = spread(Random("talk"), 0.7)
+FACTORS = spread(Random("sizes"), 0.45)  # noqa: S311
+TALK = spread(Random("talk"), 0.7)  # noqa: S311
 
 
 class Streamed(NamedTuple):
@@ -101,7 +101,7 @@ class DaySimulation:
     def __init__(self, plan: Plan, day: Day) -> None:
         self.plan = plan
         self.day = day
-        self.rng = Random(f"{plan.seed}/{plan.days}/{plan.events}/{day.index}")
+        self.rng = Random(f"{plan.seed}/{plan.days}/{plan.events}/{day.index}")  # noqa: S311
         self.count = 0
         self.failed = ""
         self.teams = team_table(day.index - plan.days + 1)

@@ -60,7 +60,7 @@ def frozen_session(until: datetime, tag: str) -> Iterator[UsageEvent]:
 
     Whoever stores them stops at the one that freezes the session.
     """
-    rng = Random(f"frozen/{tag}")
+    rng = Random(f"frozen/{tag}")  # noqa: S311
     at = until - timedelta(minutes=FROZEN_MINUTES)
     step = timedelta(minutes=FROZEN_MINUTES - 6) / 60
     context = 52_000

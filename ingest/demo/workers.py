@@ -41,7 +41,7 @@ def begin(organization_id: int, database: str) -> None:
     """Readies a new process for the database its parent uses, which under test is not the one in the settings."""
     django.setup()
     connections["default"].settings_dict["NAME"] = database
-    from ingest.demo.loading import Loader  # noqa: PLC0415 - models, which need Django set up
+    from ingest.demo.loading import Loader
 
     _loaders.append(Loader(organization_id))
 

@@ -38,8 +38,8 @@ class EventsDoor(Door):
     def post(self, request: Request) -> HttpResponse | Response:
         body = b""
         try:
-            is_lines = lines_expected(request._request)  # noqa: SLF001 - DRF's wrapper would parse the body
-            body = self.body(request._request)  # noqa: SLF001
+            is_lines = lines_expected(request._request)
+            body = self.body(request._request)
             parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=is_lines)
         except BadBody as error:
             self.envelope_keep(request.auth, error, body)

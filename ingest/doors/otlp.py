@@ -61,7 +61,7 @@ class OtlpDoor(Door):
     def receive(self, request: Request) -> HttpResponse:
         try:
             is_json = json_expected(request)
-            body = self.body(request._request, MAX_DECODED_BYTES)  # noqa: SLF001 - DRF's wrapper would parse the body
+            body = self.body(request._request, MAX_DECODED_BYTES)
             message = self.take(request.user, request.auth, body, is_json)
         except BadBody as error:
             # Telemetry can hold prompts, so nothing of a body that cannot be read is kept but that it came.
@@ -141,7 +141,7 @@ class TracesDoor(OtlpDoor):
 
 
 def json_expected(request: Request) -> bool:
-    kind = media_type(request._request)  # noqa: SLF001
+    kind = media_type(request._request)
     if kind == JSON:
         return True
     if kind in PROTOBUF_TYPES:

@@ -97,7 +97,7 @@ events_post = extend_schema(
     tags=["usage"],
     summary="Report usage",
     description=(
-        "Takes one event, `{\"events\": […]}`, or one event per line, and answers for each. Each model call is counted once, "
+        'Takes one event, `{"events": […]}`, or one event per line, and answers for each. Each model call is counted once, '
         "by `request_id` where there is one, else by `id`; sending again is safe. One bad event harms no other. " + LIMITS
     ),
     parameters=[

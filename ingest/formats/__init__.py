@@ -29,7 +29,7 @@ class LogFormat(Protocol):
 def log_formats() -> tuple[LogFormat, ...]:
     """Every module of this folder that reads log records, by name."""
     modules = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
-    return tuple(cast(LogFormat, module) for module in modules if hasattr(module, "event_fields"))
+    return tuple(cast("LogFormat", module) for module in modules if hasattr(module, "event_fields"))
 
 
 def log_format_of(source: Source) -> LogFormat | None:

@@ -60,7 +60,7 @@ def all_good(body: bytes, *, is_lines: bool, is_single: bool, limit: int) -> lis
     if body.count(b'"occurred_at"') > limit:
         return None
     try:
-        if is_lines:
+        if is_lines:  # noqa: SIM108
             events = one_event.decode_lines(body)
         else:
             events = [one_event.decode(body)] if is_single else one_envelope.decode(body).events
@@ -125,7 +125,7 @@ def objects(body: bytes) -> tuple[list[msgspec.Raw], bool]:
         raise Unreadable("broken_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
 
 
-def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:
+def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:  # noqa: PLR0911
     """The event in one JSON document, or why it is refused."""
     try:
         event = one_event.decode(piece)
@@ -144,7 +144,7 @@ def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:
     return event
 
 
-def refusal(piece: bytes | msgspec.Raw, index: int, code: str, reason: str, field: str) -> Refusal:
+def refusal(piece: bytes | msgspec.Raw, index: int, code: str, reason: str, field: str) -> Refusal:  # noqa: PLR0917
     payload = bytes(piece)
     return Refusal(index, code, reason, field, reported_id(payload), payload)
 

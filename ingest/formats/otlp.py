@@ -59,6 +59,6 @@ def event_of(fields: dict[str, Any], index: int) -> UsageEvent | Refusal:
     return event
 
 
-def refusal(fields: dict[str, Any], index: int, code: str, reason: str, field: str) -> Refusal:
+def refusal(fields: dict[str, Any], index: int, code: str, reason: str, field: str) -> Refusal:  # noqa: PLR0917
     reported = str(fields.get("request_id") or fields.get("id") or "")[:200]
     return Refusal(index, code, reason, field, reported, msgspec.json.encode(fields))

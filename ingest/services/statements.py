@@ -39,7 +39,7 @@ RETURNING i.key, i.body_hash
 """
 
 DIMENSION_KINDS = {name: "bigint" if name.endswith("_id") else "text" for name in DIMENSIONS}
-MEASURE_KINDS = {name: "bigint" for name in COUNTS} | {name: "numeric" for name in AMOUNTS}
+MEASURE_KINDS = dict.fromkeys(COUNTS, "bigint") | dict.fromkeys(AMOUNTS, "numeric")
 
 
 def _rollup(table: str, bucket: str, bucket_kind: str, extra: dict[str, str]) -> str:

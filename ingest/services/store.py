@@ -87,7 +87,7 @@ class _Storing:
         again: list[Prepared] = []
         for row in prepared:
             if first.setdefault(row.key, row) is not row:
-                again.append(row)
+                again.append(row)  # noqa: PERF401
         if not first:
             return []
         ordered = [first[key] for key in sorted(first)]

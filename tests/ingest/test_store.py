@@ -14,7 +14,8 @@ from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization
 from ingest.formats.event import Outcome, UsageEvent
-from ingest.models import EventIdentity, ReportedLabel, UsageEvent as StoredEvent, UsageRollup, UsageRollupDay
+from ingest.models import EventIdentity, ReportedLabel, UsageRollup, UsageRollupDay
+from ingest.models import UsageEvent as StoredEvent
 from ingest.services import events_store
 
 pytestmark = pytest.mark.django_db

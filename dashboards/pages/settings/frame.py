@@ -26,7 +26,7 @@ TABS = (
 )
 
 
-def shown(request: PageRequest, name: str, tab: str, values: dict[str, Any], status: int = 200) -> HttpResponse:
+def shown(request: PageRequest, name: str, tab: str, values: dict[str, Any], status: int = 200) -> HttpResponse:  # noqa: PLR0917
     """The settings page `name` under the tab, which is marked as current."""
     slug = request.actor.organization.slug
     tabs = [{"href": reverse(key, args=[slug]), "label": label, "is_current": key == tab} for key, label, right in TABS if request.actor.can(right)]

@@ -1,14 +1,14 @@
 """A LiteLLM callback that posts every finished call to Weighhouse: config.yaml, litellm_settings: callbacks: weighhouse_litellm.weighhouse.
 
 Needs WEIGHHOUSE_URL and WEIGHHOUSE_KEY in the environment. A call is posted by its id, so that a retry is counted once.
-"""
+"""  # noqa: INP001
 
 import asyncio
 import json
 import logging
 import os
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found]
@@ -28,7 +28,7 @@ def event_of(record: dict[str, Any]) -> dict[str, Any]:
     hour = (details.get("cache_creation_token_details") or {}).get("ephemeral_1h_input_tokens") or 0
     event = {
         "id": record["litellm_call_id"] if record.get("litellm_call_id") else record["id"],
-        "occurred_at": datetime.fromtimestamp(record["endTime"], timezone.utc).isoformat(),
+        "occurred_at": datetime.fromtimestamp(record["endTime"], UTC).isoformat(),
         "provider": record.get("custom_llm_provider") or "",
         "model": (record.get("model") or "").split("/")[-1],
         "gateway": "litellm",
@@ -52,7 +52,7 @@ def event_of(record: dict[str, Any]) -> dict[str, Any]:
 
 def post(event: dict[str, Any]) -> None:
     """Sends one event. Raises OSError when it could not be delivered."""
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310
         os.environ["WEIGHHOUSE_URL"].rstrip("/") + "/api/v1/events",
         data=json.dumps(event).encode(),
         headers={"Authorization": "Bearer " + os.environ["WEIGHHOUSE_KEY"], "Content-Type": "application/json"},
@@ -70,10 +70,10 @@ class Weighhouse(CustomLogger):  # type: ignore[misc]
     async def async_log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
         await self.deliver(kwargs)
 
-    async def deliver(self, kwargs: dict[str, Any]) -> None:
+    async def deliver(self, kwargs: dict[str, Any]) -> None:  # noqa: RET503
         record = kwargs.get("standard_logging_object")
         if not record:
-            return
+            return None
         for attempt in range(ATTEMPTS):
             try:
                 return await asyncio.to_thread(post, event_of(record))

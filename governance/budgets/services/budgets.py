@@ -28,7 +28,7 @@ CHANGEABLE = ("name", "limit_amount", "is_hard", "thresholds")
 
 
 @transaction.atomic
-def budget_create(
+def budget_create(  # noqa: PLR0913
     *, actor: Actor, name: str, scope_kind: str, team: Team | None = None, project: Project | None = None, member: Member | None = None,
     period_kind: str, limit_amount: Decimal, currency: str | None = None, is_hard: bool = True, thresholds: Iterable[int] = (50, 80, 100),
     unpriced_call_amount: Decimal | None = None, counts_notional: bool = False,

@@ -23,7 +23,7 @@ Constraint = types.StartDateConstraint | types.TimeOfDateConstraint | None
 
 def bundled_providers() -> list[SourceProvider]:
     """The providers of the installed genai-prices release."""
-    from genai_prices.data import providers  # noqa: PLC0415 - 30,000 lines that only a load needs
+    from genai_prices.data import providers
 
     return [provider_read(provider) for provider in providers]
 

@@ -23,8 +23,8 @@ def test_each_bucket_is_priced_at_its_own_rate() -> None:
     figures = Figures(input_tokens=1_000_000, cache_read_tokens=10_000_000, output_tokens=200_000, cost=Decimal(3))
     found = comparison(RATES, figures)
     assert found is not None
-    assert found.counterfactual == Decimal("15")
-    assert found.saving == Decimal("12")
+    assert found.counterfactual == Decimal(15)
+    assert found.saving == Decimal(12)
     assert found.saving_share == Decimal("0.8")
 
 

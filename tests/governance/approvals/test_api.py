@@ -281,7 +281,7 @@ def test_reading_a_list_takes_the_same_queries_at_any_length(
 
 @pytest.fixture
 def schema() -> Iterator[dict[str, Any]]:
-    yield SchemaGenerator().get_schema(request=None, public=True)
+    yield SchemaGenerator().get_schema(request=None, public=True)  # noqa: PT022
 
 
 def test_schema_names_every_door(schema: dict[str, Any]) -> None:

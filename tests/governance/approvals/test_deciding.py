@@ -176,7 +176,7 @@ def test_grant_on_an_ended_period_is_refused_with_the_present_one(admin: Member,
     BudgetPeriod.objects.filter(pk=team_period.pk).update(ends_at=now - timedelta(seconds=1))
     current = period_of(team_period.budget, starts_at=now - timedelta(seconds=1))
 
-    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:
+    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:  # noqa: RUF043
         grant(admin, request)
 
     assert refusal.value.extra["current_period"] == current.pk

@@ -197,7 +197,7 @@ def test_ended_period_is_refused_and_the_present_one_offered(engineer: Member, t
     now = timezone.now()
     over = period_of(team_period.budget, starts_at=now - timedelta(days=40), ends_at=now - timedelta(days=10))
 
-    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:
+    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:  # noqa: RUF043
         file(engineer, over)
 
     assert refusal.value.extra["current_period"] == team_period.pk

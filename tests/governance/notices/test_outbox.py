@@ -114,7 +114,7 @@ def test_subject_is_one_short_line_and_long_keys_stay_apart(admin: Member) -> No
 
 
 def test_notice_vanishes_with_the_transaction_that_wrote_it(admin: Member) -> None:
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012
         add(admin)
         raise RuntimeError
 
@@ -140,7 +140,7 @@ def test_back_off_doubles_up_to_four_hours() -> None:
     delays = [services.delay_after(attempts) for attempts in range(1, services.ATTEMPTS)]
 
     assert delays[:4] == [timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
-    assert all(later == min(2 * earlier, timedelta(hours=4)) for earlier, later in zip(delays, delays[1:], strict=False))
+    assert all(later == min(2 * earlier, timedelta(hours=4)) for earlier, later in zip(delays, delays[1:], strict=False))  # noqa: RUF007
     assert timedelta(hours=8) < sum(delays, timedelta()) < timedelta(hours=16)
 
 
@@ -338,7 +338,7 @@ def test_nudge_with_a_real_dead_broker_returns_at_once() -> None:
     )
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "governance.conf.settings", "BROKER_URL": "redis://127.0.0.1:1/0"}
 
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True)
 
     took, is_idle = done.stdout.split()
     assert float(took) < 0.5

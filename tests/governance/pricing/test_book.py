@@ -71,7 +71,7 @@ def test_unchanged_book_is_the_same_object() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_book_read_inside_a_transaction_that_failed_is_forgotten() -> None:
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012
         add("m", "1")
         assert current_book(refresh=True).find("acme-ai", "m", NOW) is not None
         raise RuntimeError

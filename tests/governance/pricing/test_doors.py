@@ -44,7 +44,7 @@ def test_api_answers_with_the_price_at_an_instant_and_the_history(prices: None, 
     body = answer.json()
     assert answer.status_code == 200
     assert (body["provider"], body["model"], body["maker"], body["country"], body["tier"]) == ("zhipuai", "GLM-5", "zhipu", "CN", "economy")
-    assert list(body["price"]["rates"].items())[0] == ("input_tokens", {"per": 1_000_000, "base": "1", "tiers": [[200_000, "9"]]})
+    assert list(body["price"]["rates"].items())[0] == ("input_tokens", {"per": 1_000_000, "base": "1", "tiers": [[200_000, "9"]]})  # noqa: RUF015
     assert body["special"] == []
     assert len(body["history"]) == 4
 

@@ -56,7 +56,7 @@ def test_first_load_takes_the_whole_list_and_the_second_does_nothing(organizatio
     first = prices_load()
     second = prices_load()
 
-    assert first.is_changed and not second.is_changed
+    assert first.is_changed and not second.is_changed  # noqa: PT018
     assert first.version == second.version == PriceBook.objects.get().version
     assert (Provider.objects.count(), Model.objects.count(), PriceRow.objects.count()) == (first.providers, first.models, first.rows_added)
     assert first.models > 2000

@@ -103,7 +103,7 @@ def test_catalogue_knows_the_maker_behind_a_name(provider: str, model: str, make
 def test_tier_follows_the_output_amount_and_the_named_exceptions(book: Book, provider: str, model: str, tier: str) -> None:
     found = book.find(provider, model, NOW)
 
-    assert found is not None and found.tier == tier
+    assert found is not None and found.tier == tier  # noqa: PT018
 
 
 def test_tier_word_is_a_word_and_not_a_part_of_one() -> None:

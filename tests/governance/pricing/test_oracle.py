@@ -226,7 +226,7 @@ def test_every_name_finds_the_model_that_the_oracle_finds(book: Book, provider: 
         except LookupError:
             continue
         found = book.find(provider.id, name, NOW)
-        assert found is not None and found.model == model.id, name
+        assert found is not None and found.model == model.id, name  # noqa: PT018
 
 
 def test_bare_names_find_the_provider_that_the_oracle_finds(book: Book) -> None:
@@ -238,7 +238,7 @@ def test_bare_names_find_the_provider_that_the_oracle_finds(book: Book) -> None:
             assert book.find("", name, NOW) is None, name
             continue
         found = book.find("", name, NOW)
-        assert found is not None and (found.provider, found.model) == (provider.id, model.id), name
+        assert found is not None and (found.provider, found.model) == (provider.id, model.id), name  # noqa: PT018
 
 
 def test_meters_are_the_units_of_the_oracle() -> None:

@@ -45,7 +45,7 @@ def test_each_bucket_has_its_amount(book: Book) -> None:
     )
 
     assert rating.cost == Decimal("0.003") + Decimal("0.003") + Decimal("0.000375") + Decimal("0.0012") + Decimal("0.0075")
-    assert rating.cost is not None and rating.cost.as_tuple().exponent == -15
+    assert rating.cost is not None and rating.cost.as_tuple().exponent == -15  # noqa: PT018
     assert (rating.provider, rating.model, rating.maker, rating.tier, rating.currency) == (
         "anthropic",
         "claude-sonnet-4-5",
@@ -93,7 +93,7 @@ def test_units_are_charged_under_their_own_and_under_common_names(book: Book) ->
     named = claude(book, input_tokens=100, output_tokens=10, units={"web_searches": Decimal(3)}).cost
     alias = claude(book, input_tokens=100, output_tokens=10, units={"web_search_requests": Decimal(3)}).cost
 
-    assert plain is not None and named == alias == plain + Decimal("0.03")
+    assert plain is not None and named == alias == plain + Decimal("0.03")  # noqa: PT018
 
 
 def test_usage_that_contradicts_itself_is_unpriced(book: Book) -> None:

@@ -29,7 +29,7 @@ def model(admin: Member) -> Model:
 def test_added_model_is_found_by_its_names_and_has_no_price_yet(model: Model) -> None:
     found = current_book().find("xiaomi", "Xiaomi/MiMo-v2-pro", APRIL)
 
-    assert found is not None and (found.model, found.maker, found.price_id) == ("mimo-v2-pro", "xiaomi", None)
+    assert found is not None and (found.model, found.maker, found.price_id) == ("mimo-v2-pro", "xiaomi", None)  # noqa: PT018
     assert (model.country, model.tier) == ("CN", "unknown")
 
 

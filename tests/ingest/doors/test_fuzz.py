@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from governance.conf.wsgi import application
 from ingest.doors.description import openapi
-from ingest.models import RejectedInput, UsageEvent
+from ingest.models import UsageEvent
 from tests.conftest import KeyInHand
 from tests.ingest.doors.test_events import counts, send
 

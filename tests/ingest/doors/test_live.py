@@ -54,7 +54,7 @@ def server(api_key: KeyInHand, tmp_path: Path) -> Iterator[Server]:
     where = connection.settings_dict
     url = f"postgresql://{where['USER']}:{where['PASSWORD']}@/{where['NAME']}?host={where['HOST']}&port={where['PORT'] or 5432}"
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         [*command, "--blocking-threads", "2", "--log-level", "error", "governance.conf.wsgi:application"],
         cwd=settings.BASE_DIR,
         env=os.environ | {"DATABASE_URL": url, "VAR": str(tmp_path)},

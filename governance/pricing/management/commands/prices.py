@@ -16,7 +16,7 @@ from governance.pricing.sources.rows import BEGINNING
 
 class Command(BaseCommand):
     help = "Loads the price book from the bundled list, or shows what a model costs."
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own type
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="load|show")
