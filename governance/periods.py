@@ -24,10 +24,24 @@ class Window:
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:
     """The UTC instant at which the local day begins.
 
-    Where a daylight-saving change skips midnight, that is the instant of the change.
+    Where a daylight-saving change skips midnight, that is the instant of the change; where midnight comes twice, the first.
     """
-    naive = datetime.combine(day, time.min)
-    return naive.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    naive = datetime.combine(day, time.min, tzinfo=zone)
+    first, other = naive.astimezone(UTC), naive.replace(fold=1).astimezone(UTC)
+    return first if first <= other else _change_between(other, first, zone)
+
+
+def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The second at which the zone's offset, not the same at both instants, has become that of the later one."""
+    offset = after.astimezone(zone).utcoffset()
+    low, high = 0, int((after - before).total_seconds())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (before + timedelta(seconds=middle)).astimezone(zone).utcoffset() == offset:
+            high = middle
+        else:
+            low = middle
+    return before + timedelta(seconds=high)
 
 
 def add_months(day: date, months: int) -> date:
@@ -63,7 +77,11 @@ def window_at(kind: PeriodKind, instant: datetime, zone: ZoneInfo, year_starts_i
     """The window of this kind that holds the instant (aware). Session and lifetime windows never end."""
     if kind in ("session", "lifetime"):
         return Window(BEGINNING, None)
-    first = first_day(kind, instant.astimezone(zone).date(), year_starts_in)
+    day = instant.astimezone(zone).date()
+    # A clock that falls back over midnight shows the old day again, after the new one has begun.
+    if instant >= local_midnight(day + timedelta(days=1), zone):
+        day += timedelta(days=1)
+    first = first_day(kind, day, year_starts_in)
     return Window(local_midnight(first, zone), local_midnight(next_day(kind, first), zone))
 
 

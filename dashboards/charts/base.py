@@ -197,7 +197,7 @@ def label_ends(figure: go.Figure, entries: Sequence[tuple[str, str, Sequence[Any
             text=f'<span style="color:{colour}">■</span> {escape(_short(name))}', font={"color": INK_2, "size": 12},
         )  # fmt: skip
     longest = max((len(_short(name)) for name, _, _ in entries), default=0)
-    figure.update_layout(margin={"r": 34 + 7 * longest})
+    figure.update_layout(margin={"r": 40 + 7 * longest})
 
 
 def style(figure: go.Figure, *, unit: str = "$", share: bool = False) -> go.Figure:

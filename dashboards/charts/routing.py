@@ -17,6 +17,7 @@ from dashboards.insights.routing import BRAIN, Slice
 TIER_NAMES = {"flagship": "Flagship", "standard": "Standard", "economy": "Economy", "unknown": "Tier not known"}
 WRITTEN_FROM = Decimal("0.06")
 RANKS_DRAWN = 8
+TICKS_AT_MOST = 7
 
 
 def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str, hrefs: Mapping[str, str]) -> Chart:
@@ -35,14 +36,15 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
     target = float(target_percent / 100)
     figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 16, "t": 30, "b": 8})
     figure.update_yaxes(autorange="reversed", showgrid=False, tickformat="", tickprefix="", ticksuffix="  ")
-    figure.update_xaxes(range=[0, 1], tickformat=",.0%", showgrid=False, tickformatstops=None, dtick=0.25)
+    quarters = [Decimal(step) / 4 for step in range(5)]
+    figure.update_xaxes(range=[0, 1], showgrid=False, tickvals=drawn(quarters), ticktext=[percent_text(quarter, 0) for quarter in quarters])
     figure.add_shape(type="line", x0=target, x1=target, y0=-0.48, y1=0.48, line={"color": INK, "width": 2})
     figure.add_annotation(
         x=target, y=1, yref="paper", yanchor="bottom", showarrow=False, font={"color": INK_2, "size": 12},
         text=f"flagships at most {percent_text(target_percent / 100)}",
     )  # fmt: skip
     rows = [
-        [TIER_NAMES[part.key], tokens_text(part.figures.tokens), percent_text(part.token_share), money_text(part.figures.cost, currency), percent_text(part.spend_share)]
+        [TIER_NAMES[part.key], tokens_text(part.figures.tokens), percent_text(part.token_share), money_text(part.figures.billed, currency), percent_text(part.spend_share)]
         for part in parts
     ]  # fmt: skip
     return Chart(
@@ -123,6 +125,7 @@ def cache_chart(rows: Sequence[tuple[str, str, Figures]], hrefs: Sequence[str]) 
         [name for _, name, _ in rows], [figures.cache_hit_share for _, _, figures in rows], share=True, colours=[colour_of(key) for key, _, _ in rows], hrefs=hrefs
     )
     figure.update_yaxes(dtick=1)
+    figure.update_xaxes(range=[0, 1.14])
     table = [[name, percent_text(figures.cache_hit_share), tokens_text(figures.cache_read_tokens), tokens_text(figures.prompt_tokens)] for _, name, figures in rows]
     return Chart(
         "cache-chart", "Cache hits", figure, ["Provider", "Hit rate", "Read from cache", "Prompt tokens"], table,
@@ -131,8 +134,9 @@ def cache_chart(rows: Sequence[tuple[str, str, Figures]], hrefs: Sequence[str]) 
 
 
 def weekly_axis(figure: go.Figure, weeks: Sequence[date]) -> None:
-    """One tick for each week, at its Monday."""
-    figure.update_xaxes(tickvals=list(weeks), ticktext=[f"{week.day} {week:%b}" for week in weeks])
+    """Ticks at Mondays, at most seven of them, the latest week among them."""
+    named = list(weeks)[:: -max(1, -(-len(weeks) // TICKS_AT_MOST))]
+    figure.update_xaxes(tickvals=named, ticktext=[f"{week.day} {week:%b}" for week in named], tickangle=0)
 
 
 def _short(name: str) -> str:

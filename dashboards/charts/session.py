@@ -28,6 +28,7 @@ from dashboards.components.figures import SYMBOLS, at_text, count_text, money_te
 
 MOST_MODELS = 7
 TONES = {"freeze": ICE, "resume": OK, "topup": OK, "request": WARN}
+WEIGHT = {"freeze": 2, "topup": 3, "resume": 1}
 WORDS = {"freeze": "frozen", "resume": "resumed", "topup": "topped up", "request": "asked for more"}
 
 
@@ -88,7 +89,7 @@ def timeline(
     time_axis(figure, [call.at for call in calls], zone)
     if allowance is not None:
         add_limit_above(figure, allowance, f"limit {money_text(allowance, currency)}")
-        figure.update_yaxes(range=[0, float(max([allowance, *levels]) * Decimal("1.14")) or 1], selector={"anchor": "x"})
+        figure.update_layout(yaxis={"range": [0, float(max([allowance, *levels]) * Decimal("1.14")) or 1]})
     add_happenings(figure, happenings, calls, zone=zone)
     names = ["Time", "Model", f"Cost ({currency})", f"Cumulative ({currency})"]
     rows = [
@@ -164,14 +165,16 @@ def add_limit_above(figure: go.Figure, amount: Decimal, label: str) -> None:
 
 
 def add_happenings(figure: go.Figure, happenings: Sequence[Happening], calls: Sequence[CallBar], *, zone: ZoneInfo) -> None:
-    """Freezes, resumptions and grants as verticals between the calls they fell between. Of neighbours only the last is named."""
+    """Freezes, resumptions and grants as verticals between the calls they fell between. Of neighbours the weightiest is named."""
     if not calls:
         return
     placed = [(sum(call.at <= event.at for call in calls) - 0.5, event) for event in happenings]
-    for position, (place, event) in enumerate(placed):
+    near = len(calls) / 6
+    for place, event in placed:
         colour = TONES.get(event.kind, INK_3)
         figure.add_shape(type="line", x0=place, x1=place, yref="paper", y0=0, y1=1, line={"color": colour, "width": 1.5, "dash": "dot"})
-        if position + 1 < len(placed) and placed[position + 1][0] - place < len(calls) / 6:
+        rivals = [(WEIGHT.get(other.kind, 0), other.at) for at, other in placed if abs(at - place) < near]
+        if (WEIGHT.get(event.kind, 0), event.at) != max(rivals):
             continue
         figure.add_annotation(
             x=place, yref="paper", y=1, yanchor="bottom", xanchor="right" if place > len(calls) / 2 else "left", showarrow=False,

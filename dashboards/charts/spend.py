@@ -10,6 +10,9 @@ from dashboards.charts.base import OTHER, Chart, Series, lines, stacked_bars
 from dashboards.components.figures import SYMBOLS, count_text, money_text, percent_text, tokens_text
 from dashboards.insights.figures import Figures, Measure
 
+DAYS_ALL_NAMED = 8
+# So few bars are drawn narrow: a bar as wide as the page reads as an area.
+DAYS_NARROW = 3
 # (step of time, key or None for all others) → sums
 Cells = Mapping[tuple[date | datetime, str | None], Figures]
 
@@ -46,6 +49,10 @@ def spend_chart(
         figure = stacked_bars(x, series, unit=unit, running=axis.running)
     else:
         figure = lines(x, series, unit=unit, share=is_share)
+    if axis.name == "day" and len(x) <= DAYS_ALL_NAMED:
+        figure.update_xaxes(tickvals=x, ticktext=[f"{day.day} {day:%b}" for day in x])
+    if len(x) <= DAYS_NARROW:
+        figure.update_layout(bargap=0.7)
     rows = [
         [_step_text(step, axis), *(value_text(entry.values[index], measure, currency) for entry in series)]
         for index, step in enumerate(axis.steps)

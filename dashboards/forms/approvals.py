@@ -23,7 +23,7 @@ def amount_field(label: str, **options: Any) -> forms.DecimalField:
         max_digits=24,
         decimal_places=15,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-        error_messages={"invalid": "Write an amount, such as 60 or 12.50.", "min_value": "The amount must be at least 0.01."},
+        error_messages={"required": "Say how much.", "invalid": "Write an amount, such as 60 or 12.50.", "min_value": "The amount must be at least 0.01."},
         **options,
     )
 
@@ -79,15 +79,16 @@ class DecisionForm(EndField):
     """Grants in full or part, or denies; a denial needs its reason."""
 
     decision = forms.ChoiceField(choices=[("grant", "Grant"), ("deny", "Deny")])
-    amount = amount_field("Grant", required=False)
+    amount = amount_field("Grant")
     note = forms.CharField(max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"}))
     reason = forms.CharField(max_length=2000, required=False, label="Why not", widget=forms.Textarea(attrs={"rows": 3}))
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        is_grant = cleaned.get("decision") == "grant"
-        if is_grant and cleaned.get("amount") is None and "amount" not in self.errors:
-            self.add_error("amount", "Say how much to grant.")
-        if cleaned.get("decision") == "deny" and not cleaned.get("reason", "").strip():
+        if cleaned.get("decision") != "deny":
+            return cleaned
+        self.errors.pop("amount", None)
+        self.errors.pop("until", None)
+        if not cleaned.get("reason", "").strip():
             self.add_error("reason", "Say why: the requester reads it, and can ask again knowing it.")
         return cleaned

@@ -95,7 +95,7 @@ def summed(flows: Iterable[Flow], key: Callable[[Flow], str]) -> list[tuple[str,
 
 def folded(flows: Sequence[Flow], *, at_most: int, other: str) -> list[Flow]:
     """The flows with all but the largest teams, harnesses and providers called `other`, so that a drawing stays readable."""
-    kept = {name: {key for key, _ in summed(flows, _column(name))[:at_most]} for name in ("team", "harness", "provider")}
+    kept = {name: _largest_keys(summed(flows, _column(name)), at_most) for name in ("team", "harness", "provider")}
     return [
         Flow(
             flow.team if flow.team in kept["team"] else other,
@@ -107,6 +107,11 @@ def folded(flows: Sequence[Flow], *, at_most: int, other: str) -> list[Flow]:
         )
         for flow in flows
     ]
+
+
+def _largest_keys(rows: Sequence[tuple[str, Decimal]], at_most: int) -> set[str]:
+    # "Others" that stand for one value only would hide its name and save no room.
+    return {key for key, _ in (rows if len(rows) <= at_most + 1 else rows[:at_most])}
 
 
 def _column(name: str) -> Callable[[Flow], str]:

@@ -47,6 +47,11 @@ class Figures:
         return self.prompt_tokens + self.output_tokens
 
     @property
+    def billed(self) -> Decimal | None:
+        """The billed cost; None when not one call has a known price, for unknown is not zero."""
+        return None if self.calls and self.unpriced_calls == self.calls and not self.cost else self.cost
+
+    @property
     def cost_per_call(self) -> Decimal | None:
         """Billed cost per metered call of known price."""
         return self.weighed_cost / self.weighed_calls if self.weighed_calls else None

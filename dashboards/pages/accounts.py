@@ -37,7 +37,8 @@ class SignIn(LoginView):  # type: ignore[misc]
         return redirect("set-up") if is_unused() else super().get(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"demo_people": demo_people(), "next": self.request.GET.get("next", "")}
+        # Past LoginView's own, which names the addresses of sign-up and social sign-in: there are none here.
+        return super(LoginView, self).get_context_data(**kwargs) | {"demo_people": demo_people(), "next": self.request.GET.get("next", "")}
 
 
 @never_cache

@@ -129,7 +129,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
     marks = sessions.session_marks(actor, asked.session_key, own_periods) if case.session else []
     return {
         "asked": asked,
-        "amount_text": money_text(asked.amount, asked.currency),
+        "amount_text": round_text(asked.amount, asked.currency),
         "amount_hint": amount_hint(actor, asked),
         "until_hint": "Empty: as it was asked for" if asked.ends_at else "Empty: to the end of the session" if asked.session_key else "Empty: to the end of the period",
         "lasts": lasts_text(case.lasting) if case.lasting else "",
@@ -156,6 +156,12 @@ def amount_hint(actor: Actor, asked: ApprovalRequest) -> str:
     if limit is not None and limit < asked.amount:
         return f"Your limit is {money_text(limit, asked.currency)}: grant a part, or leave it to somebody with a higher one."
     return f"{asked.currency}, at most the {money_text(asked.amount, asked.currency)} asked for"
+
+
+def round_text(amount: Decimal, currency: str) -> str:
+    """An amount in a heading: whole ones without cents."""
+    text = money_text(amount, currency)
+    return text.removesuffix(".00") if amount == amount.to_integral_value() else text
 
 
 def lasts_text(lasting: Lasting) -> str:

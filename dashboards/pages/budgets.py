@@ -194,7 +194,7 @@ def sessions_table(request: PageRequest, budget: Budget) -> Table:
         Column("spent", "Spent", "money", currency=currency),
         Column("limit_amount", "Limit", "money", currency=currency),
         Column("topup", "Top-ups", "money", currency=currency),
-        Column("share", "Of limit", "meter", value=lambda row: (row.spent, row.allowance, row.held), currency=currency),
+        Column("share", "Of limit", "meter", value=lambda row: (row.spent, row.allowance, row.held, None), currency=currency),
         Column("calls", "Calls", "count"),
         Column("created_at", "First call", "ago"),
     ]

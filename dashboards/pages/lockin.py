@@ -1,6 +1,6 @@
 """Lock-in: how concentrated spend is, what binds it to one vendor, and what a price rise would cost, each with its evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -206,9 +206,15 @@ def _harness_table(request: PageRequest, view: LockIn) -> Table:
             Column("bound_to", "Bound to", value=lambda row: (row["known"].bound_to if row["known"] else "") or None),
             _amount(view),
             Column("share", "Share", "percent"),
-            Column("source", "Known from", value=lambda row: row["known"].source if row["known"] else "not in the list; counted as neither bound nor neutral", is_sortable=False),
+            Column("source", "Known from", value=_source, is_sortable=False),
         ],
     )  # fmt: skip
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    if row["known"]:
+        return str(row["known"].source)
+    return "not in the list; counted as neither bound nor neutral" if row["key"] else "these calls name no harness"
 
 
 def _route_table(request: PageRequest, view: LockIn) -> Table:

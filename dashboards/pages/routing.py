@@ -213,7 +213,7 @@ def _simple_table(request: PageRequest, view: Routing, rows: Sequence[usage.Comb
         Column("team", "Team", value=lambda row: teams[row.keys[2]]),
         Column("calls", "Calls", "count", value=lambda row: row.figures.calls),
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
-        Column("cost", "Billed", **money, value=lambda row: row.figures.cost),
+        Column("cost", "Billed", **money, value=lambda row: row.figures.billed),
         Column("notional", "Subscription", **money, value=lambda row: row.figures.notional_cost or None, title="At list price, not billed"),
     ]  # fmt: skip
     return Table.from_request(
@@ -228,7 +228,7 @@ def _shares_table(request: PageRequest, id: str, title: str, rows: Sequence[Slic
         Column("token_share", "Of tokens", "percent"),
         Column("spend_share", "Of spend", "percent"),
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
-        Column("cost", "Billed", "money", currency=view.currency, value=lambda row: row.figures.cost),
+        Column("cost", "Billed", "money", currency=view.currency, value=lambda row: row.figures.billed),
     ]
     return Table.from_request(request, id=id, prefix=f"{id}-", columns=columns, rows=rows, title=title, empty="Nothing was used in this range.")
 

@@ -73,7 +73,7 @@ class Rows:
 
 
 def meter_of(row: Any) -> tuple[Any, ...] | None:
-    return (row.period_spent, row.allowance, row.held) if row.allowance is not None else None
+    return (row.period_spent, row.allowance, row.held, None) if row.allowance is not None else None
 
 
 @page()

@@ -63,7 +63,7 @@ class Explorer:
     @cached_property
     def step(self) -> str:
         length = (self.range.last - self.range.first).days + 1
-        if length <= HOURS_UP_TO_DAYS and usage.hours_fit(self.actor, self.filters, self.by.slug):
+        if length <= HOURS_UP_TO_DAYS and usage.hours_fit(self.filters, self.by.slug):
             return "hour"
         return "week" if length > WEEKS_FROM_DAYS else "day"
 
@@ -121,13 +121,11 @@ def _lines(view: Explorer) -> list[Line]:
 
 def _chart(view: Explorer, lines: Sequence[Line]) -> Chart:
     keys = named_keys(lines)
-    points = usage.series_by(
-        view.actor, view.by.slug, window=view.range.window, keys=keys, step=view.step, filters=view.filters, currency=view.currency
-    )
+    step, points = _series(view, keys, figures_sum((line.figures for line in lines), view.currency))
     names = {line.key: line.name for line in lines}
     return spend_chart(
         {(point.at, point.key): point.figures for point in points},
-        axis_of(view.range, view.step, view.now),
+        axis_of(view.range, step, view.now),
         named=[(key, names[key]) for key in keys],
         measure=view.measure,
         currency=view.currency,
@@ -135,6 +133,20 @@ def _chart(view: Explorer, lines: Sequence[Line]) -> Chart:
         hrefs={key: reverse("spend", args=[view.actor.organization.slug]) + view.narrowed(key) for key in keys},
         has_others=any(point.key is None for point in points),
     )
+
+
+def _series(view: Explorer, keys: Sequence[str], total: Figures) -> tuple[str, list[usage.Point]]:
+    """The steps and what was used in each. Hours that miss a part of the total (own usage outside the teams seen) give way to days."""
+
+    def read(step: str) -> list[usage.Point]:
+        return usage.series_by(
+            view.actor, view.by.slug, window=view.range.window, keys=keys, step=step, filters=view.filters, currency=view.currency
+        )
+
+    points = read(view.step)
+    if view.step == "hour" and sum(point.figures.calls for point in points) != total.calls:
+        return "day", read("day")
+    return view.step, points
 
 
 def axis_of(span: Range, step: str, now: datetime) -> Axis:
@@ -155,8 +167,8 @@ def axis_of(span: Range, step: str, now: datetime) -> Axis:
 def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: Figures) -> Table:
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
-        "name": (None, "Total") if view.by.slug in COLOURED else "Total", "cost": total.cost, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
-        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls, "tokens": total.tokens,
+        "name": (None, "Total") if view.by.slug in COLOURED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
+        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls or None, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
     }  # fmt: skip
     return Table.from_request(
@@ -175,7 +187,7 @@ def _columns(view: Explorer) -> list[Column]:
     )  # fmt: skip
     return [
         first,
-        Column("cost", "Billed", **money, value=lambda line: line.figures.cost, title="Billed cost; subscription usage is not in it"),
+        Column("cost", "Billed", **money, value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
         Column(
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
             title=f"{view.measure.label} against {view.range.previous.label}", good="neither" if view.measure.slug in ("calls", "tokens") else "up" if view.measure.slug == "cache-hits" else "down",

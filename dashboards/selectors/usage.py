@@ -1,7 +1,7 @@
 """Rollup queries: sums of usage by one dimension, over time, and by several columns, in one aggregated query each.
 
 All but the hourly series read `usage_rollup_day`, which knows the member, so that people who see only some teams get the
-same sums on every page. Money in other currencies than the one asked for is kept apart, never added.
+same sums on every page; hours leave out what they used outside those teams. Money in other currencies than the one asked for is kept apart, never added.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from django.db.models.functions import TruncWeek
 from dashboards.insights.figures import SUMMED, Figures
 from dashboards.selectors.dimensions import DIMENSIONS, Dimension, Filters, filters_q, names_of, value_text
 from governance.periods import Window, local_midnight
-from governance.tenancy.access import Actor, visible
+from governance.tenancy.access import Actor, scoped, visible
 from ingest.models import UsageRollup, UsageRollupDay
 
 NO_FILTERS: Filters = {}
@@ -76,16 +76,18 @@ def days(actor: Actor, window: Window, filters: Filters = NO_FILTERS) -> QuerySe
 
 
 def hours(actor: Actor, window: Window, filters: Filters = NO_FILTERS) -> QuerySet[UsageRollup]:
-    """The hour rollups in the window, unordered. They know no member, so only who sees every team may read them."""
-    if not hours_fit(actor, filters):
+    """The hour rollups in the window, unordered. They know no member: who sees some teams gets those, without the own usage elsewhere."""
+    if "member" in filters:
         raise ValueError("hour rollups know no member")
-    rows = visible(actor, UsageRollup.objects.all()).filter(filters_q(filters), hour__gte=window.starts_at)
+    rows = scoped(actor, UsageRollup.objects.all()).filter(filters_q(filters), hour__gte=window.starts_at)
+    if actor.team_ids is not None:
+        rows = rows.filter(team_id__in=actor.team_ids)
     return rows if window.ends_at is None else rows.filter(hour__lt=window.ends_at)
 
 
-def hours_fit(actor: Actor, filters: Filters, dimension: str = "") -> bool:
-    """Whether hour rollups can answer for this actor, these filters and this dimension."""
-    return actor.team_ids is None and "member" not in filters and dimension != "member"
+def hours_fit(filters: Filters, dimension: str) -> bool:
+    """Whether hour rollups know what is asked for."""
+    return "member" not in filters and dimension != "member"
 
 
 def currency_used(actor: Actor, *, window: Window) -> str:

@@ -26,7 +26,10 @@ LONGEST_KEY = 200
 PAGE = 50
 LONGEST_PAGE = 200
 IDEMPOTENCY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Up to 200 characters. The same key with the same body gives the first answer again."
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Up to 200 characters. The same key with the same body gives the first answer again.",
 )
 PROBLEM = {"type": "object", "properties": {"code": {"type": "string"}, "title": {"type": "string"}, "detail": {"type": "string"}}}
 PROBLEMS = {
@@ -86,7 +89,9 @@ class DecisionIn(serializers.Serializer[Any]):
     grant = serializers.BooleanField()
     amount = AmountField(required=False, allow_null=True, default=None)
     note = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
-    ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text="until when it counts; as asked for when absent")
+    ends_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None, help_text="until when it counts; as asked for when absent"
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs["grant"] and attrs["amount"] is not None:
@@ -226,7 +231,9 @@ class RequestsView(ScopedView):
         responses={201: RequestDetailOut, **PROBLEMS},
         examples=[
             OpenApiExample(
-                "Ask for a frozen session", request_only=True, value={"session": "0b6f1c1e-7a51", "amount": "50", "reason": EXAMPLE_REQUEST["reason"]}
+                "Ask for a frozen session",
+                request_only=True,
+                value={"session": "0b6f1c1e-7a51", "amount": "50", "reason": EXAMPLE_REQUEST["reason"]},
             ),
             OpenApiExample("The request", response_only=True, status_codes=["201"], value=EXAMPLE_REQUEST),
         ],
@@ -287,7 +294,9 @@ class DecisionView(ScopedView):
         request=DecisionIn,
         responses={201: RequestDetailOut, **PROBLEMS},
         examples=[
-            OpenApiExample("Grant a part for a day", request_only=True, value={"grant": True, "amount": "25", "ends_at": "2026-03-04T18:00:00Z"}),
+            OpenApiExample(
+                "Grant a part for a day", request_only=True, value={"grant": True, "amount": "25", "ends_at": "2026-03-04T18:00:00Z"}
+            ),
             OpenApiExample("Deny", request_only=True, value={"grant": False, "note": "Use the batch queue for this."}),
         ],
     )

@@ -51,7 +51,9 @@ def check_in_force(period: BudgetPeriod, now: datetime) -> None:
     if not ended:
         return
     running = Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))
-    current = BudgetPeriod.objects.filter(running, organization=period.organization_id, budget=period.budget_id, budget__is_active=True, session_key="")
+    current = BudgetPeriod.objects.filter(
+        running, organization=period.organization_id, budget=period.budget_id, budget__is_active=True, session_key=""
+    )
     current_id = current.values_list("pk", flat=True).first()
     offer = " Ask on the period that runs now instead." if current_id is not None else ""
     raise Conflict(f"{ended}{offer}", current_period=current_id)

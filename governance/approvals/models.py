@@ -23,7 +23,11 @@ class ApprovalRequest(models.Model):
     requester = models.ForeignKey("tenancy.Member", on_delete=models.PROTECT, related_name="requests")
     period = models.ForeignKey("budgets.BudgetPeriod", on_delete=models.CASCADE, related_name="requests")
     team = models.ForeignKey(
-        "tenancy.Team", on_delete=models.SET_NULL, null=True, related_name="+", help_text="whose approvers decide; empty: owners and admins only"
+        "tenancy.Team",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="whose approvers decide; empty: owners and admins only",
     )
     spender = models.ForeignKey(
         "tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+", help_text="whose session or own budget the money is for"
@@ -44,7 +48,9 @@ class ApprovalRequest(models.Model):
         ordering = ["-created_at", "-id"]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gt=0), name="request_positive"),
-            models.UniqueConstraint(fields=["organization", "requester", "period"], condition=Q(state="pending"), name="request_once_pending"),
+            models.UniqueConstraint(
+                fields=["organization", "requester", "period"], condition=Q(state="pending"), name="request_once_pending"
+            ),
             models.UniqueConstraint(fields=["organization", "requester", "idempotency_key"], name="request_idempotent"),
         ]
         indexes = [

@@ -15,7 +15,13 @@ from governance.tenancy.models import Member
 
 State = ApprovalRequest.State
 WITH_PEOPLE_AND_BUDGET = (
-    "requester__user", "spender__user", "team", "period__budget", "decision__decider__user", "decision__topup", "organization",
+    "requester__user",
+    "spender__user",
+    "team",
+    "period__budget",
+    "decision__decider__user",
+    "decision__topup",
+    "organization",
 )
 
 
@@ -66,23 +72,24 @@ def may_decide(actor: Actor, request: ApprovalRequest) -> bool:
     return request.state == State.PENDING and decision_refusal(actor, request) == ""
 
 
-def decision_refusal(actor: Actor, request: ApprovalRequest) -> str:  # noqa: PLR0911
+def decision_refusal(actor: Actor, request: ApprovalRequest) -> str:
     """Why the actor may never decide the request, as a sentence; "" when it may."""
     member = actor.member
+    refusal = ""
     if member is None:
-        return "A request is decided by a person: sign in, or use an API key that belongs to a member."
-    if member.pk == request.requester_id:
-        return "Nobody decides their own request."
-    if member.pk == request.spender_id:
-        return "Nobody decides about money for their own spend."
-    if not member.is_active:
-        return "Your membership is no longer active."
-    if not actor.can(Right.DECIDE):
-        return "Your role does not include deciding requests." if actor.api_key is None else "This API key may not decide requests."
-    if actor.team_ids is not None and request.team_id not in actor.team_ids:
+        refusal = "A request is decided by a person: sign in, or use an API key that belongs to a member."
+    elif member.pk == request.requester_id:
+        refusal = "Nobody decides their own request."
+    elif member.pk == request.spender_id:
+        refusal = "Nobody decides about money for their own spend."
+    elif not member.is_active:
+        refusal = "Your membership is no longer active."
+    elif not actor.can(Right.DECIDE):
+        refusal = "Your role does not include deciding requests." if actor.api_key is None else "This API key may not decide requests."
+    elif actor.team_ids is not None and request.team_id not in actor.team_ids:
         whose = f"the approvers of {request.team}, owners and admins" if request.team is not None else "owners and admins"
-        return f"This is for {whose} to decide."
-    return ""
+        refusal = f"This is for {whose} to decide."
+    return refusal
 
 
 def blocking_period_of(actor: Actor, session_key: str) -> BudgetPeriod:

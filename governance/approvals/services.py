@@ -32,7 +32,13 @@ EXPIRE_AT_ONCE = 1000
 
 @transaction.atomic
 def request_create(
-    *, actor: Actor, period_id: int | None, amount: Decimal, reason: str, session_key: str = "", ends_at: datetime | None = None,
+    *,
+    actor: Actor,
+    period_id: int | None,
+    amount: Decimal,
+    reason: str,
+    session_key: str = "",
+    ends_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> ApprovalRequest:
     """Files a request for `amount` (the budget's currency) on a budget period, until `ends_at` or the period's end.
@@ -77,7 +83,13 @@ def request_create(
 
 @transaction.atomic
 def request_decide(
-    *, actor: Actor, request_id: UUID, is_grant: bool, amount: Decimal | None = None, note: str = "", ends_at: datetime | None = None,
+    *,
+    actor: Actor,
+    request_id: UUID,
+    is_grant: bool,
+    amount: Decimal | None = None,
+    note: str = "",
+    ends_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Decision:
     """Decides a pending request: grants `amount` of it (None: all) until `ends_at` (None: as asked), or denies it with a note.
@@ -88,7 +100,7 @@ def request_decide(
     selectors.request_get(actor, request_id)
     request = _locked(actor, request_id)
     decider = _decider(actor, request)
-    verdict = checks.facts_hash({"is_grant": is_grant, "amount": amount if is_grant else None, "note": note, "ends_at": ends_at if is_grant else None})
+    verdict = checks.facts_hash({"is_grant": is_grant, "amount": amount, "note": note, "ends_at": ends_at})
     if earlier := _decided_before(request, decider, idempotency_key, verdict):
         return earlier
     _check_pending(request)
@@ -108,7 +120,7 @@ def request_decide(
     )
     facts = {"decider": decider.pk, "granted": decision.amount, "note": note, "ends_at": topup.ends_at if topup else None}
     _close(actor, request, State.APPROVED if is_grant else State.DENIED, facts)
-    tell.decided(actor, request, decision, is_still_frozen=_is_frozen(request))
+    tell.decided(request, decision, is_still_frozen=_is_frozen(request))
     return decision
 
 
@@ -154,7 +166,9 @@ def _decider(actor: Actor, request: ApprovalRequest) -> Member:
         raise Forbidden(selectors.decision_refusal(actor, request))
     decider = Member.objects.select_related("organization", "team", "user").get(organization=actor.organization, pk=actor.member.pk)
     today = access.member_actor(decider)
-    refusal = selectors.decision_refusal(replace(actor, member=decider, rights=actor.rights & today.rights, team_ids=today.team_ids), request)
+    refusal = selectors.decision_refusal(
+        replace(actor, member=decider, rights=actor.rights & today.rights, team_ids=today.team_ids), request
+    )
     if refusal:
         raise Forbidden(refusal)
     return decider
@@ -177,13 +191,18 @@ def _grant(actor: Actor, request: ApprovalRequest, decider: Member, *, amount: D
         raise Invalid(f"Grant at most what was asked for: {amount_text(request.amount, request.currency)}.", field="amount")
     if decider.approval_limit is not None and granted > decider.approval_limit:
         limit = amount_text(decider.approval_limit, request.currency)
-        raise Forbidden(f"Your limit is {limit} a request. Grant a part, or leave it to somebody with a higher limit.", limit=decider.approval_limit)
+        sentence = f"Your limit is {limit} a request. Grant a part, or leave it to somebody with a higher limit."
+        raise Forbidden(sentence, limit=decider.approval_limit)
     if ends_at == request.ends_at and ends_at is not None and ends_at <= now:
         raise Conflict("The time it was asked for is over. Deny it, or give it another end.", ends_at=ends_at)
     checks.check_future(ends_at, now)
     checks.check_in_force(request.period, now)
     return period_topup(
-        actor=actor, period_id=request.period_id, amount=granted, ends_at=ends_at, reason=f"Request of {request.requester}: {request.reason}"[:300]
+        actor=actor,
+        period_id=request.period_id,
+        amount=granted,
+        ends_at=ends_at,
+        reason=f"Asked for by {request.requester}: {request.reason}"[:300],
     )
 
 
@@ -210,12 +229,11 @@ def _expire(organization_id: int, request_id: UUID, now: datetime) -> int:
     if request is None:
         return 0
     actor = access.system_actor(request.organization)
-    if request.ends_at is not None and request.ends_at <= now:  # noqa: SIM108
+    why = checks.why_over(request.period, now)
+    if request.ends_at is not None and request.ends_at <= now:
         why = f"It was wanted until {instant_text(request.ends_at, request.organization.zone)}."
-    else:
-        why = checks.why_over(request.period, now)
     _close(actor, request, State.EXPIRED, {"why": why})
-    tell.expired(actor, request, why)
+    tell.expired(request, why)
     return 1
 
 
@@ -251,7 +269,9 @@ def _filed_before(actor: Actor, requester: Member, idempotency_key: str | None, 
 
 
 def _decided_before(request: ApprovalRequest, decider: Member, idempotency_key: str | None, verdict: UUID) -> Decision | None:
-    earlier = Decision.objects.select_related("decider__user", "topup").filter(organization=request.organization_id, request=request).first()
+    earlier = (
+        Decision.objects.select_related("decider__user", "topup").filter(organization=request.organization_id, request=request).first()
+    )
     if earlier is None or idempotency_key is None or (earlier.decider_id, earlier.idempotency_key) != (decider.pk, idempotency_key):
         return None
     if earlier.request_hash != verdict:

@@ -1,10 +1,12 @@
 """Tells people about requests: chooses who is told what, and leaves it in the outbox."""
 
+from collections.abc import Sequence
+
 from governance.approvals import selectors
 from governance.approvals.models import ApprovalRequest, Decision
 from governance.notices import messages
 from governance.notices.links import request_link
-from governance.notices.messages import Message
+from governance.notices.messages import Asked, Message
 from governance.notices.services import notice_add
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Member
@@ -14,62 +16,54 @@ def filed(actor: Actor, request: ApprovalRequest) -> None:
     """To everybody who may decide."""
     period = request.period
     message = messages.request_filed(
+        _asked(request),
         requester=str(request.requester),
-        budget=period.budget.name,
-        amount=request.amount,
+        reason=request.reason,
         spent=period.spent,
         limit=period.allowance,
-        currency=request.currency,
-        reason=request.reason,
-        zone=actor.organization.zone,
         ends_at=request.ends_at,
-        session=request.session_key,
-        link=_link(actor, request),
     )
-    _add(actor, request, selectors.deciders(actor, request), message, "filed")
+    _add(request, selectors.deciders(actor, request), message, cause="filed")
 
 
-def decided(actor: Actor, request: ApprovalRequest, decision: Decision, *, is_still_frozen: bool) -> None:
+def decided(request: ApprovalRequest, decision: Decision, *, is_still_frozen: bool) -> None:
     """To the requester, and to whoever is spending the money."""
-    budget, decider = request.period.budget.name, str(decision.decider)
+    decider = str(decision.decider)
     if decision.amount is None:
-        message = messages.request_denied(
-            decider=decider, budget=budget, asked=request.amount, currency=request.currency, note=decision.note, link=_link(actor, request)
-        )
+        message = messages.request_denied(_asked(request), decider=decider, note=decision.note)
     else:
         message = messages.request_granted(
+            _asked(request),
             decider=decider,
-            budget=budget,
             granted=decision.amount,
-            asked=request.amount,
-            currency=request.currency,
             note=decision.note,
-            zone=actor.organization.zone,
             ends_at=decision.topup.ends_at if decision.topup else None,
             is_still_frozen=is_still_frozen,
-            session=request.session_key,
-            link=_link(actor, request),
         )
-    _add(actor, request, _asking(request), message, "decided")
+    _add(request, _concerned(request), message, cause="decided")
 
 
-def expired(actor: Actor, request: ApprovalRequest, why: str) -> None:
+def expired(request: ApprovalRequest, why: str) -> None:
     """To the requester, and to whoever would have spent the money."""
-    message = messages.request_expired(
-        budget=request.period.budget.name, asked=request.amount, currency=request.currency, why=why, link=_link(actor, request)
+    _add(request, _concerned(request), messages.request_expired(_asked(request), why=why), cause="expired")
+
+
+def _asked(request: ApprovalRequest) -> Asked:
+    organization = request.organization
+    return Asked(
+        budget=request.period.budget.name,
+        amount=request.amount,
+        currency=request.currency,
+        zone=organization.zone,
+        link=request_link(organization.slug, request.pk),
+        session=request.session_key,
     )
-    _add(actor, request, _asking(request), message, "expired")
 
 
-def _asking(request: ApprovalRequest) -> list[Member]:
+def _concerned(request: ApprovalRequest) -> list[Member]:
     return [request.requester] if request.spender is None else [request.requester, request.spender]
 
 
-def _link(actor: Actor, request: ApprovalRequest) -> str:
-    return request_link(actor.organization.slug, request.pk)
-
-
-def _add(actor: Actor, request: ApprovalRequest, recipients: list[Member], message: Message, what: str) -> None:  # noqa: PLR0917
-    notice_add(
-        organization=actor.organization, recipients=recipients, subject=message.subject, body=message.body, key=f"request:{request.pk}:{what}"
-    )
+def _add(request: ApprovalRequest, recipients: Sequence[Member], message: Message, *, cause: str) -> None:
+    key = f"request:{request.pk}:{cause}"
+    notice_add(organization=request.organization, recipients=recipients, subject=message.subject, body=message.body, key=key)

@@ -1,5 +1,6 @@
 """The words of every notice: plain text built from plain values, nothing read and nothing sent."""
 
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
@@ -53,7 +54,15 @@ def budget_threshold(
 
 
 def budget_frozen(
-    *, budget: str, spent: Decimal, limit: Decimal, currency: str, zone: tzinfo, ends_at: datetime | None = None, session: str = "", link: str
+    *,
+    budget: str,
+    spent: Decimal,
+    limit: Decimal,
+    currency: str,
+    zone: tzinfo,
+    ends_at: datetime | None = None,
+    session: str = "",
+    link: str,
 ) -> Message:
     """A hard budget was reached and calls under it are refused until more is granted or the period ends."""
     what = f"session {session}" if session else budget
@@ -72,59 +81,75 @@ def budget_frozen(
     return Message(f"Frozen: {what} at {amount_text(limit, currency)}", "\n".join(lines))
 
 
-def request_filed(  # noqa: PLR0913
-    *, requester: str, budget: str, amount: Decimal, spent: Decimal, limit: Decimal, currency: str, reason: str, zone: tzinfo,
-    ends_at: datetime | None = None, session: str = "", link: str,
-) -> Message:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every notice about a request names."""
+
+    budget: str
+    amount: Decimal
+    currency: str
+    zone: tzinfo
+    link: str
+    session: str = ""
+
+    @property
+    def text(self) -> str:
+        return amount_text(self.amount, self.currency)
+
+
+def request_filed(asked: Asked, *, requester: str, reason: str, spent: Decimal, limit: Decimal, ends_at: datetime | None = None) -> Message:
     """Somebody asks for more; goes to those who may decide."""
-    asked = amount_text(amount, currency)
     lines = [
-        f"{requester} asks for {asked} more on {budget}.",
+        f"{requester} asks for {asked.text} more on {asked.budget}.",
         "",
-        *([f"Session:  {session}"] if session else []),
-        f"Spent:    {amount_text(spent, currency)} of {amount_text(limit, currency)}",
-        *([f"Until:    {instant_text(ends_at, zone)}"] if ends_at else []),
+        *([f"Session:  {asked.session}"] if asked.session else []),
+        f"Spent:    {amount_text(spent, asked.currency)} of {amount_text(limit, asked.currency)}",
+        *([f"Until:    {instant_text(ends_at, asked.zone)}"] if ends_at else []),
         "",
         "Reason given:",
         *_quoted(reason),
         "",
         "Grant it in full or in part, or deny it:",
-        link,
+        asked.link,
     ]
-    return Message(f"{requester} asks for {asked} on {budget}", "\n".join(lines))
+    return Message(f"{requester} asks for {asked.text} on {asked.budget}", "\n".join(lines))
 
 
-def request_granted(  # noqa: PLR0913
-    *, decider: str, budget: str, granted: Decimal, asked: Decimal, currency: str, note: str, zone: tzinfo, ends_at: datetime | None = None,
-    is_still_frozen: bool = False, session: str = "", link: str,
+def request_granted(
+    asked: Asked, *, decider: str, granted: Decimal, note: str, ends_at: datetime | None = None, is_still_frozen: bool = False
 ) -> Message:
     """The answer to a requester who gets what was asked, or a part of it."""
-    amount = amount_text(granted, currency)
-    part = "" if granted == asked else f" of the {amount_text(asked, currency)} you asked for"
-    until = f" It counts until {instant_text(ends_at, zone)}." if ends_at else ""
+    amount = amount_text(granted, asked.currency)
+    part = "" if granted == asked.amount else f" of the {asked.text} asked for"
+    until = f" It counts until {instant_text(ends_at, asked.zone)}." if ends_at else ""
     lines = [
-        f"{decider} granted {amount}{part} on {budget}.{until}",
+        f"{decider} granted {amount}{part} on {asked.budget}.{until}",
         *_noted(note),
         "",
-        _outlook(is_still_frozen=is_still_frozen, session=session),
+        _outlook(is_still_frozen=is_still_frozen, session=asked.session),
         "",
-        link,
+        asked.link,
     ]
-    return Message(f"Granted: {amount} on {budget}", "\n".join(lines))
+    return Message(f"Granted: {amount} on {asked.budget}", "\n".join(lines))
 
 
-def request_denied(*, decider: str, budget: str, asked: Decimal, currency: str, note: str, link: str) -> Message:
+def request_denied(asked: Asked, *, decider: str, note: str) -> Message:
     """The answer to a requester who gets nothing."""
-    amount = amount_text(asked, currency)
-    lines = [f"{decider} denied your request for {amount} on {budget}.", *_noted(note), "", link]
-    return Message(f"Denied: {amount} on {budget}", "\n".join(lines))
+    lines = [f"{decider} denied the request for {asked.text} on {asked.budget}.", *_noted(note), "", asked.link]
+    return Message(f"Denied: {asked.text} on {asked.budget}", "\n".join(lines))
 
 
-def request_expired(*, budget: str, asked: Decimal, currency: str, why: str, link: str) -> Message:
+def request_expired(asked: Asked, *, why: str) -> Message:
     """A request ran out before anybody decided; `why` is a sentence."""
-    amount = amount_text(asked, currency)
-    lines = [f"Your request for {amount} on {budget} was closed without a decision.", why, "", "If you still need it, ask again.", "", link]
-    return Message(f"Closed without a decision: {amount} on {budget}", "\n".join(lines))
+    lines = [
+        f"The request for {asked.text} on {asked.budget} was closed without a decision.",
+        why,
+        "",
+        "If it is still needed, ask again.",
+        "",
+        asked.link,
+    ]
+    return Message(f"Closed without a decision: {asked.text} on {asked.budget}", "\n".join(lines))
 
 
 def _period_end(ends_at: datetime | None, zone: tzinfo) -> list[str]:

@@ -34,7 +34,7 @@ def is_idle() -> bool:
 def _send() -> None:
     try:
         current_app.send_task(TASK, retry=False, expires=60)
-    except Exception as error:  # whatever keeps the broker from answering, the schedule takes over  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - whatever keeps the broker from answering, the schedule takes over
         log.info("the queue did not take the nudge, the schedule will: %s", error)
     finally:
         _under_way.release()

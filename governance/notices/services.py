@@ -39,7 +39,8 @@ LONGEST_CAUSE = 150
 
 ADD = """
 INSERT INTO notice (organization_id, channel, recipient, subject, body, key, state, attempts, next_attempt_at, last_error, created_at)
-SELECT m.organization_id, 'email', u.email, %(subject)s::text, %(body)s::text, %(key)s::text || ':' || m.id, 'waiting', 0, %(now)s::timestamptz, '', %(now)s::timestamptz
+SELECT m.organization_id, 'email', u.email, %(subject)s::text, %(body)s::text, %(key)s::text || ':' || m.id, 'waiting', 0,
+    %(now)s::timestamptz, '', %(now)s::timestamptz
 FROM member m JOIN user_account u ON u.id = m.user_id
 WHERE m.organization_id = %(organization)s AND m.id = ANY(%(members)s::bigint[]) AND m.is_active AND u.is_active
 ORDER BY m.id

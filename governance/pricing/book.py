@@ -154,14 +154,26 @@ class Book:
             return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
         return Rating(found.provider, known.slug, known.maker, known.tier, cost, row.currency, row.id)
 
-    def explain(self, *, provider: str, model: str, at: datetime, usage: Usage, context: Mapping[str, str] | None = None) -> list[Line]:
-        """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced."""
+    def explain(
+        self,
+        *,
+        provider: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        context: Mapping[str, str] | None = None,
+        price_id: int | None = None,
+    ) -> list[Line]:
+        """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced.
+
+        With `price_id`, the row that rated the call explains it, also when another row has taken its place since.
+        """
         found = self._found(provider, model)
-        rows = self._rows(found, at, context) if found else []
-        if not rows:
+        if found is None:
             return []
+        rows = self._rows(found, at, context) if price_id is None else self._rows_of(found, at, price_id)
         try:
-            return self._rate_set(rows).lines(usage)
+            return self._rate_set(rows).lines(usage) if rows else []
         except Unpriceable:
             return []
 
@@ -207,6 +219,14 @@ class Book:
         if not context or not found.is_own or not found.model.special:
             return [row]
         return [*found.model.overrides_at(at, context), row]
+
+    def _rows_of(self, found: Found, at: datetime, price_id: int) -> list[Row]:
+        """The row with this id; one for a special kind of call together with the ordinary row it leaves the rest to."""
+        named = next((row for row in found.model.rows if row.id == price_id), None)
+        if named is None or not named.context:
+            return [] if named is None else [named]
+        ordinary = found.model.row_at(at)
+        return [named] if ordinary is None else [named, ordinary]
 
     def _rate_set(self, rows: Sequence[Row]) -> RateSet:
         key = tuple([row.id for row in rows])
@@ -257,7 +277,7 @@ def _sellers() -> list[Seller[CatalogueModel]]:
     )
     for key, provider, rule, *described in Model.objects.order_by("provider_id", "position", "id").values_list(*columns):
         models[key] = CatalogueModel(sellers[provider].slug, *described)
-        sellers[provider].models.append(Candidate(rule, models[key]))
+        sellers[provider].models.append(Candidate(models[key].slug, rule, models[key]))
     _add_rows(models)
     return list(sellers.values())
 

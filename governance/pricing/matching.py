@@ -3,7 +3,8 @@
 The order, for the provider: the names clients use (catalogue.json, `provider_aliases`), a provider's own name, its match rule.
 `litellm` and the other neutral names say nothing about who bills; then a known provider's name before the first slash
 decides, else the first provider whose rule claims the model name. For the model: the provider's own models, then those of
-the providers it resells, then the same with a compact date (`-20251211`) written out, then without the provider's own prefix.
+the providers it resells, then the same with a compact date (`-20251211`) written out, then without the provider's own prefix,
+at last the catalogue's own name for the model, so that a rated call's names find its model again.
 A name that no rule claims is not guessed.
 """
 
@@ -49,8 +50,9 @@ def _combined(operator: str, parts: Sequence[Matcher]) -> Matcher:
 
 @dataclass(slots=True)
 class Candidate(Generic[Entry]):
-    """A model's match rule beside the model."""
+    """A model's match rule and the catalogue's name for it, beside the model."""
 
+    slug: str
     rule: Mapping[str, Any]
     entry: Entry
 
@@ -76,6 +78,10 @@ class Seller(Generic[Entry]):
     @cached_property
     def compiled(self) -> list[tuple[Matcher, Entry]]:
         return [(compile_rule(candidate.rule), candidate.entry) for candidate in self.models]
+
+    @cached_property
+    def by_slug(self) -> dict[str, Entry]:
+        return {candidate.slug.lower(): candidate.entry for candidate in self.models}
 
     def model(self, name: str) -> Entry | None:
         """The first of its own models that goes by the name."""
@@ -113,6 +119,8 @@ class Directory(Generic[Entry]):
         if seller is None:
             return None
         found = next((entry for ref in self._spellings(seller, name) if (entry := self._sold_by(seller, ref)) is not None), None)
+        if found is None:
+            found = next((source.by_slug[name] for source in self._sources(seller) if name in source.by_slug), None)
         return None if found is None else (seller.slug, found)
 
     def _by_slug(self, name: str) -> Seller[Entry] | None:
@@ -138,11 +146,11 @@ class Directory(Generic[Entry]):
             yield name.rpartition(RESOURCE)[2]
 
     def _sold_by(self, seller: Seller[Entry], name: str) -> Entry | None:
-        for slug in (seller.slug, *seller.fallbacks):
-            source = self.sellers.get(slug)
-            if source is not None and (entry := source.model(name)) is not None:
-                return entry
-        return None
+        return next((entry for source in self._sources(seller) if (entry := source.model(name)) is not None), None)
+
+    def _sources(self, seller: Seller[Entry]) -> list[Seller[Entry]]:
+        """The provider itself and those whose models it resells."""
+        return [self.sellers[slug] for slug in (seller.slug, *seller.fallbacks) if slug in self.sellers]
 
 
 def _dashed(found: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """What every door of ingest has in common: the key's scope, a body read under limits, and misfits kept."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import RejectedInput
 from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
 
+log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = "2"
 
 
@@ -49,6 +51,8 @@ class Door(APIView):
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
         is_passing = isinstance(exc, OperationalError | InterfaceError)
+        if is_passing:
+            log.warning("The %s door has to ask a client to send again.", self.name, exc_info=exc)
         response: HttpResponseBase = super().handle_exception(
             Unavailable("The database did not answer in time; send the same again.") if is_passing else exc
         )

@@ -108,8 +108,13 @@ def test_lead_sees_the_own_team_and_own_usage_only(used: Organization, lead: Mem
     rows = usage.spend_by(member_actor(lead), "team", window=MONTH)
     events = UsageEvent.objects.filter(organization=used)
     assert {row.name: row.figures.calls for row in rows} == {"Platform": events.filter(team_id=team.pk).count(), "Data": 1}
+    hours = usage.series_by(member_actor(lead), "team", window=MONTH, keys=[], step="hour")
+    assert sum(point.figures.calls for point in hours) == events.filter(team_id=team.pk).count()
+
+
+def test_hours_cannot_be_narrowed_to_a_member(admin: Member) -> None:
     with pytest.raises(ValueError, match="no member"):
-        usage.series_by(member_actor(lead), "team", window=MONTH, keys=[], step="hour")
+        usage.series_by(member_actor(admin), "team", window=MONTH, keys=[], step="hour", filters={"member": (str(admin.pk),)})
 
 
 def test_two_organizations_never_mix(used: Organization, other_organization: Organization, admin: Member, stranger: Member) -> None:

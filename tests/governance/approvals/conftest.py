@@ -18,17 +18,32 @@ FROZEN_SESSION = "run-1"
 
 def budget_of(organization: Organization, *, name: str, scope_kind: str, period_kind: str = "month", **fields: Any) -> Budget:
     return Budget.objects.create(
-        organization=organization, name=name, scope_kind=scope_kind, period_kind=period_kind, limit_amount=LIMIT, counts_from=BEGINNING, **fields
+        organization=organization,
+        name=name,
+        scope_kind=scope_kind,
+        period_kind=period_kind,
+        limit_amount=LIMIT,
+        counts_from=BEGINNING,
+        **fields,
     )
 
 
-def period_of(budget: Budget, *, spent: Decimal = Decimal(0), ends_at: datetime | None = None, session_key: str = "", **fields: Any) -> BudgetPeriod:
+def period_of(
+    budget: Budget, *, spent: Decimal = Decimal(0), ends_at: datetime | None = None, session_key: str = "", **fields: Any
+) -> BudgetPeriod:
     starts_at = fields.pop("starts_at", BEGINNING if session_key else timezone.now() - timedelta(days=3))
     if not session_key and ends_at is None:
         ends_at = timezone.now() + timedelta(days=20)
     return BudgetPeriod.objects.create(
-        organization=budget.organization, budget=budget, starts_at=starts_at, ends_at=ends_at, session_key=session_key, limit_amount=LIMIT,
-        is_hard=True, spent=spent, **fields,
+        organization=budget.organization,
+        budget=budget,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        session_key=session_key,
+        limit_amount=LIMIT,
+        is_hard=True,
+        spent=spent,
+        **fields,
     )
 
 
@@ -94,5 +109,3 @@ def other_lead(organization: Organization, other_team: Team) -> Member:
 @pytest.fixture
 def other_engineer(organization: Organization, other_team: Team) -> Member:
     return person(organization, email="researcher@acme.example", role=Role.ENGINEER, team=other_team)
-
-

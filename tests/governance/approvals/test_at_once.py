@@ -79,7 +79,10 @@ def test_decision_against_withdrawal(engineer: Member, lead: Member, frozen: Bud
     for _ in range(ROUNDS):
         request = ask(engineer, frozen)
 
-        answers = at_once(lambda: decide(lead, request, is_grant=True), lambda: request_withdraw(actor=member_actor(engineer), request_id=request.pk))  # noqa: B023
+        answers = at_once(
+            lambda: decide(lead, request, is_grant=True),  # noqa: B023
+            lambda: request_withdraw(actor=member_actor(engineer), request_id=request.pk),  # noqa: B023
+        )
 
         assert len(conflicts(answers)) == 1
         request.refresh_from_db()
@@ -115,7 +118,9 @@ def test_double_click_on_asking(engineer: Member, frozen: BudgetPeriod) -> None:
     assert {refusal.extra["request"] for refusal in conflicts(answers)} == {ApprovalRequest.objects.get().pk}
 
 
-def test_decisions_on_one_period_wait_for_each_other(engineer: Member, lead: Member, admin: Member, owner: Member, team_period: BudgetPeriod) -> None:
+def test_decisions_on_one_period_wait_for_each_other(
+    engineer: Member, lead: Member, admin: Member, owner: Member, team_period: BudgetPeriod
+) -> None:
     first, second = ask(engineer, team_period), ask(lead, team_period)
 
     at_once(

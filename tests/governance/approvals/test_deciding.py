@@ -39,7 +39,9 @@ def deny(member: Member, request: ApprovalRequest, note: str = "Use the batch qu
     return request_decide(actor=member_actor(member), request_id=request.pk, is_grant=False, note=note)
 
 
-def test_grant_adds_the_money_and_thaws_the_session(lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest) -> None:
+def test_grant_adds_the_money_and_thaws_the_session(
+    lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest
+) -> None:
     decision = grant(lead, request_of_50, note="Go on.")
 
     frozen.refresh_from_db()
@@ -61,18 +63,22 @@ def test_grant_is_recorded_and_told(lead: Member, engineer: Member, request_of_5
     assert f"Session {FROZEN_SESSION} may go on now." in notice.body
 
 
-def test_grant_in_part_that_does_not_cover_the_excess_says_so(lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest) -> None:
+def test_grant_in_part_that_does_not_cover_the_excess_says_so(
+    lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest
+) -> None:
     grant(lead, request_of_50, "0.2")
 
     frozen.refresh_from_db()
     assert frozen.topup == Decimal("0.2")
     assert frozen.frozen_at is not None
     notice = Notice.objects.get(recipient=engineer.user.email, subject__startswith="Granted")
-    assert "of the 50.00 USD you asked for" in notice.body
+    assert "of the 50.00 USD asked for" in notice.body
     assert "calls are still refused" in notice.body
 
 
-def test_denial_gives_nothing_and_passes_on_the_note(lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest) -> None:
+def test_denial_gives_nothing_and_passes_on_the_note(
+    lead: Member, engineer: Member, frozen: BudgetPeriod, request_of_50: ApprovalRequest
+) -> None:
     decision = deny(lead, request_of_50)
 
     frozen.refresh_from_db()
@@ -100,7 +106,9 @@ def test_second_decision_names_who_made_the_first(lead: Member, admin: Member, r
     assert (Decision.objects.count(), TopUp.objects.count()) == (1, 1)
 
 
-def test_nobody_decides_their_own_request(lead: Member, admin: Member, team_period: BudgetPeriod, organization_period: BudgetPeriod) -> None:
+def test_nobody_decides_their_own_request(
+    lead: Member, admin: Member, team_period: BudgetPeriod, organization_period: BudgetPeriod
+) -> None:
     for member, period in ((lead, team_period), (admin, organization_period)):
         request = ask(member, period)
         with pytest.raises(Forbidden, match="their own request"):
@@ -108,7 +116,9 @@ def test_nobody_decides_their_own_request(lead: Member, admin: Member, team_peri
         assert not selectors.may_decide(member_actor(member), request)
 
 
-def test_nobody_decides_about_their_own_spend_when_another_asks(admin: Member, lead: Member, second_lead: Member, session_budget: Budget) -> None:
+def test_nobody_decides_about_their_own_spend_when_another_asks(
+    admin: Member, lead: Member, second_lead: Member, session_budget: Budget
+) -> None:
     request = ask(admin, frozen_session_period(lead, session_budget, key="leads-run"))
 
     with pytest.raises(Forbidden, match="own spend"):
@@ -142,7 +152,9 @@ def test_inactive_approver_does_not_decide(lead: Member, request_of_50: Approval
     assert selectors.deciders(actor, request_of_50) == []
 
 
-def test_approvers_limit_bounds_what_is_granted_not_what_is_denied(organization: Organization, team: Team, request_of_50: ApprovalRequest) -> None:
+def test_approvers_limit_bounds_what_is_granted_not_what_is_denied(
+    organization: Organization, team: Team, request_of_50: ApprovalRequest
+) -> None:
     small = person(organization, email="small@acme.example", role=Role.APPROVER, team=team, approval_limit=Decimal(20))
 
     with pytest.raises(Forbidden, match=r"Your limit is 20\.00 USD"):
@@ -162,7 +174,9 @@ def test_granting_nothing_is_refused(admin: Member, request_of_50: ApprovalReque
         grant(admin, request_of_50, amount)
 
 
-def test_grant_ends_when_the_decider_says_else_when_it_was_asked_for(admin: Member, engineer: Member, session_budget: Budget, frozen: BudgetPeriod) -> None:
+def test_grant_ends_when_the_decider_says_else_when_it_was_asked_for(
+    admin: Member, engineer: Member, session_budget: Budget, frozen: BudgetPeriod
+) -> None:
     asked, said = timezone.now() + timedelta(days=2), timezone.now() + timedelta(hours=4)
     other = frozen_session_period(engineer, session_budget, key="run-2")
 
@@ -176,7 +190,7 @@ def test_grant_on_an_ended_period_is_refused_with_the_present_one(admin: Member,
     BudgetPeriod.objects.filter(pk=team_period.pk).update(ends_at=now - timedelta(seconds=1))
     current = period_of(team_period.budget, starts_at=now - timedelta(seconds=1))
 
-    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:  # noqa: RUF043
+    with pytest.raises(Conflict, match=r"ended on .* Ask on the period that runs now") as refusal:
         grant(admin, request)
 
     assert refusal.value.extra["current_period"] == current.pk
@@ -227,7 +241,12 @@ def test_decided_request_cannot_be_withdrawn(engineer: Member, lead: Member, req
 
 
 def test_requests_expire_with_their_time_their_period_or_their_budget(
-    organization: Organization, engineer: Member, session_budget: Budget, frozen: BudgetPeriod, team_period: BudgetPeriod, organization_period: BudgetPeriod
+    organization: Organization,
+    engineer: Member,
+    session_budget: Budget,
+    frozen: BudgetPeriod,
+    team_period: BudgetPeriod,
+    organization_period: BudgetPeriod,
 ) -> None:
     now = timezone.now()
     timed = ask(engineer, frozen, ends_at=now + timedelta(hours=1))
@@ -269,8 +288,13 @@ def test_expired_request_cannot_be_decided(admin: Member, engineer: Member, requ
     ],
 )
 def test_who_sees_and_who_decides(
-    request: pytest.FixtureRequest, engineer: Member, team_period: BudgetPeriod, organization_period: BudgetPeriod,
-    who: str, on_team: str, on_organization: str,
+    request: pytest.FixtureRequest,
+    engineer: Member,
+    team_period: BudgetPeriod,
+    organization_period: BudgetPeriod,
+    who: str,
+    on_team: str,
+    on_organization: str,
 ) -> None:
     member: Member = request.getfixturevalue(who)
     actor = member_actor(member)
@@ -295,7 +319,9 @@ def test_who_sees_and_who_decides(
     assert selectors.pending_count(actor) == 0
 
 
-def test_pending_count_counts_what_waits_for_the_actor(lead: Member, second_lead: Member, engineer: Member, team_period: BudgetPeriod) -> None:
+def test_pending_count_counts_what_waits_for_the_actor(
+    lead: Member, second_lead: Member, engineer: Member, team_period: BudgetPeriod
+) -> None:
     ask(engineer, team_period)
     ask(lead, team_period)
 

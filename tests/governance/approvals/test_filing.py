@@ -81,7 +81,9 @@ def test_the_system_does_not_ask(organization: Organization, frozen: BudgetPerio
         request_create(actor=system_actor(organization), period_id=frozen.pk, amount=Decimal(1), reason=REASON)
 
 
-def test_team_budget_covers_its_members_and_those_of_teams_below(organization: Organization, engineer: Member, team: Team, team_period: BudgetPeriod) -> None:
+def test_team_budget_covers_its_members_and_those_of_teams_below(
+    organization: Organization, engineer: Member, team: Team, team_period: BudgetPeriod
+) -> None:
     below = Team.objects.create(organization=organization, slug="infra", name="Infra", parent=team)
     sub_engineer = person(organization, email="infra@acme.example", role=Role.ENGINEER, team=below)
 
@@ -94,14 +96,18 @@ def test_team_budget_of_another_team_is_refused(other_engineer: Member, team_per
         file(other_engineer, team_period)
 
 
-def test_organization_budget_is_for_owners_and_admins_to_decide(engineer: Member, lead: Member, admin: Member, organization_period: BudgetPeriod) -> None:
+def test_organization_budget_is_for_owners_and_admins_to_decide(
+    engineer: Member, lead: Member, admin: Member, organization_period: BudgetPeriod
+) -> None:
     request = file(engineer, organization_period)
 
     assert request.team_id is None
     assert selectors.deciders(member_actor(engineer), request) == [admin]
 
 
-def test_project_budget_covers_its_team_and_whoever_worked_on_it(organization: Organization, engineer: Member, other_engineer: Member, team: Team) -> None:
+def test_project_budget_covers_its_team_and_whoever_worked_on_it(
+    organization: Organization, engineer: Member, other_engineer: Member, team: Team
+) -> None:
     project = Project.objects.create(organization=organization, slug="search", name="Search", team=team)
     period = period_of(budget_of(organization, name="Search month", scope_kind="project", project=project))
     assert file(engineer, period).team_id == team.pk
@@ -141,7 +147,9 @@ def test_session_limit_without_a_team_is_decided_in_the_sessions_team(organizati
     assert file(engineer, frozen_session_period(engineer, template)).team_id == engineer.team_id
 
 
-def test_session_that_the_budget_does_not_cover_is_named_as_such(engineer: Member, other_engineer: Member, admin: Member, team_period: BudgetPeriod) -> None:
+def test_session_that_the_budget_does_not_cover_is_named_as_such(
+    engineer: Member, other_engineer: Member, admin: Member, team_period: BudgetPeriod
+) -> None:
     session_of(other_engineer, "their-run")
 
     with pytest.raises(Invalid, match="does not apply to session their-run"):
@@ -197,7 +205,7 @@ def test_ended_period_is_refused_and_the_present_one_offered(engineer: Member, t
     now = timezone.now()
     over = period_of(team_period.budget, starts_at=now - timedelta(days=40), ends_at=now - timedelta(days=10))
 
-    with pytest.raises(Conflict, match="ended on .* Ask on the period that runs now") as refusal:  # noqa: RUF043
+    with pytest.raises(Conflict, match=r"ended on .* Ask on the period that runs now") as refusal:
         file(engineer, over)
 
     assert refusal.value.extra["current_period"] == team_period.pk

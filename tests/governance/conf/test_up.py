@@ -78,7 +78,7 @@ def health(port: int) -> tuple[int, dict[str, object]]:
 
 def the_worker(process: subprocess.Popen[str]) -> psutil.Process | None:
     own = (child for child in family(process) if child.ppid() == process.pid)
-    return next((child for child in own if "worker" in child.cmdline()), None)
+    return next((child for child in own if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()), None)
 
 
 def wait_for(found: Callable[[], bool], patience_s: float = 30) -> None:

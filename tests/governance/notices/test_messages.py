@@ -35,7 +35,14 @@ def test_amounts_are_rounded_for_reading(amount: str, currency: str, text: str) 
 
 def test_threshold_mail() -> None:
     message = messages.budget_threshold(
-        budget="Platform month", percent=80, spent=Decimal("81.239"), limit=Decimal(100), currency="USD", zone=BERLIN, ends_at=END, link=LINK
+        budget="Platform month",
+        percent=80,
+        spent=Decimal("81.239"),
+        limit=Decimal(100),
+        currency="USD",
+        zone=BERLIN,
+        ends_at=END,
+        link=LINK,
     )
 
     assert message.subject == "Platform month: 80 % of 100.00 USD used"
@@ -74,26 +81,27 @@ def test_frozen_mail_names_the_session_and_the_way_out() -> None:
 
 
 def test_frozen_mail_of_a_wider_budget() -> None:
-    message = messages.budget_frozen(budget="Acme month", spent=Decimal(100), limit=Decimal(100), currency="EUR", zone=BERLIN, ends_at=END, link=LINK)
+    message = messages.budget_frozen(
+        budget="Acme month", spent=Decimal(100), limit=Decimal(100), currency="EUR", zone=BERLIN, ends_at=END, link=LINK
+    )
 
     assert message.subject == "Frozen: Acme month at 100.00 EUR"
     assert "Until:  1 April 2026, 00:00 (Europe/Berlin)" in message.body
 
 
+ASKED = messages.Asked(budget="B", amount=Decimal(50), currency="USD", zone=BERLIN, link=LINK)
+
+
 def test_reasons_and_notes_keep_their_lines() -> None:
-    message = messages.request_filed(
-        requester="Robin", budget="B", amount=Decimal(50), spent=Decimal(100), limit=Decimal(100), currency="USD", reason="One.\n\nTwo.", zone=BERLIN, link=LINK
-    )
+    message = messages.request_filed(ASKED, requester="Robin", reason="One.\n\nTwo.", spent=Decimal(100), limit=Decimal(100))
 
     assert "\n  One.\n\n  Two.\n" in message.body
 
 
 def test_granted_mail_in_part_until_an_end() -> None:
-    message = messages.request_granted(
-        decider="Kim", budget="B", granted=Decimal(20), asked=Decimal(50), currency="USD", note="", zone=BERLIN, ends_at=END, link=LINK
-    )
+    message = messages.request_granted(ASKED, decider="Kim", granted=Decimal(20), note="", ends_at=END)
 
     assert message.body.splitlines()[0] == (
-        "Kim granted 20.00 USD of the 50.00 USD you asked for on B. It counts until 1 April 2026, 00:00 (Europe/Berlin)."
+        "Kim granted 20.00 USD of the 50.00 USD asked for on B. It counts until 1 April 2026, 00:00 (Europe/Berlin)."
     )
     assert "Calls may go on now." in message.body

@@ -47,6 +47,12 @@ def test_reported_names_find_biller_and_model(book: Book, provider: str, model: 
     assert (match and f"{match.provider}/{match.model}") == found
 
 
+def test_the_names_of_a_rated_call_find_its_model_again(book: Book) -> None:
+    lost = [(model.provider, model.slug) for model in book.models() if book.entry(model.provider, model.slug) is not model]
+
+    assert lost == []
+
+
 def test_a_known_biller_that_does_not_sell_the_model_has_no_price(book: Book) -> None:
     assert book.find("openai", "claude-opus-4-8", NOW) is None
 

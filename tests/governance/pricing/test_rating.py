@@ -26,7 +26,7 @@ def row(key: int, *, begins: datetime, ends: datetime | None = None, amount: str
 
 def book_of(*rows: Row) -> Book:
     model = CatalogueModel("maker", "model-1", "Model 1", "maker", "", "standard", None, None, False, list(rows))
-    return Book(version=1, sellers=[Seller("maker", None, None, (), [Candidate({"equals": "model-1"}, model)])])
+    return Book(version=1, sellers=[Seller("maker", None, None, (), [Candidate("model-1", {"equals": "model-1"}, model)])])
 
 
 def claude(book: Book, *, at: datetime = NOW, model: str = "claude-sonnet-4-5", **usage: object) -> Rating:
@@ -182,6 +182,25 @@ def test_explained_lines_add_up_to_the_cost(book: Book) -> None:
     assert sum(line.quantity for line in lines) == 60
     assert quantize(sum((line.cost for line in lines), Decimal(0))) == rating.cost
     assert book.explain(provider="openrouter", model="google/gemini-3-flash-preview", at=NOW, usage=Usage()) == []
+
+
+def test_call_is_explained_by_the_row_that_rated_it_even_when_another_took_its_place() -> None:
+    rated_by, newer = row(1, begins=MARCH, amount="1"), row(2, begins=MARCH, amount="2")
+    usage = Usage(input_tokens=10**6)
+
+    def costs(price_id: int | None) -> list[Decimal]:
+        lines = book_of(rated_by, newer).explain(provider="maker", model="model-1", at=NOW, usage=usage, price_id=price_id)
+        return [line.cost for line in lines]
+
+    assert (costs(None), costs(2), costs(1), costs(3)) == ([2], [2], [1], [])
+
+
+def test_special_call_is_explained_by_its_row(book: Book) -> None:
+    usage = Usage(input_tokens=1000, output_tokens=1000, units={"web_searches": Decimal(1)})
+    rating = book.rate(provider="anthropic", model="claude-opus-4-6", at=NOW, usage=usage, context={"processing": "batch"})
+    lines = book.explain(provider=rating.provider, model=rating.model, at=NOW, usage=usage, price_id=rating.price_id)
+
+    assert sum((line.cost for line in lines), Decimal(0)) == rating.cost
 
 
 amounts = st.decimals(0, 500, places=6)
