@@ -110,10 +110,9 @@ def replayed(actor: Actor, row: RejectedInput) -> list[Outcome]:
         parsed = native.parse(bytes(row.payload), limit=settings.INGEST_MAX_EVENTS)
     except BadBody as error:
         return [Outcome(index=0, status="rejected", code=error.code, reason=error.detail)]
-    refused = [Outcome(refusal.index, "rejected", refusal.id, refusal.code, refusal.reason, refusal.field) for refusal in parsed.refused]
     api_key = ApiKey.objects.select_related("organization").filter(organization=actor.organization, pk=row.api_key_id).first()
     stored = services.events_store(actor=actor, api_key=api_key, source=row.door, events=parsed.events) if parsed.events else []
-    return [*stored, *refused]
+    return [*stored, *(refusal.outcome for refusal in parsed.refused)]
 
 
 def worst(outcomes: Sequence[Outcome]) -> str:

@@ -82,7 +82,7 @@ class Door(APIView):
 
     def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
         misfits = [
-            Misfit(kind=RejectedInput.Kind.REJECTED, code=one.code, reason=one.reason, field=one.field, payload=one.payload)
+            Misfit(kind=RejectedInput.Kind.REJECTED, code=one.fault.code, reason=one.fault.reason, field=one.fault.field, payload=one.payload)
             for one in refused
         ]
         misfits_keep(api_key=api_key, door=self.name, misfits=misfits)

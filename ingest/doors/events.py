@@ -54,8 +54,7 @@ class EventsDoor(Door):
             return stored
         self.refused_keep(api_key, parsed.refused)
         placed = [msgspec.structs.replace(outcome, index=parsed.positions[outcome.index]) for outcome in stored]
-        refused = [Outcome(one.index, "rejected", one.id, one.code, one.reason, one.field) for one in parsed.refused]
-        return sorted(placed + refused, key=lambda outcome: outcome.index)
+        return sorted([*placed, *(one.outcome for one in parsed.refused)], key=lambda outcome: outcome.index)
 
 
 def lines_expected(request: HttpRequest) -> bool:

@@ -99,7 +99,7 @@ class LogsDoor(OtlpDoor):
         rejections.unread_note(api_key=api_key, door=self.name, unread=logs.unread)
         answer = ExportLogsServiceResponse()
         uncounted = [outcome for outcome in outcomes if outcome.status in ("conflict", "rejected")]
-        sentences = complaints(uncounted, [one.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log records")
+        sentences = complaints(uncounted, [one.fault.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log records")
         if sentences:
             answer.partial_success.rejected_log_records = len(uncounted) + len(logs.usage.refused) + logs.unread.total()
             answer.partial_success.error_message = " ".join(sentences)

@@ -64,7 +64,7 @@ REJECTED = {
     "status": "rejected",
     "id": "nightly-7/call-12",
     "code": "invalid_field",
-    "reason": "Expected `int` >= 0.",
+    "reason": "A whole number of at least 0 is expected.",
     "field": "output_tokens",
 }
 SINGLE_PROBLEM = {
@@ -72,7 +72,7 @@ SINGLE_PROBLEM = {
     "title": "The event cannot be counted",
     "status": 422,
     "code": "invalid_field",
-    "detail": "Expected `int` >= 0.",
+    "detail": "A whole number of at least 0 is expected.",
     "id": "nightly-7/call-12",
     "field": "output_tokens",
 }

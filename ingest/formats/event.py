@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,10 @@ Milliseconds = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 LARGEST_DECIMAL = Decimal(1_000_000_000)
 DECIMAL_PLACES = 30
 MAX_TAGS = 64
+MAX_UNITS = 64
 Instant = Annotated[datetime, Meta(tz=True)]
 BillingMode = Literal["metered", "subscription", "self-hosted"]
+BILLING_MODES: tuple[str, ...] = get_args(BillingMode)
 
 
 class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -119,17 +121,24 @@ class Fault(NamedTuple):
 
 def fault(event: UsageEvent) -> Fault | None:
     """The first rule the event breaks that its types do not express; None when it can be taken."""
-    if not event.id and not event.request_id:
+    if not event.id.strip() and not event.request_id.strip():
         return Fault("missing_id", "One of `id` and `request_id` is needed, so that the call is counted once.", "id")
+    if not event.model.strip():
+        return Fault("invalid_field", "The text is empty.", "model")
     if event.reasoning_tokens is not None and event.output_tokens is not None and event.reasoning_tokens > event.output_tokens:
         return Fault("invalid_field", "Reasoning is part of output, so it cannot be more than `output_tokens`.", "reasoning_tokens")
     if event.reported_cost is not None and not is_storable(event.reported_cost):
         return Fault("invalid_field", AMOUNT_RULE, "reported_cost")
-    if event.units is not None and not all(is_storable(quantity) for quantity in event.units.values()):
+    return fault_of_lists(event) if event.units or event.tags else None
+
+
+def fault_of_lists(event: UsageEvent) -> Fault | None:
+    units, tags = event.units or {}, event.tags or {}
+    if len(units) > MAX_UNITS:
+        return Fault("invalid_field", f"At most {MAX_UNITS} units are taken.", "units")
+    if not all(is_storable(quantity) for quantity in units.values()):
         return Fault("invalid_field", AMOUNT_RULE, "units")
-    if event.tags is not None and len(event.tags) > MAX_TAGS:
-        return Fault("invalid_field", f"At most {MAX_TAGS} tags are taken.", "tags")
-    return None
+    return Fault("invalid_field", f"At most {MAX_TAGS} tags are taken.", "tags") if len(tags) > MAX_TAGS else None
 
 
 AMOUNT_RULE = f"A number from 0 to {LARGEST_DECIMAL:,} with at most {DECIMAL_PLACES} digits after the point is expected."
@@ -140,6 +149,15 @@ def is_storable(number: Decimal) -> bool:
     if not number.is_finite() or not 0 <= number <= LARGEST_DECIMAL:
         return False
     return number.as_tuple().exponent >= -DECIMAL_PLACES  # type: ignore[operator]
+
+
+def fault_in_full(event: UsageEvent) -> Fault | None:
+    """As `fault`, and whether all text can be stored and shown."""
+    if broken := fault(event):
+        return broken
+    if field := control_character_field(event):
+        return Fault("control_character", f"`{field}` holds a character that no label can hold, such as NUL or a line break.", field)
+    return None
 
 
 def control_character_field(event: UsageEvent) -> str:

@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, described
-from ingest.formats.event import UsageEvent, control_character_field, fault
+from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, fault_of, json_reading
+from ingest.formats.event import Fault, UsageEvent, control_character_field, fault, fault_in_full
 
 # What a body may hold per allowed event before it is refused unread: bounds the memory that decoding hostile JSON can take.
 VALUES_PER_EVENT = 128
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 ENVELOPE = re.compile(rb'\s*\{\s*"events"\s*:')
-ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 CONTROL_ESCAPE = re.compile(rb"\\(?:u00[01]|[bfnrt])")
 
 
@@ -41,6 +43,7 @@ def parse(body: bytes, *, limit: int, is_lines: bool = False) -> Parsed:
 
     Raises Unreadable (400) or TooLarge (413) when the body as a whole cannot be taken.
     """
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if not body or body.isspace():
         raise Unreadable("empty_body", "The body is empty; send an event as JSON.")
     if body.count(b",") > limit * VALUES_PER_EVENT:
@@ -60,11 +63,8 @@ def all_good(body: bytes, *, is_lines: bool, is_single: bool, limit: int) -> lis
     if body.count(b'"occurred_at"') > limit:
         return None
     try:
-        if is_lines:  # noqa: SIM108
-            events = one_event.decode_lines(body)
-        else:
-            events = [one_event.decode(body)] if is_single else one_envelope.decode(body).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        events = one_event.decode_lines(body) if is_lines else [one_event.decode(body)] if is_single else one_envelope.decode(body).events
+    except NOT_DECODED:
         return None
     is_suspect = b"\\" in body and CONTROL_ESCAPE.search(body) is not None
     if any(fault(event) for event in events) or (is_suspect and any(control_character_field(event) for event in events)):
@@ -93,9 +93,14 @@ def one_by_one(body: bytes, *, is_lines: bool, limit: int) -> Parsed:
 
 def without_half_characters(body: bytes) -> bytes:
     """The body with each escaped half of a surrogate pair made a NUL, for which its event is refused and not the whole body."""
-    if b"\\ud" not in body.lower():
+    if b"\\ud" not in body and b"\\uD" not in body:
         return body
-    return ESCAPE.sub(lambda found: b"\\u0000" if found[2] else found[0], body)
+    # Both escapes have six bytes, so the copy is mended in place: a list of pieces would take many times the body.
+    mended = bytearray(body)
+    for found in ESCAPE.finditer(body):
+        if found.start("half") >= 0:
+            mended[found.start() : found.end()] = b"\\u0000"
+    return bytes(mended)
 
 
 def lines(body: bytes, limit: int) -> list[bytes]:
@@ -106,7 +111,7 @@ def lines(body: bytes, limit: int) -> list[bytes]:
 
 def objects(body: bytes) -> tuple[list[msgspec.Raw], bool]:
     """The documents of the events in a body, undecoded, and whether it is a single event."""
-    try:
+    with json_reading('An event object, {"events": […]} or one event per line is expected.'):
         body.decode()
         members = one_object.decode(body)
         if "events" not in members:
@@ -115,45 +120,39 @@ def objects(body: bytes) -> tuple[list[msgspec.Raw], bool]:
             stray = next(name for name in members if name != "events")
             raise Unreadable("wrong_shape", f"Beside `events` the body has `{stray[:80]}`, which means nothing here.")
         return raw_list.decode(members["events"]), False
-    except UnicodeDecodeError as error:
-        raise Unreadable("broken_utf8", f"The body is not UTF-8 (byte {error.start}).") from None
-    except RecursionError:
-        raise Unreadable("too_deep", "The JSON is nested too deeply.") from None
-    except msgspec.ValidationError:
-        raise Unreadable("wrong_shape", 'An event object, {"events": […]} or one event per line is expected.') from None
-    except msgspec.DecodeError as error:
-        raise Unreadable("broken_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
 
 
-def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:  # noqa: PLR0911
+def read(piece: bytes | msgspec.Raw, index: int) -> UsageEvent | Refusal:
     """The event in one JSON document, or why it is refused."""
     try:
-        event = one_event.decode(piece)
+        event = event_in(piece)
+    except NOT_DECODED as error:
+        return refusal(piece, index, fault_of(error))
+    broken = fault_in_full(event)
+    return refusal(piece, index, broken) if broken else event
+
+
+def event_in(piece: bytes | msgspec.Raw) -> UsageEvent:
+    """The event in one JSON document, where null says the same as an absent field. Raises what the decoder raises."""
+    try:
+        return one_event.decode(piece)
     except msgspec.ValidationError as error:
-        return refusal(piece, index, *described(str(error)))
-    except UnicodeDecodeError:
-        return refusal(piece, index, "broken_utf8", "The text is not UTF-8.", "")
-    except RecursionError:
-        return refusal(piece, index, "too_deep", "The JSON is nested too deeply.", "")
-    except msgspec.DecodeError:
-        return refusal(piece, index, "broken_json", "This is not JSON.", "")
-    if broken := fault(event):
-        return refusal(piece, index, *broken)
-    if field := control_character_field(event):
-        return refusal(piece, index, "control_character", f"`{field}` holds a character that no text can hold, such as NUL or a line break.", field)
-    return event
+        if "got `null`" not in str(error):
+            raise
+    members = {name: value for name, value in one_object.decode(piece).items() if bytes(value) != b"null"}
+    return one_event.decode(msgspec.json.encode(members))
 
 
-def refusal(piece: bytes | msgspec.Raw, index: int, code: str, reason: str, field: str) -> Refusal:  # noqa: PLR0917
+def refusal(piece: bytes | msgspec.Raw, index: int, broken: Fault) -> Refusal:
     payload = bytes(piece)
-    return Refusal(index, code, reason, field, reported_id(payload), payload)
+    return Refusal(index, broken, reported_id(payload), payload)
 
 
 def reported_id(payload: bytes) -> str:
     """The id by which the sender can find a refused event, when it can be read at all."""
     try:
         ids = some_ids.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_DECODED:
         return ""
     return next((found[:200] for found in (ids.id, ids.request_id) if isinstance(found, str) and found), "")
 

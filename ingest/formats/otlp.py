@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ingest.formats import LogFormat, log_format_of
-from ingest.formats.batch import Parsed, Refusal, described
-from ingest.formats.event import UsageEvent, control_character_field, fault
+from ingest.formats.batch import Parsed, Refusal, fault_of
+from ingest.formats.event import Fault, UsageEvent, fault_in_full
 from ingest.formats.telemetry import LogRecord
 
 
@@ -51,14 +51,11 @@ def event_of(fields: dict[str, Any], index: int) -> UsageEvent | Refusal:
     try:
         event = msgspec.convert(fields, UsageEvent)
     except msgspec.ValidationError as error:
-        return refusal(fields, index, *described(str(error)))
-    if broken := fault(event):
-        return refusal(fields, index, *broken)
-    if field := control_character_field(event):
-        return refusal(fields, index, "control_character", f"`{field}` holds a control character.", field)
-    return event
+        return refusal(fields, index, fault_of(error))
+    broken = fault_in_full(event)
+    return refusal(fields, index, broken) if broken else event
 
 
-def refusal(fields: dict[str, Any], index: int, code: str, reason: str, field: str) -> Refusal:  # noqa: PLR0917
+def refusal(fields: dict[str, Any], index: int, broken: Fault) -> Refusal:
     reported = str(fields.get("request_id") or fields.get("id") or "")[:200]
-    return Refusal(index, code, reason, field, reported, msgspec.json.encode(fields))
+    return Refusal(index, broken, reported, msgspec.json.encode(fields))

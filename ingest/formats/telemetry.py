@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ingest.formats.batch import TooLarge, Unreadable
+from ingest.formats.batch import TooLarge, Unreadable, json_reading
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
@@ -216,16 +216,8 @@ def _decoded(body: bytes, request: Any) -> Any:
 def _decoded_json(body: bytes, shape: type[Any]) -> Any:
     if body.count(b"{") > 2 * MOST_PARTS:
         raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
-    try:
+    with json_reading("The body is not OTLP/JSON: {error}."):
         return msgspec.json.decode(body, type=shape)
-    except UnicodeDecodeError:
-        raise Unreadable("broken_utf8", "The body is not UTF-8.") from None
-    except RecursionError:
-        raise Unreadable("too_deep", "The JSON is nested too deeply.") from None
-    except msgspec.ValidationError as error:
-        raise Unreadable("wrong_shape", f"The body is not OTLP/JSON: {error}.") from None
-    except msgspec.DecodeError as error:
-        raise Unreadable("broken_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
 
 
 def _protobuf_records(request: ExportLogsServiceRequest, quota: Quota) -> Iterator[LogRecord]:

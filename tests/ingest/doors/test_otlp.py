@@ -45,7 +45,7 @@ def send(api: APIClient, body: bytes, content_type: str = JSON, path: str = LOGS
 
 def test_one_bad_record_is_named_and_kept_and_harms_no_other(api: APIClient) -> None:
     answer = json.loads(send(api, logs(call("req_1"), call("req_2", input_tokens=-5, prompt="secret"), call("req_3"))).content)
-    assert answer["partialSuccess"] == {"rejectedLogRecords": "1", "errorMessage": "1 not counted: Expected `int` >= 0."}
+    assert answer["partialSuccess"] == {"rejectedLogRecords": "1", "errorMessage": "1 not counted: A whole number of at least 0 is expected."}
     assert UsageEvent.objects.count() == 2
     kept = RejectedInput.objects.get()
     assert (kept.kind, kept.door, kept.field, kept.is_whole) == ("rejected", "otlp", "input_tokens", True)

@@ -162,7 +162,7 @@ def test_long_and_odd_labels_lose_no_call() -> None:
 )
 def test_nonsense_is_refused_with_the_field(changes: dict[str, Any], field: str) -> None:
     usage = parse([record(changes, nano=0), record()]).usage
-    assert [(one.index, one.field) for one in usage.refused] == [(0, field)]
+    assert [(one.index, one.fault.field) for one in usage.refused] == [(0, field)]
     assert len(usage.events) == 1
 
 
