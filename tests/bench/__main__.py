@@ -1,0 +1,39 @@
+"""`make bench`: the product's throughput and latency beside named baselines, measured in turns on the same machine in one run."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="baseline and product take turns this many times; medians are printed (5)")
+    parser.add_argument("--only", choices=("batch", "single", "authorize"), action="append", help="measure only this; may be given again")
+    parser.add_argument("--hold", action="store_true", help="keep the servers up at the end until Enter, to look at them")
+    wanted = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="weighhouse-bench-"))
+    folder.chmod(0o755)  # the database's own user passes through it when we are root
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        for name in ("DATABASE_URL", "BROKER_URL"):
+            os.environ.pop(name, None)
+        os.environ |= {"VAR": str(folder), "DJANGO_SETTINGS_MODULE": "governance.conf.settings", "LOG_LEVEL": "WARNING"}
+        import django
+
+        from governance.conf import embedded
+
+        django.setup()
+        stack.enter_context(embedded.running(folder))
+        from tests.bench.measures import measure
+
+        measure(folder, rounds=wanted.rounds, only=frozenset(wanted.only or ("batch", "single", "authorize")), is_held=wanted.hold)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

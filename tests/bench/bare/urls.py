@@ -1,0 +1,7 @@
+"""The baseline's addresses. The product's urlconf does not know them."""
+
+from django.urls import path
+
+from tests.bench.bare.views import hold, store
+
+urlpatterns = [path("store", store), path("hold", hold)]

@@ -1,0 +1,112 @@
+"""What is measured, in rounds in which baseline and product take turns, so that other load on the machine meets both."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from django.core.management import call_command
+from django.db import connection
+
+from governance.conf import embedded
+from governance.pricing.services import prices_load
+from tests.bench import copying, report
+from tests.bench.bare.views import TABLES
+from tests.bench.clients import Answered, Load, prepared
+from tests.bench.servers import Web, web
+from tests.bench.world import world_make
+
+BATCHES_EACH = 12
+SINGLES_EACH = 500
+HOLDS_EACH = 400
+PACE = 300.0
+PACED_SECONDS = 6
+
+
+@dataclass
+class Bench:
+    """The running servers and what was found so far: a list of figures, one for each round, by name."""
+
+    product: Web
+    bare: Web
+    secret: str
+    database: psycopg.Connection
+    found: dict[str, list[float]] = field(default_factory=dict)
+    seeds: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def note(self, name: str, figure: float) -> None:
+        self.found.setdefault(name, []).append(figure)
+
+    def send(self, *, to: Web, path: str, kind: str, clients: int, each: int, per_second: float | None = None) -> Answered:
+        load = Load(to.port, path, self.secret, kind, clients, each, next(self.seeds), per_second)
+        answered = prepared(load).go()
+        wrong = {status: number for status, number in answered.statuses.items() if status not in (200, 201)}
+        if wrong:
+            raise RuntimeError(f"{path} answered {wrong}")
+        return answered
+
+    def rate(self, *, to: Web, path: str, kind: str, clients: int, each: int) -> float:
+        """Requests a second."""
+        return clients * each / self.send(to=to, path=path, kind=kind, clients=clients, each=each).seconds
+
+
+def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) -> None:
+    call_command("migrate", verbosity=0)
+    prices_load()
+    secret = world_make()
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES)
+    connection.close()
+    with ExitStack() as stack:
+        product, bare = stack.enter_context(web(folder)), stack.enter_context(web(folder, is_bare=True))
+        database = stack.enter_context(psycopg.connect(embedded.database_url(folder)))
+        bench = Bench(product, bare, secret, database)
+        _warm(bench)
+        for number in range(rounds):
+            print(f"round {number + 1} of {rounds}", flush=True)
+            for name, step in STEPS.items():
+                if name in only:
+                    step(bench)
+        report.show(bench.found, product=product)
+        if is_held:
+            input(f"product {product.port} (process {product.process.pid}), bare {bare.port}, key {secret}; Enter ends ")
+
+
+def _warm(bench: Bench) -> None:
+    bench.send(to=bench.product, path="/api/v1/events", kind="batch", clients=4, each=2)
+    bench.send(to=bench.product, path="/api/v1/events", kind="single", clients=8, each=20)
+    bench.send(to=bench.product, path="/api/v1/authorizations", kind="authorization", clients=8, each=20)
+    bench.send(to=bench.bare, path="/store", kind="single", clients=8, each=20)
+    bench.send(to=bench.bare, path="/hold", kind="authorization", clients=8, each=20)
+
+
+def _batch(bench: Bench) -> None:
+    blocks = copying.blocks(copying.sample(bench.database), BATCHES_EACH * 4)
+    bench.note("copy rows/s", base := copying.rows_per_second(bench.database, blocks))
+    bench.note("batch events/s", ours := 1000 * bench.rate(to=bench.product, path="/api/v1/events", kind="batch", clients=4, each=BATCHES_EACH))
+    bench.note("batch ratio", ours / base)
+
+
+def _single(bench: Bench) -> None:
+    for clients in (1, 8):
+        each = SINGLES_EACH * 2 // (clients + 1)
+        base = bench.rate(to=bench.bare, path="/store", kind="single", clients=clients, each=each)
+        ours = bench.rate(to=bench.product, path="/api/v1/events", kind="single", clients=clients, each=each)
+        bench.note(f"bare view, rows/s, {clients}", base)
+        bench.note(f"single posts/s, {clients}", ours)
+        bench.note(f"single ratio, {clients}", ours / base)
+
+
+def _authorize(bench: Bench) -> None:
+    for name, to, path in (("bare", bench.bare, "/hold"), ("authorize", bench.product, "/api/v1/authorizations")):
+        paced = bench.send(to=to, path=path, kind="authorization", clients=8, each=int(PACE * PACED_SECONDS / 8), per_second=PACE)
+        bench.note(f"{name} p50 ms", paced.percentile(0.5))
+        bench.note(f"{name} p99 ms", paced.percentile(0.99))
+        bench.note(f"{name} max/s", bench.rate(to=to, path=path, kind="authorization", clients=8, each=HOLDS_EACH))
+    for figure in ("p50 ms", "p99 ms", "max/s"):
+        bench.note(f"ratio {figure}", bench.found[f"authorize {figure}"][-1] / bench.found[f"bare {figure}"][-1])
+
+
+STEPS = {"batch": _batch, "single": _single, "authorize": _authorize}
