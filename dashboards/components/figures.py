@@ -1,7 +1,7 @@
 """Numbers as people read them: rounded text, and the exact value beside it for hovering and for screen readers."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
@@ -101,6 +101,13 @@ def at_text(instant: datetime | None, zone: ZoneInfo, now: datetime | None = Non
         return f"{local:%H:%M}"
     year = "" if today and local.year == today.year else f" {local.year}"
     return f"{local.day} {local:%b}{year} {local:%H:%M}"
+
+
+def day_text(day: date | None, today: date) -> str:
+    """A local day: "21 Nov", with the year when it is another one."""
+    if day is None:
+        return UNKNOWN
+    return f"{day.day} {day:%b}" + ("" if day.year == today.year else f" {day.year}")
 
 
 @dataclass(frozen=True, slots=True)

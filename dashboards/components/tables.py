@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 
 from dashboards.components import figures
 
-Kind = Literal["text", "strong", "money", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch"]
+Kind = Literal["text", "strong", "money", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch", "day", "changes"]
 NUMBERS = frozenset({"money", "tokens", "count", "percent", "duration", "delta"})
 NOT_SORTED = frozenset({"meter", "spark"})
 NOT_EXPORTED = frozenset({"meter", "spark"})
@@ -24,7 +24,8 @@ class Column:
     """One column. `value` reads a row (default: attribute or key `key`); `href` makes the cell a link; `order` is the queryset's field to sort by.
 
     Values by kind: money Decimal; tokens, count int; percent a fraction; duration seconds; at, ago datetime; badge (text, tone);
-    meter (spent, limit) or (spent, limit, held, forecast); spark a sequence of numbers; delta (current, previous); swatch (provider slug, name).
+    meter (spent, limit) or (spent, limit, held, forecast); spark a sequence of numbers; delta (current, previous); swatch (provider slug, name);
+    day a date; changes what has `first`, `rest` and a text for the file.
     """
 
     key: str
@@ -182,7 +183,7 @@ class Table:
     def _header(self, column: Column) -> Header:
         is_current = self.sort.lstrip("-") == column.key
         state = ("descending" if self.sort.startswith("-") else "ascending") if is_current else "none"
-        first_way = "-" if column.kind in NUMBERS or column.kind in ("at", "ago") else ""
+        first_way = "-" if column.kind in NUMBERS or column.kind in ("at", "ago", "day", "meter") else ""
         way = ("" if self.sort.startswith("-") else "-") if is_current else first_way
         return Header(column, self._href(sort=way + column.key) if _is_sortable(column) else "", state)
 
@@ -213,7 +214,7 @@ def csv_text(value: Any, kind: Kind = "text") -> str:
 
 
 def _is_sortable(column: Column) -> bool:
-    return column.is_sortable and column.kind not in NOT_SORTED
+    return column.is_sortable and (column.kind not in NOT_SORTED or column.order is not None)
 
 
 def _searched(rows: Any, columns: Sequence[Column], fields: Sequence[str], text: str) -> Any:

@@ -12,7 +12,7 @@ class ConnectForm(forms.Form):
     """Which team the usage belongs to where it does not say so itself."""
 
     team = forms.ModelChoiceField(
-        Team.objects.none(), required=False, label="Team", empty_label="None: usage says so itself", help_text="For usage that names no team."
+        Team.objects.none(), required=False, label="Team, where usage names none", empty_label="None: usage says so itself"
     )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:

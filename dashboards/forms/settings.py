@@ -16,6 +16,10 @@ from governance.tenancy.models import Member, Project, Role, Scope, ServiceAccou
 
 MONTHS = [(number, datetime(2000, number, 1).strftime("%B")) for number in range(1, 13)]  # noqa: DTZ001 - a month's name has no zone
 LARGEST_AMOUNT = Decimal(10) ** 12
+ROLES_TOLD = (
+    "Engineers see their own usage and ask for more; approvers see and decide for their team and those below it; finance sees everything and keeps "
+    "budgets and prices; auditors read everything; admins do all of it; owners also make owners."
+)
 
 
 class ProfileForm(forms.Form):
@@ -85,7 +89,7 @@ class ProjectForm(NamedForm):
 class MemberForm(forms.Form):
     """What a member may do and where; also the part that can be changed later."""
 
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.ENGINEER)
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.ENGINEER, help_text=ROLES_TOLD)
     team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="No team")
     approval_limit = forms.DecimalField(
         required=False, min_value=0, max_value=LARGEST_AMOUNT, max_digits=28, decimal_places=15, label="May grant at most",

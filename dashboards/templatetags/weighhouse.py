@@ -1,7 +1,7 @@
 """Template tags of the house: figures, dates, meters, components. Documented in templates/README.md."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -61,6 +61,15 @@ def at(context: Any, instant: datetime | None) -> SafeString:
 def ago(context: Any, instant: datetime | None) -> SafeString:
     """How long ago, the full instant on hover."""
     return _time(context, instant, figures.ago_text(instant, timezone.now()))
+
+
+@register.simple_tag(takes_context=True)
+def day(context: Any, value: date | None) -> SafeString:
+    """A local day, written out on hover."""
+    if value is None:
+        return format_html('<span class="faint">{}</span>', figures.UNKNOWN)
+    text = figures.day_text(value, timezone.now().astimezone(_zone(context)).date())
+    return format_html('<time class="num" datetime="{}" title="{}">{}</time>', value.isoformat(), f"{value:%A, %d %B %Y}", text)
 
 
 @register.simple_tag

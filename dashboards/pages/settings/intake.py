@@ -107,7 +107,7 @@ def unpriced_list(request: PageRequest) -> HttpResponse:
         Column("provider", "Provider", value=lambda row: row["provider"] or None),
         Column("calls", "Calls without a price", kind="count"),
         Column("total", "Tokens", kind="tokens"),
-        Column("last", "Last day"),
+        Column("last", "Last day", kind="day"),
     ]
     table = Table.from_request(request, id="unpriced", title="Models without a price", columns=columns, rows=found, sort="-calls", search=("model", "provider"), empty="Every call had a price.")
     if table.is_asked_as_csv:

@@ -16,7 +16,7 @@ from dashboards.components.tables import Column, Table
 from dashboards.forms.settings import MemberAddForm, MemberForm, ServiceAccountForm
 from dashboards.pages.settings.frame import done, shown
 from governance.tenancy import services
-from governance.tenancy.access import Actor, Right, get_scoped, scoped
+from governance.tenancy.access import RIGHTS, Actor, Right, get_scoped, scoped
 from governance.tenancy.models import Member, ServiceAccount, User
 
 
@@ -54,11 +54,16 @@ def members_table(request: PageRequest) -> Table:
         Column("email", "E-mail", order="user__email", value=lambda row: row.user.email),
         Column("role", "Role", value=lambda row: row.get_role_display()),
         Column("team", "Team", order="team__name", value=lambda row: row.team.name if row.team else None),
-        Column("approval_limit", "May grant", kind="money", currency=currency, title="Largest grant in one decision; a dash: no limit"),
+        Column("approval_limit", "May grant", kind="money", currency=currency, note=grant_note, title="Largest grant in one decision, for roles that decide"),
         Column("is_active", "State", kind="badge", value=lambda row: ("active", "ok") if row.is_active else ("deactivated", "")),
     ]
     rows = scoped(actor, Member.objects.select_related("user", "team"))
     return Table.from_request(request, id="members", title="Members", columns=columns, rows=rows, sort="user", search=("user__name", "user__email", "team__name"))
+
+
+def grant_note(row: Member) -> str:
+    """What stands where no amount does: owners, admins and approvers without a limit grant any amount."""
+    return "any amount" if row.approval_limit is None and Right.DECIDE in RIGHTS[row.role] else ""
 
 
 @page(Right.MANAGE_ORGANIZATION)

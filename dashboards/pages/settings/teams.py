@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
@@ -13,7 +14,7 @@ from dashboards.forms.settings import ProjectForm, TeamChangeForm, TeamForm
 from dashboards.pages.settings.frame import done, shown
 from governance.tenancy import services
 from governance.tenancy.access import Actor, Right, get_scoped, scoped
-from governance.tenancy.models import Project, Team
+from governance.tenancy.models import Member, Project, Team
 
 TAB = "settings-teams"
 
@@ -77,11 +78,40 @@ def teams_shown(request: PageRequest, team_form: TeamForm, project_form: Project
 
 @page(Right.MANAGE_ORGANIZATION)
 def team_page(request: PageRequest, team_id: int) -> HttpResponse:
-    """One team: its name and place."""
+    """One team: its name and place, its people and projects."""
     actor = request.actor
     team = get_scoped(actor, Team.objects.select_related("parent"), pk=team_id)
     form = TeamChangeForm(request.POST or None, actor=actor, team=team, initial={"name": team.name, "parent": team.parent_id})
     if request.method == "POST" and form.is_valid() and done(form, lambda: services.team_change(actor=actor, team=team, **form.cleaned_data)):
         messages.success(request, "Saved.")
         return redirect(TAB, slug=actor.organization.slug)
-    return shown(request, "team", TAB, {"form": form, "team": team}, status=422 if form.is_bound else 200)
+    tables = (people_table(request, team), projects_table(request, team))
+    for table in tables:
+        if table.is_asked_as_csv:
+            return table.csv_response(f"{team.slug}-{table.id}")
+    values = {"form": form, "team": team, "tables": tables}
+    return shown(request, "team", TAB, values, status=422 if form.is_bound else 200)
+
+
+def people_table(request: PageRequest, team: Team) -> Table:
+    """The team's own members, not those of the teams below it."""
+    slug = request.actor.organization.slug
+    columns = [
+        Column("user", "Member", order="user__name", value=str, href=lambda row: reverse("settings-member", args=[slug, row.pk])),
+        Column("role", "Role", value=lambda row: row.get_role_display()),
+        Column("is_active", "State", kind="badge", value=lambda row: ("active", "ok") if row.is_active else ("deactivated", "")),
+    ]
+    rows = scoped(request.actor, Member.objects.filter(team=team).select_related("user"))
+    return Table.from_request(
+        request, id="people", title="Members", columns=columns, rows=rows, sort="user", search=("user__name", "user__email"), prefix="people-", page_size=15,
+        empty="Nobody is in this team. A member's team is set on the member's page.",
+    )  # fmt: skip
+
+
+def projects_table(request: PageRequest, team: Team) -> Table:
+    """The projects that belong to the team."""
+    columns = [Column("name", "Project", "strong"), Column("slug", "Label in usage")]
+    rows = scoped(request.actor, Project.objects.filter(team=team))
+    return Table.from_request(
+        request, id="projects", title="Projects", columns=columns, rows=rows, sort="name", prefix="projects-", page_size=15, empty="No project belongs to this team."
+    )

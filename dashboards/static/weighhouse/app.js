@@ -150,12 +150,20 @@
     const element = event.target;
     if (element.hasAttribute("data-live") && (document.hidden || $("details[open].pick, dialog[open]", element) || element.contains(document.activeElement) && isTyping(document.activeElement))) event.preventDefault();
   });
+  /* A fragment that refreshes its own page asks for the address as it is now: a table in it may have been sorted meanwhile. */
+  document.addEventListener("htmx:configRequest", (event) => {
+    const element = event.target;
+    const asked = new URL(event.detail.path, location.href);
+    if (element.hasAttribute("data-live") && element.getAttribute("hx-select") === `#${element.id}` && asked.pathname === location.pathname) event.detail.path = location.pathname + location.search;
+  });
   document.addEventListener("htmx:beforeSwap", (event) => {
     /* The session ended or the right was withdrawn: show the whole page that says so. */
     if (event.detail.xhr.status === 403 || event.detail.xhr.responseURL.includes("/sign-in")) { event.detail.shouldSwap = false; location.reload(); }
     if (event.detail.xhr.status === 422) event.detail.shouldSwap = true;
   });
 
+  /* The tab one is on is in sight, also where the row of tabs is wider than the screen. */
+  $$(".tabs [aria-current]").forEach((tab) => { tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2; });
   showTheme();
   tidyToasts();
   $$("[data-autofocus]").forEach((element) => element.focus());
