@@ -13,6 +13,7 @@ from dashboards.components.tables import Column, Table
 from dashboards.selectors import own_usage, sessions
 from dashboards.selectors.asking import own_periods
 from dashboards.selectors.burn import burn_by_session
+from dashboards.selectors.narrowing import Narrowing
 from governance.errors import NotFound
 from governance.tenancy.access import Right
 
@@ -31,15 +32,15 @@ def my_usage(request: PageRequest) -> HttpResponse:
     table = Table.from_request(request, id="models", title="By model", note="last 30 days", columns=model_columns(actor.organization.currency), rows=models, sort="-cost")
     if table.is_asked_as_csv:
         return table.csv_response("my-usage")
-    mine = sessions.sessions_listed(actor, state="live", filters={"member": (str(member.pk),)}, now=now)
-    live = sorted(mine[:SESSIONS_SHOWN], key=lambda row: row.state != "frozen")  # type: ignore[attr-defined]
+    mine = sessions.sessions_listed(actor, state="live", wanted=Narrowing({"member": (str(member.pk),)}), now=now)
+    live = sorted(mine[:SESSIONS_SHOWN], key=lambda row: row.state != "frozen")
     burns = burn_by_session(actor, [row.key for row in live], now=now)
     trend = own_usage.trend(actor, member, now=now)
     context: dict[str, Any] = {
         "spans": own_usage.spans(actor, member, now=now),
         "trend": [amount for _, amount in trend],
         "live": [(row, burns.get(row.key)) for row in live],
-        "frozen": [row for row in live if row.state == "frozen"],  # type: ignore[attr-defined]
+        "frozen": [row for row in live if row.state == "frozen"],
         "limits": own_periods(actor),
         "requests": own_usage.own_requests(actor, member),
         "table": table,

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -17,10 +18,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboards.access import PageRequest, page
 from dashboards.charts import session as session_charts
+from dashboards.charts.base import Chart
 from dashboards.components.filters import FilterBar
-from dashboards.components.tables import Column, Table
-from dashboards.selectors import burn, sessions
+from dashboards.components.tables import CSV_ROWS, Column, Table
+from dashboards.selectors import burn, narrowing, sessions
 from dashboards.selectors.arithmetic import bill_of
+from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
 from governance.budgets.models import Session
 from governance.budgets.selectors import binding_periods, session_freeze_of
@@ -44,77 +47,141 @@ class Rows:
     names: sessions.Names = field(default_factory=lambda: sessions.Names({}, {}, {}))
     burns: dict[str, Decimal] = field(default_factory=dict)
 
-    def load(self, rows: Iterable[Session]) -> None:
+    def load(self, rows: Iterable[sessions.ListedSession]) -> None:
         found = list(rows)
         self.names = sessions.names_of(self.actor, found)
         alive = [row.key for row in found if row.last_at > self.now - burn.BURN_WINDOW]
         self.burns = burn.burn_by_session(self.actor, alive, now=self.now)
+
+    def member(self, row: Session) -> str:
+        return self.names.members.get(row.member_id or 0, "no member")
+
+    def team(self, row: Session) -> str:
+        return self.names.teams.get(row.team_id or 0, "unallocated")
 
     def columns(self) -> list[Column]:
         slug, currency = self.actor.organization.slug, self.actor.organization.currency
         return [
             Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key]), note=lambda row: row.task),
             Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
-            Column("member", "Member", value=lambda row: self.names.members.get(row.member_id, ""), is_sortable=False),
-            Column("team", "Team", value=lambda row: self.names.teams.get(row.team_id, "unallocated"), is_sortable=False),
-            Column("harness", "Harness"),
-            Column("model", "Model"),
+            Column("member", "Member", value=self.member, note=self.team, is_sortable=False),
+            Column("model", "Model", note=lambda row: row.harness, title="of the latest call, and the harness that made it"),
             Column(
-                "burn", "Burn / min", "money", value=lambda row: self.burns.get(row.key, Decimal(0)), is_sortable=False, currency=currency,
+                "burn", "Burn / min", "money", value=lambda row: self.burns.get(row.key), is_sortable=False, currency=currency,
                 title="billed cost per minute over the last 15 minutes",
             ),
             Column("cost", "Spent", "money", currency=currency),
-            Column("limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency),
-            Column("share", "Of limit", "meter", value=meter_of),
+            Column("limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency, title="its own, with what was granted on top"),
+            Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency),
             Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
             Column("calls", "Calls", "count"),
             Column("last_at", "Last call", "ago"),
         ]  # fmt: skip
 
+    def columns_of_file(self) -> list[Column]:
+        """What the CSV holds: every fact in a column of its own."""
+        return [
+            Column("key", "Session"),
+            Column("parent_key", "Started by"),
+            Column("task", "Task"),
+            Column("state", "State"),
+            Column("member", "Member", value=lambda row: self.names.members.get(row.member_id or 0, "")),
+            Column("team", "Team", value=lambda row: self.names.teams.get(row.team_id or 0, "")),
+            Column("project", "Project", value=lambda row: self.names.projects.get(row.project_id or 0, "")),
+            Column("harness", "Harness"),
+            Column("gateway", "Gateway"),
+            Column("model", "Latest model"),
+            Column("burn", "Burn per minute", "money", value=lambda row: self.burns.get(row.key)),
+            Column("cost", f"Spent ({self.actor.organization.currency})", "money"),
+            Column("notional_cost", "Subscription usage at list price", "money"),
+            Column("allowance", "Limit with top-ups", "money"),
+            Column("period_spent", "Spent of limit", "money"),
+            Column("held", "Held", "money"),
+            Column("calls", "Calls", "count"),
+            Column("errors", "Failed calls", "count"),
+            Column("unpriced_calls", "Unpriced calls", "count"),
+            Column("tokens", "Tokens", "count"),
+            Column("context_tokens", "Context tokens", "count"),
+            Column("first_at", "First call", "at"),
+            Column("last_at", "Last call", "at"),
+        ]
 
-def meter_of(row: Any) -> tuple[Any, ...] | None:
+
+def meter_of(row: sessions.ListedSession) -> tuple[Decimal | None, Decimal, Decimal | None, None] | None:
     return (row.period_spent, row.allowance, row.held, None) if row.allowance is not None else None
 
 
 @page()
 @require_GET
 def session_list(request: PageRequest) -> HttpResponse:
-    """The live list; refreshes itself."""
+    """The live list; refreshes itself. It takes the same narrowing as the explorer of spend does: `?provider=anthropic&range=7d`."""
     actor, now = request.actor, timezone.now()
-    state = request.GET.get("state", "live")
-    state = state if state in STATES else "live"
-    choices = sessions.choices_of(actor, now=now)
-    bar = FilterBar.from_query(request.GET, [(name, f"{name}s" if name != "harness" else "harnesses", options) for name, options in choices.items()])
+    wanted = Narrowing.from_query(actor, request.GET, now)
+    usual = "live" if wanted.range is None else "all"
+    state = request.GET.get("state", usual)
+    state = state if state in STATES else usual
     rows = Rows(actor, now)
     table = Table.from_request(
         request,
         id="sessions",
         columns=rows.columns(),
-        rows=sessions.sessions_listed(actor, state=state, filters=bar.chosen, now=now),
+        rows=sessions.sessions_listed(actor, state=state, wanted=wanted, now=now),
         sort="-last_at",
         search=("key", "task"),
-        empty="No session matches. A session appears here with the first event that names one.",
+        empty="No session passes all of this. Look at another state, or lift a filter.",
     )
     if table.is_asked_as_csv:
-        rows.load(table.every_row[:10_000])  # type: ignore[index]
-        return table.csv_response()
+        return csv_of(table, rows)
     rows.load(table.rows)
-    counts = sessions.counts_by_state(actor, now=now)
-    total = sum(rows.burns.values(), Decimal(0))
-    tabs = [(name, tab_href(request, name), counts.get(name) if name != "live" else sum(counts.values())) for name in STATES]
-    is_empty = not counts and not any(choices.values())
-    context = {"table": table, "bar": bar, "state": state, "tabs": tabs, "burn_total": total, "counts": counts, "is_empty": is_empty}
+    counts = sessions.counts_by_state(actor, wanted=wanted, now=now)
+    context = {
+        "table": table,
+        "state": state,
+        "range": wanted.range,
+        "tabs": [(name, tab_href(request, name, usual), counts.get(name) if name != "live" else sum(counts.values())) for name in STATES],
+        "burn_total": sum(rows.burns.values(), Decimal(0)),
+        "is_empty": not table.rows and not wanted.is_any and not sessions.any_session(actor),
+    }
+    if request.headers.get("HX-Target") not in ("live", "sessions"):
+        context |= filters_of(request, wanted, now)
     return render(request, "sessions/list.html", context)
 
 
-def tab_href(request: PageRequest, state: str) -> str:
-    """The same list narrowed to another state, from its first page."""
+def csv_of(table: Table, rows: Rows) -> HttpResponse:
+    """Every session that passes, as a file."""
+    found = table.every_row
+    table.every_row = list(found[:CSV_ROWS]) if isinstance(found, QuerySet) else found
+    rows.load(table.every_row)
+    table.columns = rows.columns_of_file()
+    return table.csv_response()
+
+
+def filters_of(request: PageRequest, wanted: Narrowing, now: datetime) -> dict[str, Any]:
+    """The pills, and for what has none a chip that lifts it."""
+    options = narrowing.choices(request.actor, wanted, now=now)
+    lifted = [
+        {"label": label, "name": name, "href": address(request, **{slug: [kept for kept in request.GET.getlist(slug) if kept != value]})}
+        for slug, value, label, name in narrowing.chips(request.actor, wanted)
+    ]
+    if wanted.range is not None:
+        lifted.append({"label": "A call in", "name": wanted.range.label, "href": address(request, range=[], **{"from": [], "to": []})})
+    return {"bar": FilterBar.from_query(request.GET, [(slug, narrowing.OFFERED[slug], options[slug]) for slug in options]), "chips": lifted}
+
+
+def address(request: PageRequest, **changes: list[str]) -> str:
+    """This list with some parameters changed, from its first page."""
     query = request.GET.copy()
-    for name in ("page", "state", "format", "table"):
+    for name in ("page", "format", "table"):
         query.pop(name, None)
-    if state != "live":
-        query["state"] = state
-    return f"{request.path}?{query.urlencode()}" if query else request.path
+    for name, values in changes.items():
+        query.setlist(name, values)
+    text = query.urlencode()
+    return f"{request.path}?{text}" if text else request.path
+
+
+def tab_href(request: PageRequest, state: str, usual: str) -> str:
+    """The same list narrowed to another state."""
+    return address(request, state=[] if state == usual else [state])
 
 
 @page()
@@ -129,7 +196,7 @@ def session_page(request: PageRequest, key: str) -> HttpResponse:
     return render(request, "sessions/detail.html", session_context(request, session))
 
 
-def session_switch(request: PageRequest, session: Session) -> HttpResponse:
+def session_switch(request: PageRequest, session: sessions.ListedSession) -> HttpResponse:
     """Freezes or resumes by hand. The reason is required; a refusal is shown where it was asked."""
     access.require(request.actor, Right.FREEZE)
     reason = request.POST.get("reason", "").strip()
@@ -156,7 +223,7 @@ def session_switch(request: PageRequest, session: Session) -> HttpResponse:
     return HttpResponseRedirect(reverse("session", args=[request.actor.organization.slug, session.key]))
 
 
-def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
+def session_context(request: PageRequest, session: sessions.ListedSession) -> dict[str, Any]:
     """Everything one session's page shows, from a fixed number of queries."""
     actor, now = request.actor, timezone.now()
     calls = sessions.session_calls(session)
@@ -169,7 +236,7 @@ def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
     recent_burn = burn.burn_of(calls, until=now)
     return {
         "session": session,
-        "tone": TONES[session.state],  # type: ignore[attr-defined]
+        "tone": TONES[session.state],
         "who": {
             "member": names.members.get(session.member_id or 0),
             "team": names.teams.get(session.team_id or 0),
@@ -179,7 +246,7 @@ def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
         "calls_loaded": len(calls),
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
-        "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,  # type: ignore[attr-defined]
+        "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,
         "context_chart": session_charts.context_growth(bars_of(actor, session, calls), zone=actor.organization.zone) if calls else None,
         "burn": recent_burn,
         "burn_hour": recent_burn * 60,
@@ -187,14 +254,14 @@ def session_context(request: PageRequest, session: Session) -> dict[str, Any]:
         "freeze": session_freeze_of(actor, session.key),
         "marks": marks[::-1],
         "periods": covering,
-        "waiting": requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering]) if session.state == "frozen" else [],  # type: ignore[attr-defined]
+        "waiting": requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering]) if session.state == "frozen" else [],
         "own_period": own_periods[0] if own_periods else None,
         "children": children,
         "holds": sessions.session_holds(actor, session.key),
         "can_freeze": actor.can(Right.FREEZE),
         "can_request": actor.can(Right.REQUEST) and bool(covering),
         "request_href": f"{reverse('request-new', args=[actor.organization.slug])}?{urlencode({'session': session.key})}",
-        "is_live": session.last_at > now - timedelta(hours=1) or session.state == "frozen",  # type: ignore[attr-defined]
+        "is_live": session.last_at > now - timedelta(hours=1) or session.state == "frozen",
     }
 
 
@@ -217,7 +284,7 @@ def bars_of(actor: Actor, session: Session, calls: Iterable[UsageEvent]) -> list
 
 def timeline_of(
     actor: Actor, session: Session, calls: list[UsageEvent], *, marks: Iterable[sessions.Mark], allowance: Decimal | None
-) -> session_charts.Chart:
+) -> Chart:
     """The timeline of the latest calls, beginning at what the earlier ones cost."""
     bars = bars_of(actor, session, calls)
     before = max(session.cost - sum((bar.owed for bar in bars), Decimal(0)), Decimal(0))

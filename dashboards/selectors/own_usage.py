@@ -1,9 +1,10 @@
 """A person's own usage: burn by day, by model, the limits around it, and where a cheaper model is known to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F, Q, Sum
 
@@ -117,7 +118,7 @@ def own_calls(actor: Actor, member: Member, *, window: Window, classes: Sequence
         task_class__in=classes, tier__in=(Tier.FLAGSHIP, Tier.STANDARD), billing_mode="metered", unpriced_calls=0, cost__gt=0
     )
     sums = {f"sum_{bucket}": Sum(bucket) for bucket in BUCKETS}
-    grouped = rows.order_by().values("task_class", "provider", "model", money=F("currency")).annotate(all_calls=Sum("calls"), amount=Sum("cost"), **sums)
+    grouped: Iterable[Mapping[str, Any]] = rows.order_by().values("task_class", "provider", "model", money=F("currency")).annotate(all_calls=Sum("calls"), amount=Sum("cost"), **sums)
     found: dict[str, list[PricedCall]] = {}
     for row in grouped:
         usage = Usage(**{bucket: round(row[f"sum_{bucket}"] / row["all_calls"]) for bucket in BUCKETS})

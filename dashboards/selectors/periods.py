@@ -45,18 +45,19 @@ class Line:
 
     @property
     def allowance(self) -> Decimal:
-        return self.period.limit_amount + self.period.topup
+        return self.period.allowance
 
     @property
     def left(self) -> Decimal:
-        return self.allowance - self.period.spent - self.period.held
+        return self.period.left
 
     @property
     def share(self) -> Decimal:
         """Spent as a part of the allowance; more than 1 when it is passed."""
+        spent: Decimal = self.period.spent
         if self.allowance > 0:
-            return self.period.spent / self.allowance
-        return Decimal(1) if self.period.spent > 0 else ZERO
+            return spent / self.allowance
+        return Decimal(1) if spent > 0 else ZERO
 
     @property
     def forecast_at_end(self) -> Decimal | None:

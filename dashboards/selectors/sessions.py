@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import UUID
 
 from django.db.models import Case, CharField, Count, DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import NullIf
 
+from dashboards.selectors.narrowing import Narrowing, narrowed
 from dashboards.selectors.periods import teams_below
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session, TopUp
@@ -19,11 +21,28 @@ from ingest.models import UsageEvent
 
 RUNNING_WITHIN = timedelta(minutes=5)
 CLOSED_AFTER = timedelta(hours=24)
-FACETS_WITHIN = timedelta(days=30)
 CALLS_SHOWN = 300
 HOLDS_SHOWN = 50
 STATES = ("running", "idle", "frozen", "closed")
-COLUMNS = {"team": "team_id", "member": "member_id", "harness": "harness", "model": "model"}
+ANY = Narrowing({})
+
+
+class Shown(TypedDict):
+    """What a query adds to a session: its state, and the balance of the tightest period of its own (None: it has none)."""
+
+    state: str
+    allowance: Decimal | None
+    period_spent: Decimal | None
+    held: Decimal | None
+    share: Decimal | None
+
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    ListedSession = WithAnnotations[Session, Shown]
+else:
+    ListedSession = Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +74,10 @@ def freeze_scopes(actor: Actor) -> Q:
         .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id")
         .order_by()
     )
-    below: dict[int, frozenset[int]] | None = None
+    below: Mapping[int, frozenset[int]] | None = None
     for kind, team_id, project_id, member_id in freezes:
         if kind == Budget.ScopeKind.ORGANIZATION:
-            return Q()
+            return Q(organization=actor.organization)
         if kind == Budget.ScopeKind.TEAM:
             below = teams_below(actor) if below is None else below
             covered |= Q(team_id__in=below[team_id])
@@ -69,11 +88,11 @@ def freeze_scopes(actor: Actor) -> Q:
     return covered
 
 
-def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Session]:
+def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Any]:
     """Annotates `state`: frozen (by its own freeze, or by a wider one while it is not closed), closed, running or idle."""
     own = Freeze.objects.filter(organization=actor.organization, ended_at=None, session_key=OuterRef("key"))
     is_closed = Q(closed_at__isnull=False) | Q(last_at__lt=now - CLOSED_AFTER)
-    return rows.annotate(
+    found: QuerySet[Any] = rows.annotate(
         state=Case(
             When(Exists(own), then=Value("frozen")),
             When(is_closed, then=Value("closed")),
@@ -83,9 +102,10 @@ def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet
             output_field=CharField(),
         )
     )
+    return found
 
 
-def with_limit(actor: Actor, rows: QuerySet[Session]) -> QuerySet[Session]:
+def with_limit(actor: Actor, rows: QuerySet[Any]) -> QuerySet[Any]:
     """Annotates `allowance` (limit and top-ups of the session's tightest own period), `period_spent`, `held` and `share` of it."""
     amount: DecimalField[Any, Any] = DecimalField(max_digits=28, decimal_places=15)
     own = (
@@ -93,11 +113,12 @@ def with_limit(actor: Actor, rows: QuerySet[Session]) -> QuerySet[Session]:
         .annotate(allowed=F("limit_amount") + F("topup"), remaining=F("limit_amount") + F("topup") - F("spent") - F("held"))
         .order_by("remaining", "id")
     )
-    return rows.annotate(
+    found: QuerySet[Any] = rows.annotate(
         allowance=Subquery(own.values("allowed")[:1], output_field=amount),
         period_spent=Subquery(own.values("spent")[:1], output_field=amount),
         held=Subquery(own.values("held")[:1], output_field=amount),
     ).annotate(share=F("period_spent") / NullIf(F("allowance"), Value(Decimal(0), output_field=amount)))
+    return found
 
 
 def not_closed(actor: Actor, now: datetime) -> Q:
@@ -106,13 +127,14 @@ def not_closed(actor: Actor, now: datetime) -> Q:
     return Q(last_at__gte=now - CLOSED_AFTER) | Q(key__in=frozen.values("session_key"))
 
 
-def sessions_listed(actor: Actor, *, state: str = "live", filters: Mapping[str, Sequence[str]], now: datetime) -> QuerySet[Session]:
-    """The sessions the actor may see, each with state, allowance and share. State "live" is everything but closed, "all" everything.
+def listed(actor: Actor, *, now: datetime) -> QuerySet[ListedSession]:
+    """The sessions the actor may see, with state and balance."""
+    return with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
 
-    `filters` holds the values allowed for team and member (ids as text), harness and model.
-    """
-    rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
-    rows = rows.filter(**{f"{COLUMNS[name]}__in": values for name, values in filters.items() if name in COLUMNS})
+
+def sessions_listed(actor: Actor, *, state: str = "live", wanted: Narrowing = ANY, now: datetime) -> QuerySet[ListedSession]:
+    """The sessions the actor may see that pass, latest call first. State "live" is everything but closed, "all" everything."""
+    rows: QuerySet[Any] = narrowed(listed(actor, now=now), wanted)
     if state in ("live", "running", "idle", "frozen"):
         rows = rows.filter(not_closed(actor, now))
     if state == "live":
@@ -122,9 +144,9 @@ def sessions_listed(actor: Actor, *, state: str = "live", filters: Mapping[str, 
     return rows.order_by("-last_at", "key")
 
 
-def session_get(actor: Actor, key: str, *, now: datetime) -> Session:
+def session_get(actor: Actor, key: str, *, now: datetime) -> ListedSession:
     """One session with its state and allowance. Raises NotFound for sessions the actor may not see."""
-    row = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now)).filter(key=key).first()
+    row = listed(actor, now=now).filter(key=key).first()
     if row is None:
         raise NotFound("There is no such session here, or it belongs to somebody else.")
     return row
@@ -155,7 +177,7 @@ def is_visible(actor: Actor, session: Session) -> bool:
     return visible(actor, Session.objects.filter(key=session.key)).exists()
 
 
-def session_call(session: Session, call_id: object) -> UsageEvent:
+def session_call(session: Session, call_id: UUID) -> UsageEvent:
     """One call of the session. Raises NotFound."""
     row = UsageEvent.objects.filter(
         organization=session.organization_id,
@@ -169,10 +191,9 @@ def session_call(session: Session, call_id: object) -> UsageEvent:
     return row
 
 
-def sessions_below(actor: Actor, key: str, *, now: datetime, limit: int = 100) -> list[Session]:
+def sessions_below(actor: Actor, key: str, *, now: datetime, limit: int = 100) -> list[ListedSession]:
     """The sessions this one started, latest first."""
-    rows = with_limit(actor, with_state(actor, visible(actor, Session.objects.all()), now))
-    return list(rows.filter(parent_key=key).order_by("-last_at", "key")[:limit])
+    return list(listed(actor, now=now).filter(parent_key=key).order_by("-last_at", "key")[:limit])
 
 
 def session_holds(actor: Actor, key: str) -> list[Authorization]:
@@ -222,19 +243,13 @@ def names_of(actor: Actor, rows: Iterable[Session]) -> Names:
     )
 
 
-def choices_of(actor: Actor, *, now: datetime) -> dict[str, list[tuple[Any, str]]]:
-    """What the list can be narrowed to: teams, members, harnesses and models of the sessions of the last 30 days."""
-    recent = visible(actor, Session.objects.filter(last_at__gte=now - FACETS_WITHIN)).order_by()
-    people = scoped(actor, Member.objects.filter(pk__in=recent.filter(member_id__isnull=False).values("member_id").distinct()))
-    return {
-        "team": list(scoped(actor, Team.objects.filter(pk__in=recent.values("team_id").distinct())).values_list("pk", "name")),
-        "member": [(row.pk, str(row)) for row in people.select_related("user")],
-        "harness": [(name, name) for name in recent.exclude(harness="").values_list("harness", flat=True).distinct().order_by("harness")],
-        "model": [(name, name) for name in recent.exclude(model="").values_list("model", flat=True).distinct().order_by("model")],
-    }
+def any_session(actor: Actor) -> bool:
+    """Whether the actor can see a session at all."""
+    return visible(actor, Session.objects.all()).exists()
 
 
-def counts_by_state(actor: Actor, *, now: datetime) -> dict[str, int]:
-    """How many of the visible sessions run, idle and stand frozen."""
-    rows = with_state(actor, visible(actor, Session.objects.filter(not_closed(actor, now))), now).exclude(state="closed").order_by()
+def counts_by_state(actor: Actor, *, wanted: Narrowing = ANY, now: datetime) -> dict[str, int]:
+    """How many of the visible sessions that pass run, idle and stand frozen."""
+    open_ones = narrowed(visible(actor, Session.objects.filter(not_closed(actor, now))), wanted)
+    rows = with_state(actor, open_ones, now).exclude(state="closed").order_by()
     return dict(rows.values_list("state").annotate(number=Count("key")))
