@@ -49,8 +49,9 @@ FROM usage_event WHERE organization_id = %(organization)s AND session <> '' GROU
 SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 HELD = """
 WITH holds AS (
-    SELECT u.period_id, sum(a.amount) AS held FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods) AS u(period_id)
-    WHERE a.organization_id = %(organization)s AND a.state = 'held' GROUP BY 1
+    SELECT u.period_id, sum(CASE a.state WHEN 'held' THEN a.amount ELSE a.reported_cost END) AS held
+    FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods) AS u(period_id)
+    WHERE a.organization_id = %(organization)s AND a.state IN ('held', 'settling') GROUP BY 1
 ), tops AS (
     SELECT period_id, sum(amount) AS topup FROM topup WHERE organization_id = %(organization)s AND ended_at IS NULL GROUP BY 1
 )

@@ -6,20 +6,19 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.db.models import Q
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from governance.budgets import services
+from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
-from governance.budgets.selectors import binding_periods, session_freeze_of
+from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
 from governance.errors import Invalid, NotFound
-from governance.tenancy.access import visible
+from governance.tenancy.access import Actor, visible
 from governance.tenancy.models import Scope
 
 MAX_BODY_BYTES = 64 * 1024
+LONGEST_KEY = 200
 _decoder = msgspec.json.Decoder(services.AuthorizationIn)
 
 
@@ -35,15 +34,34 @@ def decoded(request: Request) -> services.AuthorizationIn:
         raise Invalid(message, field=path.rstrip("`")) from error
     if any("\x00" in value for value in msgspec.structs.astuple(found) if isinstance(value, str)):
         raise Invalid("Text must not contain NUL characters.")
-    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    return msgspec.structs.replace(found, id=key[:200]) if key and found.id is None else found
+    return with_idempotency_key(found, request.META.get("HTTP_IDEMPOTENCY_KEY"))
+
+
+def with_idempotency_key(found: services.AuthorizationIn, key: str | None) -> services.AuthorizationIn:
+    """The request under its key: the body's `id`, else the header. Raises Invalid when the two differ."""
+    if key is None:
+        return found
+    if not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise Invalid(f"An Idempotency-Key has 1 to {LONGEST_KEY} printable characters.", field="Idempotency-Key")
+    if found.id is not None and found.id != key:
+        raise Invalid("`id` and Idempotency-Key name different keys; send one of them.", field="Idempotency-Key")
+    return msgspec.structs.replace(found, id=key)
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks: authentication by key puts the actor where DRF has its user."""
+    actor = request.user
+    if not isinstance(actor, Actor):
+        raise TypeError("this view is reached with an API key only")
+    return actor
 
 
 def authorization_facts(found: Authorization) -> dict[str, Any]:
     """The authorization as answers show it."""
     return {
         "id": found.pk, "state": found.state, "amount": found.amount, "currency": found.currency, "session": found.session_key,
-        "created_at": found.created_at, "expires_at": found.expires_at, "settled_cost": found.settled_cost,
+        "created_at": found.created_at, "expires_at": found.expires_at, "reported_cost": found.reported_cost,
+        "settled_cost": found.settled_cost,
     }
 
 
@@ -52,20 +70,9 @@ class Authorizations(APIView):
 
     scope = Scope.AUTHORIZE
 
-    @extend_schema(
-        summary="Ask whether a call may go on, and hold its estimate",
-        request=OpenApiTypes.OBJECT,
-        responses={
-            201: OpenApiResponse(OpenApiTypes.OBJECT, "held against every budget that applies; `left` is what the tightest has left"),
-            402: OpenApiResponse(OpenApiTypes.OBJECT, "a budget or a freeze stands against it; says which, by how much, and who can grant more"),
-        },
-        examples=[OpenApiExample("estimate by tokens", request_only=True, value={
-            "session": "s-7f31", "team": "platform", "provider": "anthropic", "model": "claude-sonnet-4-5",
-            "input_tokens": 12000, "max_output_tokens": 4000, "ttl_seconds": 300,
-        })],
-    )
+    @description.authorization_post
     def post(self, request: Request) -> Response:
-        held = services.authorization_hold(actor=request.user, api_key=request.auth, request=decoded(request))
+        held = services.authorization_hold(actor=actor_of(request), api_key=request.auth, request=decoded(request))
         return Response(authorization_facts(held.authorization) | {"left": held.left}, status=201 if held.is_new else 200)
 
 
@@ -74,16 +81,13 @@ class OneAuthorization(APIView):
 
     scope = Scope.AUTHORIZE
 
-    @extend_schema(summary="See an authorization", responses={200: OpenApiTypes.OBJECT})
+    @description.authorization_get
     def get(self, request: Request, authorization_id: UUID) -> Response:
-        found = Authorization.objects.filter(organization=request.user.organization, pk=authorization_id).first()
-        if found is None:
-            raise NotFound("There is no such authorization here.")
-        return Response(authorization_facts(found))
+        return Response(authorization_facts(authorization_of(actor_of(request), authorization_id)))
 
-    @extend_schema(summary="Give a hold back because the call is not made", responses={200: OpenApiTypes.OBJECT})
+    @description.authorization_delete
     def delete(self, request: Request, authorization_id: UUID) -> Response:
-        return Response(authorization_facts(services.authorization_void(actor=request.user, authorization_id=authorization_id)))
+        return Response(authorization_facts(services.authorization_void(actor=actor_of(request), authorization_id=authorization_id)))
 
 
 class OneSession(APIView):
@@ -91,22 +95,23 @@ class OneSession(APIView):
 
     scope = Scope.READ
 
-    @extend_schema(summary="How a session stands: its totals, whether it is frozen, and its budgets", responses={200: OpenApiTypes.OBJECT})
+    @description.session_get
     def get(self, request: Request, key: str) -> Response:
-        session = visible(request.user, Session.objects.filter(Q(key=key))).first()
+        actor = actor_of(request)
+        session = visible(actor, Session.objects.filter(Q(key=key))).first()
         if session is None:
             raise NotFound("There is no such session here.")
-        freeze = session_freeze_of(request.user, key)
-        periods = binding_periods(request.user, key)
+        freeze = session_freeze_of(actor, key)
+        periods = binding_periods(actor, key)
         is_blocked = any(period.refused_at is not None for period in periods if period.session_key)
         return Response({
             "session": session.key, "state": "frozen" if freeze else "blocked" if is_blocked else "running",
             "freeze": freeze and {"cause": freeze.cause, "reason": freeze.reason, "started_at": freeze.started_at, "period": freeze.period_id},
             "calls": session.calls, "errors": session.errors, "unpriced_calls": session.unpriced_calls, "tokens": session.tokens,
-            "cost": session.cost, "notional_cost": session.notional_cost, "currency": request.user.organization.currency,
+            "cost": session.cost, "notional_cost": session.notional_cost, "currency": actor.organization.currency,
             "first_at": session.first_at, "last_at": session.last_at,
             "budgets": [_period_facts(period) for period in periods],
-            "url": f"{settings.PUBLIC_URL}/o/{request.user.organization.slug}/sessions/{session.key}",
+            "url": f"{settings.PUBLIC_URL}/o/{actor.organization.slug}/sessions/{session.key}",
         })
 
 

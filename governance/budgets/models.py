@@ -89,7 +89,7 @@ class BudgetPeriod(models.Model):
     held = money_field(default=0)
     calls = models.BigIntegerField(default=0)
     frozen_at = models.DateTimeField(null=True, help_text="since when a hard limit stands reached; the row's own lock guards it")
-    refused_at = models.DateTimeField(null=True, help_text="when a hold last did not fit; cleared by a top-up")
+    refused_at = models.DateTimeField(null=True, help_text="when a hold last did not fit; cleared by the next that does, and by a top-up")
     refused_amount = money_field(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -212,6 +212,7 @@ class Authorization(models.Model):
 
     class State(models.TextChoices):
         HELD = "held"
+        SETTLING = "settling"  # the caller said what the call cost; that much stays held until its event is counted
         SETTLED = "settled"
         VOIDED = "voided"
         EXPIRED = "expired"
@@ -229,7 +230,8 @@ class Authorization(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
-    settled_cost = money_field(null=True)
+    reported_cost = money_field(null=True, help_text="what the caller said the call cost; never counted as spend")
+    settled_cost = money_field(null=True, help_text="what the events that name it cost")
 
     class Meta:
         db_table = "budget_authorization"
@@ -238,7 +240,7 @@ class Authorization(models.Model):
             models.CheckConstraint(condition=Q(amount__gte=0), name="authorization_not_negative"),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], condition=Q(state="held"), name="authorization_open"),
+            models.Index(fields=["expires_at"], condition=Q(state__in=["held", "settling"]), name="authorization_open"),
             models.Index(fields=["organization", "session_key", "-created_at"], name="authorization_session"),
         ]
 

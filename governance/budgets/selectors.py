@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
+from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session
+from governance.errors import NotFound
 from governance.tenancy.access import Actor, Right, members_who_decide, scoped, visible
 from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import Organization
@@ -28,6 +30,14 @@ def session_freeze_of(actor: Actor, session_key: str) -> Freeze | None:
     frozen = [period.pk for period in binding_periods(actor, session_key) if period.frozen_at is not None]
     wider = scoped(actor, Freeze.objects.all()).filter(period__in=frozen, ended_at=None)
     return wider.select_related("period__budget").order_by("-started_at").first()
+
+
+def authorization_of(actor: Actor, authorization_id: UUID) -> Authorization:
+    """One authorization of the organization. Raises NotFound."""
+    found = scoped(actor, Authorization.objects.all()).filter(pk=authorization_id).first()
+    if found is None:
+        raise NotFound("There is no such authorization here.")
+    return found
 
 
 def binding_periods(actor: Actor, session_key: str) -> list[BudgetPeriod]:

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from governance import sql
 from governance.budgets.rules import Rules, rules_of
-from governance.budgets.services import charge, holds_settle
+from governance.budgets.services import charge, holds_settle, holds_settle_counted
 from governance.pricing.book import current_book
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import directory_of
@@ -59,8 +59,11 @@ class _Storing:
             else:
                 prepared.append(preparer.prepare(index, event))
         accepted = self._identify(prepared, outcomes)
+        counted_before = _authorizations_seen_again(prepared, accepted)
         if accepted:
-            self._write(accepted, rules)
+            self._write(accepted, rules, counted_before)
+        elif counted_before:
+            holds_settle_counted(organization_id=self.organization_id, authorization_ids=counted_before, now=self.now)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _configuration(self) -> tuple[Rules, Preparer]:
@@ -114,10 +117,11 @@ class _Storing:
         self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": keys})
         return dict(self.cursor.fetchall())
 
-    def _write(self, accepted: Sequence[Prepared], rules: Rules) -> None:
+    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[UUID]) -> None:
         self._mark_after_freeze(accepted, rules)
         self._insert_events(accepted)
-        released = holds_settle(organization_id=self.organization_id, costs=settled_costs(accepted), now=self.now)
+        costs = settled_costs(accepted) | dict.fromkeys(counted_before)
+        released = holds_settle(organization_id=self.organization_id, costs=costs, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone)
         with self.cursor.connection.pipeline():
             self._add_sessions(batch.sessions)
@@ -187,6 +191,14 @@ class _Storing:
 
     def _send(self, statement: str, arrays: dict[str, list[Any]]) -> psycopg.Cursor[Any]:
         return sql.cursor().execute(statement, {"organization": self.organization_id, **arrays})
+
+
+def _authorizations_seen_again(prepared: Sequence[Prepared], accepted: Sequence[Prepared]) -> list[UUID]:
+    """The authorizations named only by calls that were counted before, through another report of them."""
+    if len(prepared) == len(accepted):
+        return []
+    named = {row.event.authorization for row in prepared} - {row.event.authorization for row in accepted}
+    return sorted(found for found in named if found is not None)
 
 
 def _rejected(index: int, event: UsageEvent, reason: str) -> Outcome:

@@ -2,14 +2,16 @@
 
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.charge import Spend, charge
+from governance.budgets.services.endings import authorization_settle, authorization_void, holds_expire, holds_settle, holds_settle_counted
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
-from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold, authorization_void, holds_expire, holds_settle
+from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold
 
 __all__ = [
     "AuthorizationIn",
     "Held",
     "Spend",
     "authorization_hold",
+    "authorization_settle",
     "authorization_void",
     "budget_change",
     "budget_create",
@@ -18,6 +20,7 @@ __all__ = [
     "ended_period_freezes_end",
     "holds_expire",
     "holds_settle",
+    "holds_settle_counted",
     "period_topup",
     "session_freeze",
     "session_resume",

@@ -1,4 +1,4 @@
-"""Authorizations: an estimate is held against every budget that applies, all or none, and later settled, voided or expired."""
+"""Authorizations are asked for: an estimate is held against every budget that applies, all or none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from django.utils.http import urlencode
 from msgspec import Meta
 
 from governance import sql
-from governance.budgets.models import Authorization
+from governance.budgets.models import Authorization, BudgetPeriod
 from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of
 from governance.budgets.selectors import deciders_of
+from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
-from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure, periods_move
-from governance.errors import Conflict, Invalid, NotFound, PaymentRequired
+from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure
+from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
 from governance.money import quantize
 from governance.pricing.book import current_book
@@ -30,7 +31,6 @@ from governance.tenancy.directory import Attribution, attribute, directory_of
 from governance.tenancy.models import ApiKey, Organization
 
 ZERO = Decimal(0)
-LARGEST_HOLD = 1_000_000_000
 Name = Annotated[str, Meta(max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
@@ -93,26 +93,31 @@ WITH locked AS (
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
 ), taken AS (
-    UPDATE budget_period p SET held = p.held + %(amount)s FROM locked l, made
+    UPDATE budget_period p SET held = p.held + %(amount)s, refused_at = NULL, refused_amount = NULL FROM locked l, made
     WHERE p.organization_id = %(organization)s AND p.id = l.id
 )
 SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN locked l ON true
 """  # noqa: S608 - built from constants
 
 
-def authorization_hold(*, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn) -> Held:
+def authorization_hold(
+    *, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, now: datetime | None = None
+) -> Held:
     """Holds the estimate against every budget that applies.
 
     Raises PaymentRequired (402) naming the binding budget or the freeze, and Conflict when the id was used for
-    another request. The same request under the same id gets the first answer again.
+    another request. The same request under the same id gets the authorization made first.
     """
-    _check_amount(request)
-    request = with_defaults(request, api_key)
+    if request.amount is not None:
+        request = msgspec.structs.replace(request, amount=amount_checked(request.amount))
+    request, now = with_defaults(request, api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
     if request.id and (earlier := _earlier(actor, request.id, request_hash)):
         return earlier
-    with transaction.atomic():
-        verdict = _decide(actor, api_key, request, request_hash)
+    verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
+    # What is over need not wait for the task that sweeps it: nobody is refused for a hold that no longer counts.
+    if isinstance(verdict, PaymentRequired) and holds_expire_some(organization_id=actor.organization.pk, now=now):
+        verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
     if isinstance(verdict, PaymentRequired):
         raise verdict
     if verdict is None:  # another process used the same id between the look-up and the insert
@@ -121,12 +126,6 @@ def authorization_hold(*, actor: Actor, api_key: ApiKey | None, request: Authori
             raise Conflict("The same id is being used right now. Try again.")
         return earlier
     return verdict
-
-
-def _check_amount(request: AuthorizationIn) -> None:
-    amount = request.amount
-    if amount is not None and not (amount.is_finite() and 0 <= amount <= LARGEST_HOLD):
-        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD}.", field="amount")
 
 
 def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:
@@ -143,10 +142,15 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID) -> Held | N
         return None
     if found.request_hash != request_hash:
         raise Conflict("This id was used for another authorization.", field="id", authorization=found.pk)
-    return Held(found, None, is_new=False)
+    hard = BudgetPeriod.objects.filter(organization=actor.organization, pk__in=found.periods, is_hard=True)
+    return Held(found, min((period.left for period in hard), default=None), is_new=False)
 
 
-def _decide(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, request_hash: UUID) -> Held | PaymentRequired | None:
+@transaction.atomic
+def _decide(
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
+) -> Held | PaymentRequired | None:
+    """One try: what was held, why it is refused, or None when the id was used by somebody else just now."""
     organization = actor.organization
     sql.execute("SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)", [organization.pk])
     state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session})[0]
@@ -154,7 +158,6 @@ def _decide(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, requ
     if state.freeze_id is not None:
         return _refusal_by_hand(actor, request, state)
     who = _attribution(rules, request, state, api_key)
-    now = timezone.now()
     applicable = _applicable(rules, request, who, now)
     amount = _estimate(request, [rule for _, rule in applicable], now)
     _check_currency(request, [rule for _, rule in applicable])
@@ -260,91 +263,3 @@ def _request_url(organization: Organization, period_id: int, session_key: str) -
 def _read(amount: Decimal) -> str:
     """An amount for a sentence: at least two decimal places, no trailing noise."""
     return f"{amount:.2f}" if abs(amount) >= 1 or amount == 0 else f"{amount:.6f}".rstrip("0")
-
-
-@transaction.atomic
-def authorization_void(*, actor: Actor, authorization_id: UUID) -> Authorization:
-    """Gives a hold back because the call will not be made. Raises NotFound, and Conflict once it has ended otherwise."""
-    found = _locked(actor, authorization_id)
-    if found.state == Authorization.State.VOIDED:
-        return found
-    if found.state != Authorization.State.HELD:
-        raise Conflict(f"This authorization was {found.state} already.", state=found.state)
-    _end(found, Authorization.State.VOIDED, timezone.now())
-    periods_move(organization_id=actor.organization.pk, spent={}, released=released_by([found]), now=timezone.now())
-    return found
-
-
-def _locked(actor: Actor, authorization_id: UUID) -> Authorization:
-    found = Authorization.objects.select_for_update(no_key=True).filter(organization=actor.organization, pk=authorization_id).first()
-    if found is None:
-        raise NotFound("There is no such authorization here.")
-    return found
-
-
-def _end(authorization: Authorization, state: str, now: datetime) -> None:
-    authorization.state, authorization.ended_at = state, now
-    authorization.save(update_fields=["state", "ended_at"])
-
-
-def released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
-    """What ended holds give back, by period id. The rows have `amount` and `periods`."""
-    released: dict[int, Decimal] = {}
-    for row in ended:
-        for period_id in row.periods:
-            released[period_id] = released.get(period_id, ZERO) + row.amount
-    return released
-
-
-SETTLE = f"""
-WITH asked AS (SELECT * FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric"})}
-), locked AS (
-    SELECT a.id, k.cost FROM budget_authorization a JOIN asked k ON k.id = a.id
-    WHERE a.organization_id = %(organization)s AND a.state = 'held'
-    ORDER BY a.id FOR NO KEY UPDATE OF a
-)
-UPDATE budget_authorization a SET state = 'settled', ended_at = %(now)s, settled_cost = l.cost
-FROM locked l WHERE a.organization_id = %(organization)s AND a.id = l.id AND a.state = 'held'
-RETURNING a.id, a.amount, a.periods
-"""  # noqa: S608 - built from constants
-
-
-def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> dict[int, Decimal]:
-    """Settles the open holds among these authorizations with what their calls cost. Returns what to release, by period id.
-
-    Takes the authorizations' row locks, so it comes before any period is locked.
-    """
-    if not costs:
-        return {}
-    ended = sql.rows(SETTLE, {"organization": organization_id, "id": list(costs), "cost": list(costs.values()), "now": now})
-    return released_by(ended)
-
-
-EXPIRE = """
-WITH due AS (
-    SELECT id FROM budget_authorization
-    WHERE organization_id = %(organization)s AND state = 'held' AND expires_at <= %(now)s
-    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE budget_authorization a SET state = 'expired', ended_at = %(now)s FROM due
-WHERE a.organization_id = %(organization)s AND a.id = due.id
-RETURNING a.id, a.amount, a.periods
-"""
-
-
-def holds_expire(*, now: datetime | None = None) -> int:
-    """Gives back the holds whose time is over, organization by organization. Returns how many."""
-    now = now or timezone.now()
-    due = Authorization.objects.filter(state=Authorization.State.HELD, expires_at__lte=now).order_by("organization")
-    count = 0
-    for organization_id in due.values_list("organization", flat=True).distinct():
-        while expired := _expire_some(organization_id, now):
-            count += expired
-    return count
-
-
-@transaction.atomic
-def _expire_some(organization_id: int, now: datetime) -> int:
-    ended = sql.rows(EXPIRE, {"organization": organization_id, "now": now})
-    periods_move(organization_id=organization_id, spent={}, released=released_by(ended), now=now)
-    return len(ended)

@@ -1,0 +1,272 @@
+"""What OpenAPI says of authorizations and sessions: bodies, answers and examples."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+import msgspec
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+
+from governance.budgets.services import AuthorizationIn
+from governance.tenancy.openapi import Problem, problems
+
+State = Literal["held", "settling", "settled", "voided", "expired"]
+
+
+class AuthorizationOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold on money before a call."""
+
+    id: UUID
+    state: State
+    amount: Decimal
+    currency: str
+    session: str
+    created_at: datetime
+    expires_at: datetime
+    reported_cost: Decimal | None
+    settled_cost: Decimal | None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "state": (
+            "`held`: the amount is held. `settling`: the reported cost is held until the call's event comes. "
+            "`settled`, `voided`, `expired`: nothing is held."
+        ),
+        "amount": "What was held: as asked for, or estimated from model and tokens.",
+        "expires_at": "When the hold is given back unless it ends before; for `settling` a day after it was settled.",
+        "reported_cost": "What the caller said the call cost. Never counted as spend.",
+        "settled_cost": "What the events that name this authorization cost by the price book.",
+    }
+
+
+class AuthorizationGranted(AuthorizationOut, frozen=True, kw_only=True):
+    """The call may go on."""
+
+    left: Decimal | None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        **AuthorizationOut.field_notes, "left": "What the tightest hard budget has left after this hold; null when no hard budget applies.",
+    }
+
+
+class EventCounted(msgspec.Struct, frozen=True):
+    """What became of the event that came with the settlement."""
+
+    id: str
+    status: Literal["accepted", "duplicate"]
+
+
+class AuthorizationSettled(AuthorizationOut, frozen=True, kw_only=True):
+    """The end of a call that was authorized."""
+
+    event: EventCounted | None = None
+
+    field_notes: ClassVar[dict[str, str]] = {**AuthorizationOut.field_notes, "event": "Where an event was sent."}
+
+
+class StandingBudget(msgspec.Struct, frozen=True):
+    """The budget that stands against a call."""
+
+    id: int
+    name: str
+    scope: str
+    period: int
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+class Decider(msgspec.Struct, frozen=True):
+    """Somebody who may grant more."""
+
+    name: str
+    email: str
+
+
+class BudgetExceeded(Problem, frozen=True, kw_only=True):
+    """A budget or a freeze stands against the call: which, by how much, and who can grant more."""
+
+    is_frozen: bool
+    session: str
+    approvers: list[Decider]
+    request_url: str
+    budget: StandingBudget | None = None
+    currency: str = ""
+    limit: Decimal | None = None
+    spent: Decimal | None = None
+    held: Decimal | None = None
+    left: Decimal | None = None
+    amount: Decimal | None = None
+    short_by: Decimal | None = None
+    freeze: int | None = None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "is_frozen": "True: every call is refused until somebody acts. False: only calls of more than `left`.",
+        "approvers": "People who may decide a request; approvers of the team first.",
+        "request_url": "The page where a person asks for more. Programs file at /api/v1/approvals.",
+        "limit": "With top-ups.",
+        "left": "Limit less spent and held; negative after an excess.",
+        "short_by": "By how much the amount passes what is left.",
+        "budget": "Absent when the session was frozen by hand.",
+        "freeze": "The freeze by hand, if that is what stands against the call.",
+    }
+
+
+class SessionBudget(msgspec.Struct, frozen=True):
+    """A period that a session's calls count against."""
+
+    id: int
+    name: str
+    scope: str
+    period: int
+    is_hard: bool
+    starts_at: datetime
+    ends_at: datetime | None
+    limit: Decimal
+    topup: Decimal
+    spent: Decimal
+    held: Decimal
+    left: Decimal
+    frozen_at: datetime | None
+
+
+class SessionFreeze(msgspec.Struct, frozen=True):
+    """What refuses a session's calls."""
+
+    cause: Literal["budget", "hand"]
+    reason: str
+    started_at: datetime
+    period: int | None
+
+
+class SessionOut(msgspec.Struct, frozen=True):
+    """How a session stands."""
+
+    session: str
+    state: Literal["running", "blocked", "frozen"]
+    freeze: SessionFreeze | None
+    calls: int
+    errors: int
+    unpriced_calls: int
+    tokens: int
+    cost: Decimal
+    notional_cost: Decimal
+    currency: str
+    first_at: datetime
+    last_at: datetime
+    budgets: list[SessionBudget]
+    url: str
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "state": "`frozen`: every call is refused. `blocked`: the last call asked for did not fit, a smaller one may. `running`: neither.",
+        "budgets": "The session's own first, the organization's last.",
+    }
+
+
+ID = "019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10"
+HELD: dict[str, Any] = {
+    "id": ID, "state": "held", "amount": "0.096", "currency": "USD", "session": "s-7f31", "created_at": "2026-11-21T10:04:00Z",
+    "expires_at": "2026-11-21T10:09:00Z", "reported_cost": None, "settled_cost": None,
+}
+REFUSED = {
+    "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget stands against this call", "status": 402, "code": "budget_exceeded",
+    "detail": "The budget “Every session” for session s-7f31 has too little left: 0.05 USD left of 100.00, 0.096 asked for.",
+    "is_frozen": False,
+    "budget": {"id": 4, "name": "Every session", "scope": "session", "period": 911, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None},
+    "session": "s-7f31", "currency": "USD", "limit": "100", "spent": "99.90", "held": "0.05", "left": "0.05", "amount": "0.096", "short_by": "0.046",
+    "approvers": [{"name": "Kim", "email": "kim@example.com"}],
+    "request_url": "https://weighhouse.example.com/o/acme/approvals/new?period=911&session=s-7f31",
+}
+COUNTED = {"id": "5f2a7c54-0c63-8e6b-6f3c-0de3f9b0a2d4", "status": "accepted"}
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER,
+    description=(
+        "1 to 200 printable characters; the same as `id` in the body. The same key with the same body gives the authorization made first "
+        "(200) and holds nothing more; with another body it is a 409. A refusal is not kept: the same key may be tried again."
+    ),
+)
+
+authorization_post = extend_schema(
+    operation_id="authorizations_hold",
+    tags=["authorizations"],
+    summary="Ask whether a call may go on, and hold its estimate",
+    description=(
+        "Holds `amount`, or what the price book makes of model and tokens, against every budget that applies to the labels: all or none. "
+        "The hold ends by the event that names it in `authorization`, by settle, by DELETE, or after `ttl_seconds`."
+    ),
+    parameters=[IDEMPOTENCY],
+    request=AuthorizationIn,
+    responses={
+        (201, "application/json"): OpenApiResponse(AuthorizationGranted, description="Held against every budget that applies."),
+        (200, "application/json"): OpenApiResponse(AuthorizationGranted, description="Held before, by the same request under the same key."),
+        (402, "application/problem+json"): OpenApiResponse(BudgetExceeded, description="A budget or a freeze stands against the call."),
+        **problems(s409="The key was used for another request.", s422="Something in the request is not valid; `field` says where."),
+    },
+    examples=[
+        OpenApiExample("Estimate by tokens", request_only=True, value={
+            "session": "s-7f31", "team": "platform", "provider": "anthropic", "model": "claude-sonnet-4-5",
+            "input_tokens": 12000, "max_output_tokens": 4000, "ttl_seconds": 300,
+        }),
+        OpenApiExample("A given amount", request_only=True, value={"session": "s-7f31", "amount": "0.25"}),
+        OpenApiExample("Held", response_only=True, status_codes=["201"], value=HELD | {"left": "12.404"}),
+        OpenApiExample("Refused", response_only=True, status_codes=["402"], media_type="application/problem+json", value=REFUSED),
+    ],
+)
+
+authorization_get = extend_schema(
+    operation_id="authorizations_get",
+    tags=["authorizations"],
+    summary="See an authorization",
+    responses={(200, "application/json"): AuthorizationOut, **problems(404)},
+    examples=[OpenApiExample("Held", response_only=True, status_codes=["200"], value=HELD)],
+)
+
+authorization_delete = extend_schema(
+    operation_id="authorizations_void",
+    tags=["authorizations"],
+    summary="Give a hold back because the call is not made",
+    description="Voiding twice is the same as once. A hold that was settled or has expired is a 409.",
+    responses={
+        (200, "application/json"): AuthorizationOut,
+        **problems(404, s409="The hold has ended otherwise."),
+    },
+    examples=[OpenApiExample("Voided", response_only=True, status_codes=["200"], value=HELD | {"state": "voided"})],
+)
+
+session_get = extend_schema(
+    operation_id="sessions_get",
+    tags=["sessions"],
+    summary="How a session stands: its totals, whether it is frozen, and its budgets",
+    responses={(200, "application/json"): SessionOut, **problems(404)},
+)
+
+
+def authorization_settle_post(*, body: type[msgspec.Struct], event: Any) -> Any:
+    """The description of settling; the body and the example of an event are known to the floor above."""
+    answer = HELD | {"state": "settled", "settled_cost": "0.0832"}
+    return extend_schema(
+        operation_id="authorizations_settle",
+        tags=["authorizations"],
+        summary="Say how an authorized call ended",
+        description=(
+            "With `event`, the call itself as at /api/v1/events: it is counted and priced, and the hold is given back in the same transaction. "
+            "The key then needs the scope `ingest` too. With `amount`, what the call cost: that much stays held until the call's event comes, at "
+            "most a day; an amount is never counted as spend, only events are. Settle, event, expiry and DELETE may come in any order and more "
+            "than once: the money is held or spent once."
+        ),
+        request={"application/json": body},
+        responses={
+            (200, "application/json"): AuthorizationSettled,
+            **problems(
+                404,
+                s403="An event was sent with a key that lacks the scope `ingest`.",
+                s409="Settled with another amount before, voided, or the event is known with other content.",
+                s422="Something in the request is not valid; `field` says where.",
+            ),
+        },
+        examples=[
+            OpenApiExample("With the call", request_only=True, media_type="application/json", value={"event": event}),
+            OpenApiExample("With the amount", request_only=True, media_type="application/json", value={"amount": "0.0832"}),
+            OpenApiExample("Settled", response_only=True, status_codes=["200"], value=answer | {"event": COUNTED}),
+        ],
+    )

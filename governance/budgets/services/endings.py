@@ -1,0 +1,165 @@
+"""Holds end: settled by their event or by the amount the caller names, voided, or expired. Each gives back exactly once.
+
+What an authorization holds follows from its state alone: `held` its amount, `settling` its reported cost, the others
+nothing. Every change locks the authorization's row first and the periods' afterwards, so that however settle, event,
+expiry and void meet, one of them finds the money held and the others find it gone. Spend is never written here: it is
+the sum of the events, and an amount that a caller names is not one.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from governance import sql
+from governance.budgets.models import Authorization
+from governance.budgets.services.periods import periods_move
+from governance.errors import Conflict, Invalid, NotFound
+from governance.money import quantize
+from governance.tenancy.access import Actor
+
+ZERO = Decimal(0)
+LARGEST_HOLD = 1_000_000_000
+# How long the money of a call that was settled by amount is kept for its event.
+EVENT_AWAITED = timedelta(days=1)
+State = Authorization.State
+HOLDING = (State.HELD, State.SETTLING)
+
+
+def amount_checked(amount: Decimal) -> Decimal:
+    """An amount that may be held, as it is stored. Raises Invalid."""
+    if not (amount.is_finite() and 0 <= amount <= LARGEST_HOLD):
+        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD}.", field="amount")
+    return quantize(amount)
+
+
+@transaction.atomic
+def authorization_settle(*, actor: Actor, authorization_id: UUID, amount: Decimal, now: datetime | None = None) -> Authorization:
+    """Notes what the call cost. That much, in place of the estimate, stays held until the call's event is counted or a day has passed.
+
+    After its event nothing moves. Settling again with the same amount changes nothing; raises NotFound, Invalid for an
+    amount that cannot be, and Conflict for another amount than before or a hold that was given back.
+    """
+    amount, now = amount_checked(amount), now or timezone.now()
+    found = _locked(actor, authorization_id)
+    if found.state == State.VOIDED:
+        raise Conflict("This authorization was voided: its call was said not to be made. Report the call as an event.", state=found.state)
+    if found.reported_cost is not None and found.reported_cost != amount:
+        raise Conflict("This authorization was settled with another amount.", state=found.state, reported_cost=found.reported_cost)
+    if found.reported_cost is not None:
+        return found
+    held_before = found.amount if found.state == State.HELD else ZERO
+    found.reported_cost = amount
+    if found.state == State.SETTLED:
+        found.save(update_fields=["reported_cost"])
+        return found
+    found.state, found.ended_at, found.expires_at = State.SETTLING, now, now + EVENT_AWAITED
+    found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost"])
+    _release(actor.organization.pk, dict.fromkeys(found.periods, held_before - amount), now)
+    return found
+
+
+@transaction.atomic
+def authorization_void(*, actor: Actor, authorization_id: UUID, now: datetime | None = None) -> Authorization:
+    """Gives a hold back because the call will not be made. Raises NotFound, and Conflict once it has ended otherwise."""
+    now = now or timezone.now()
+    found = _locked(actor, authorization_id)
+    if found.state == State.VOIDED:
+        return found
+    if found.state != State.HELD:
+        raise Conflict(f"This authorization is {found.state} already.", state=found.state)
+    found.state, found.ended_at = State.VOIDED, now
+    found.save(update_fields=["state", "ended_at"])
+    _release(actor.organization.pk, dict.fromkeys(found.periods, found.amount), now)
+    return found
+
+
+def _locked(actor: Actor, authorization_id: UUID) -> Authorization:
+    found = Authorization.objects.select_for_update(no_key=True).filter(organization=actor.organization, pk=authorization_id).first()
+    if found is None:
+        raise NotFound("There is no such authorization here.")
+    return found
+
+
+def _release(organization_id: int, released: Mapping[int, Decimal], now: datetime) -> None:
+    """Gives back to periods, by id; a negative amount is held in addition."""
+    periods_move(organization_id=organization_id, spent={}, released={period: amount for period, amount in released.items() if amount}, now=now)
+
+
+SETTLE = f"""
+WITH asked AS (SELECT * FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric"})}
+), locked AS (
+    SELECT a.id, k.cost, CASE a.state WHEN 'held' THEN a.amount WHEN 'settling' THEN a.reported_cost ELSE 0 END AS released
+    FROM budget_authorization a JOIN asked k ON k.id = a.id
+    WHERE a.organization_id = %(organization)s AND (a.state <> 'settled' OR k.cost IS NOT NULL)
+    ORDER BY a.id FOR NO KEY UPDATE OF a
+)
+UPDATE budget_authorization a SET state = 'settled', ended_at = coalesce(a.ended_at, %(now)s),
+    settled_cost = CASE WHEN l.cost IS NULL THEN a.settled_cost ELSE coalesce(a.settled_cost, 0) + l.cost END
+FROM locked l WHERE a.organization_id = %(organization)s AND a.id = l.id
+RETURNING a.id, l.released, a.periods
+"""  # noqa: S608 - built from constants
+
+
+def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> dict[int, Decimal]:
+    """Settles authorizations with what their calls cost (None: unpriced, or counted before). Returns what to release, by period id.
+
+    One that was voided or has expired releases nothing, and is settled from then on. Takes the authorizations' row
+    locks, so it comes before any period is locked.
+    """
+    if not costs:
+        return {}
+    return _released_by(sql.rows(SETTLE, {"organization": organization_id, "id": list(costs), "cost": list(costs.values()), "now": now}))
+
+
+def holds_settle_counted(*, organization_id: int, authorization_ids: Sequence[UUID], now: datetime) -> None:
+    """Settles the holds of calls whose events were counted before under another report: their money is in the spend already."""
+    _release(organization_id, holds_settle(organization_id=organization_id, costs=dict.fromkeys(authorization_ids), now=now), now)
+
+
+def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
+    """What ended holds give back, by period id. The rows have `released` and `periods`."""
+    released: dict[int, Decimal] = {}
+    for row in ended:
+        if row.released:
+            for period_id in row.periods:
+                released[period_id] = released.get(period_id, ZERO) + row.released
+    return released
+
+
+EXPIRE = """
+WITH due AS (
+    SELECT id, CASE state WHEN 'held' THEN amount ELSE reported_cost END AS released,
+        CASE state WHEN 'held' THEN 'expired' ELSE 'settled' END AS becomes
+    FROM budget_authorization
+    WHERE organization_id = %(organization)s AND state IN ('held', 'settling') AND expires_at <= %(now)s
+    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE budget_authorization a SET state = due.becomes, ended_at = coalesce(a.ended_at, %(now)s) FROM due
+WHERE a.organization_id = %(organization)s AND a.id = due.id
+RETURNING a.id, due.released, a.periods
+"""
+
+
+def holds_expire(*, now: datetime | None = None) -> int:
+    """Gives back the holds whose time is over, organization by organization. Returns how many."""
+    now = now or timezone.now()
+    due = Authorization.objects.filter(Q(state__in=HOLDING), expires_at__lte=now).order_by("organization")
+    count = 0
+    for organization_id in due.values_list("organization", flat=True).distinct():
+        while expired := holds_expire_some(organization_id=organization_id, now=now):
+            count += expired
+    return count
+
+
+@transaction.atomic
+def holds_expire_some(*, organization_id: int, now: datetime) -> int:
+    """Gives back at most a thousand of an organization's holds whose time is over. Returns how many."""
+    ended = sql.rows(EXPIRE, {"organization": organization_id, "now": now})
+    _release(organization_id, _released_by(ended), now)
+    return len(ended)
