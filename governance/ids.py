@@ -17,5 +17,7 @@ def uuid7(now_ms: int | None = None) -> UUID:
 
 def hash16(*parts: str) -> UUID:
     """A 16-byte hash of the parts; no two different lists of parts join to the same text."""
-    text = "\x1f".join(part.replace("\x1f", "\x1f\x1f") for part in parts)
+    text = "\x1f".join(parts)
+    if text.count("\x1f") >= len(parts):  # one of the parts has a separator in it
+        text = "\x1f".join(part.replace("\x1f", "\x1f\x1f") for part in parts)
     return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())

@@ -6,8 +6,43 @@ from typing import Any
 import psycopg
 from django.db import connection
 from psycopg.abc import Query
+from psycopg.adapt import Dumper
 from psycopg.rows import namedtuple_row
 from psycopg.types.numeric import Int8Dumper
+
+
+class ArrayDumper(Dumper):
+    """Writes a list as an array whose kind the statement names (`%(ids)s::bigint[]`), many times quicker than item by item."""
+
+    def dump(self, obj: list[Any]) -> bytes:
+        return array_text(obj).encode()
+
+
+def array_text(values: Sequence[Any]) -> str:
+    """The PostgreSQL literal of a one-dimensional array of text, numbers, instants, dates or UUIDs; None is NULL.
+
+    Raises psycopg.DataError for text that PostgreSQL cannot hold.
+    """
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        text = '","'.join(values)
+        # Two quotes stand between each pair of values: any other is part of a value.
+        if "\\" not in text and text.count('"') == 2 * (len(values) - 1):
+            return _holdable(f'{{"{text}"}}')
+    if any(issubclass(kind, str) for kind in kinds):
+        return _holdable("{" + ",".join("NULL" if value is None else _quoted(value) for value in values) + "}")
+    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _holdable(text: str) -> str:
+    if "\0" in text:
+        raise psycopg.DataError("PostgreSQL text cannot hold a NUL character")
+    return text
 
 
 def cursor() -> psycopg.Cursor[Any]:
@@ -15,6 +50,7 @@ def cursor() -> psycopg.Cursor[Any]:
     connection.ensure_connection()
     made = psycopg.Cursor(connection.connection, row_factory=namedtuple_row)
     made.adapters.register_dumper(int, Int8Dumper)
+    made.adapters.register_dumper(list, ArrayDumper)
     return made
 
 
