@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ class Day:
     starts: tuple[tuple[int, ...], tuple[int, ...]]  # seconds from starts_at: people, machines
 
 
+@lru_cache(maxsize=16)
 def day_table(hours: tuple[float, ...], seconds: int) -> tuple[int, ...]:
     """4096 seconds of the day's first `seconds`, as dense as the hours are busy: picking one uniformly picks by weight."""
     edges = [0.0, *accumulate(hours)]
