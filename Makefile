@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 export PORT BIND VAR DEMO TRAFFIC ARGS
 PYTHON := .venv/bin/python
 
-.PHONY: help environment run test bench lint types fmt
+.PHONY: help environment development run test bench lint types fmt
 
 help:
 	@echo 'make run     everything in one terminal, with a demo organization: PORT=8000 BIND=127.0.0.1 VAR=var DEMO=0 TRAFFIC=0'
@@ -18,8 +18,15 @@ help:
 environment:
 	@sh tools/environment
 
+development:
+	@sh tools/environment develop
+
 run: environment
 	@set --; \
+	for choice in DEMO TRAFFIC; do \
+		eval "value=\$$$$choice"; \
+		case "$$value" in ''|0|1) ;; *) echo "$$choice=$$value: say $$choice=0 to leave it out." >&2; exit 2;; esac; \
+	done; \
 	test -z "$$PORT" || set -- "$$@" --port "$$PORT"; \
 	test -z "$$BIND" || set -- "$$@" --bind "$$BIND"; \
 	test -z "$$VAR" || set -- "$$@" --var "$$VAR"; \
@@ -27,21 +34,21 @@ run: environment
 	test "$$TRAFFIC" != 0 || set -- "$$@" --no-traffic; \
 	exec $(PYTHON) manage.py up "$$@"
 
-test: environment
+test: development
 	@sh tools/browser
 	@unset VAR; exec $(PYTHON) -m pytest -n 2 --dist loadgroup $$ARGS
 
-bench: environment
+bench: development
 	@exec $(PYTHON) -m tests.bench $$ARGS
 
-lint: environment
+lint: development
 	$(PYTHON) -m ruff check .
 	.venv/bin/lint-imports --no-logo
 	@sh tools/deployable
 
-types: environment
+types: development
 	$(PYTHON) -m mypy .
 
-fmt: environment
+fmt: development
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .

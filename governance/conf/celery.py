@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import setup_logging, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 app = Celery("weighhouse")
@@ -16,6 +16,11 @@ app.autodiscover_tasks()
 # Celery warns of root because of pickled messages; ours are JSON.
 warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
 RARE_S = 3600
+
+
+@setup_logging.connect
+def keep_our_log(**_: Any) -> None:
+    """That somebody listens keeps Celery from setting up a log of its own; Django's settings hold for it too."""
 
 
 @worker_ready.connect

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from governance.conf.logs import NewsOnly
 from governance.conf.models import Heartbeat
 from governance.conf.tasks import heartbeat
 
@@ -49,3 +50,10 @@ def test_health_is_read_with_one_query(client: Client, django_assert_num_queries
 
 def test_health_is_for_reading(client: Client) -> None:
     assert client.post("/healthz").status_code == 405
+
+
+def test_waiting_for_readiness_does_not_fill_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    client.get("/healthz")
+    asked = [record for record in caplog.records if record.name == "django.request"]
+    assert [record.status_code for record in asked] == [503]
+    assert not NewsOnly().filter(asked[0])

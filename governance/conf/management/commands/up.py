@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import time
 from argparse import ArgumentParser
@@ -40,16 +41,16 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=_port, default=8000, help="where the page answers (8000)")
+        parser.add_argument("--port", default="8000", help="where the page answers (8000)")
         parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on (127.0.0.1: this machine only)")
         parser.add_argument("--var", metavar="DIR", help="the data folder (VAR, or var/)")
         parser.add_argument("--no-demo", action="store_true", help="leave an empty database empty")
         parser.add_argument("--no-traffic", action="store_true", help="post no live events to the demo organization")
 
-    def handle(self, *, port: int, bind: str, no_demo: bool, no_traffic: bool, **_: Any) -> None:
+    def handle(self, *, port: str, bind: str, no_demo: bool, no_traffic: bool, **_: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, _end)
-        place = Installation(Address(bind, port), settings.VAR_DIR, is_demo=not no_demo, has_traffic=not no_demo and not no_traffic)
+        place = Installation(Address(bind, _port(port)), settings.VAR_DIR, is_demo=not no_demo, has_traffic=not no_demo and not no_traffic)
         supervisor = Supervisor()
         try:
             with ExitStack() as stack:
@@ -63,9 +64,9 @@ class Command(BaseCommand):
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
     if not 0 < port < 65536:
-        raise ValueError(text)
+        raise CommandError(f"{text} is not a port: say a number from 1 to 65535, such as PORT=8000.")
     return port
 
 
