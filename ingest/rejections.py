@@ -1,4 +1,4 @@
-"""Keeps what came in and was not counted, within bounds, so that an admin can look at it and send it through again."""
+"""Keeps what came in and was not counted, within bounds and without prompts and secrets, so that an admin can look at it and send it again."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from ingest.formats import native
 from ingest.formats.batch import BadBody
 from ingest.formats.event import Outcome
 from ingest.models import RejectedInput
+from ingest.redaction import REMOVED, broken_redacted, payload_redacted, without_secrets
 
 # A client that sends rubbish all day can fill neither the disk nor the page.
 MOST_AN_HOUR = 1_000
@@ -48,16 +49,22 @@ def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> in
     if not misfits:
         return 0
     now = timezone.now()
-    rows = [row_of(misfit, api_key=api_key, door=door, now=now) for misfit in misfits[:MOST_AN_HOUR]]
+    mine = RejectedInput.objects.filter(organization=api_key.organization_id)
+    # Only what there is room for is made ready, and that before the lock, under which the room is measured again.
+    rows = [row_of(misfit, api_key=api_key, door=door, now=now) for misfit in misfits[: room_in(mine, now)]]
     with transaction.atomic():
         lock_of(api_key.organization_id)
-        mine = RejectedInput.objects.filter(organization=api_key.organization_id)
-        room = max(0, MOST_AN_HOUR - mine.filter(received_at__gt=now - timedelta(hours=1)).count())
+        room = room_in(mine, now)
         RejectedInput.objects.bulk_create(rows[:room])
         if uncounted := len(misfits) - min(room, len(rows)):
             count_up(mine, api_key=api_key, door=door, code=NOT_KEPT, count=uncounted, now=now)
         oldest_drop(mine)
     return min(room, len(rows))
+
+
+def room_in(mine: QuerySet[RejectedInput], now: datetime) -> int:
+    """How many more may be kept in this hour."""
+    return max(0, MOST_AN_HOUR - mine.filter(received_at__gt=now - timedelta(hours=1)).count())
 
 
 def unread_note(*, api_key: ApiKey, door: str, unread: Counter[str]) -> None:
@@ -84,30 +91,45 @@ def rejected_input_get(actor: Actor, rejected_id: int) -> RejectedInput:
 
 
 @transaction.atomic
-def rejected_replay(*, actor: Actor, rejected: RejectedInput) -> list[Outcome]:
-    """Sends a kept input through its door again and notes what became of it.
+def rejected_replay(*, actor: Actor, rejected: RejectedInput, corrected: str = "") -> list[Outcome]:
+    """Sends a kept input through its door again, or `corrected` in its place, and notes what became of it.
 
-    Raises Forbidden, Conflict when it was counted already, and Invalid when it was cut or cannot be read.
+    Raises Forbidden, Conflict when it was counted already, and Invalid when a part of it was not kept or cannot be read.
     """
     access.require(actor, Right.MANAGE_ORGANIZATION)
     row = access.get_scoped(actor, RejectedInput.objects.select_for_update(), pk=rejected.pk)
     if row.replay_outcome in ("accepted", "duplicate"):
         raise Conflict("This input was replayed already and is counted.")
-    if not row.is_whole or not row.payload:
-        raise Invalid("Only part of this input was kept, so it cannot be replayed; the sender has to send it again.")
-    outcomes = replayed(actor, row)
+    outcomes = replayed(actor, row, corrected_payload(corrected) if corrected else whole_payload(row))
     old = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
     row.replayed_at, row.replay_outcome = timezone.now(), worst(outcomes)
     row.save(update_fields=["replayed_at", "replay_outcome"])
-    new = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
+    new: dict[str, object] = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
+    if corrected:
+        new["corrected"] = without_secrets(corrected)
     audit_record(actor=actor, action="rejected_input.replayed", target=("rejected_input", row.pk), old=old, new=new)
     return outcomes
 
 
-def replayed(actor: Actor, row: RejectedInput) -> list[Outcome]:
+def whole_payload(row: RejectedInput) -> bytes:
+    if row.is_whole and row.payload:
+        return bytes(row.payload)
+    raise Invalid("A part of this input was cut or taken out when it was kept; correct it first, or have its sender send it again.")
+
+
+def corrected_payload(text: str) -> bytes:
+    payload = text.encode()
+    if len(payload) > PAYLOAD_BYTES:
+        raise Invalid(f"A correction may have {PAYLOAD_BYTES:,} bytes.")
+    if REMOVED.partition("{")[0] in text:
+        raise Invalid("Replace or delete first what says [removed: …].")
+    return payload
+
+
+def replayed(actor: Actor, row: RejectedInput, payload: bytes) -> list[Outcome]:
     """What became of each event of the payload this time."""
     try:
-        parsed = native.parse(bytes(row.payload), limit=settings.INGEST_MAX_EVENTS)
+        parsed = native.parse(payload, limit=settings.INGEST_MAX_EVENTS)
     except BadBody as error:
         return [Outcome(index=0, status="rejected", code=error.code, reason=error.detail)]
     api_key = ApiKey.objects.select_related("organization").filter(organization=actor.organization, pk=row.api_key_id).first()
@@ -121,23 +143,23 @@ def worst(outcomes: Sequence[Outcome]) -> str:
 
 
 def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> RejectedInput:
+    is_cut = len(misfit.payload) > PAYLOAD_BYTES or not misfit.is_whole
+    kept = broken_redacted(misfit.payload[:PAYLOAD_BYTES]) if is_cut else payload_redacted(misfit.payload)
     return RejectedInput(
         organization_id=api_key.organization_id,
         kind=misfit.kind,
         door=door,
         code=misfit.code[:60],
-        reason=misfit.reason.replace("\x00", " "),
-        field=misfit.field.replace("\x00", " ")[:120],
-        payload=misfit.payload[:PAYLOAD_BYTES],
-        is_whole=misfit.is_whole and len(misfit.payload) <= PAYLOAD_BYTES,
+        reason=without_secrets(misfit.reason.replace("\x00", " ")),
+        field=without_secrets(misfit.field.replace("\x00", " "))[:120],
+        payload=kept.payload[:PAYLOAD_BYTES],
+        is_whole=kept.is_whole and not is_cut,
         api_key_id=api_key.pk,
         received_at=now,
     )
 
 
-def count_up(
-    mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, client: str = ""
-) -> None:
+def count_up(mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, client: str = "") -> None:
     """Adds to the one row of this hour that stands for inputs of which nothing is kept but their number."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     row = mine.filter(code=code, door=door, field=client[:120], received_at__gte=hour).first()

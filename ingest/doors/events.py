@@ -38,9 +38,9 @@ class EventsDoor(Door):
     def post(self, request: Request) -> HttpResponse | Response:
         body = b""
         try:
-            is_lines = lines_expected(request._request)
+            # Read first, so that a body sent under the wrong media type can be looked at and sent through again.
             body = self.body(request._request)
-            parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=is_lines)
+            parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=lines_expected(request._request))
         except BadBody as error:
             self.envelope_keep(request.auth, error, body)
             raise

@@ -75,7 +75,7 @@ def test_a_body_that_cannot_be_read_stays_rejected(api_key: KeyInHand, admin: Me
 
 
 def test_a_whole_batch_is_as_good_as_its_worst_event(api_key: KeyInHand, admin: Member) -> None:
-    events = [json.loads(payload()), json.loads(payload(id="call-2", colour="blue"))]
+    events = [json.loads(payload()), json.loads(payload(id="call-2", colour=7))]
     row = keep(api_key, json.dumps({"events": events}).encode(), kind=RejectedInput.Kind.ENVELOPE)[0]
     assert len(rejected_replay(actor=member_actor(admin), rejected=row)) == 2
     row.refresh_from_db()
@@ -84,10 +84,24 @@ def test_a_whole_batch_is_as_good_as_its_worst_event(api_key: KeyInHand, admin: 
 
 
 def test_only_whole_inputs_are_replayed(api_key: KeyInHand, admin: Member) -> None:
-    row = keep(api_key, payload(team="x" * 70_000))[0]
-    assert (row.is_whole, len(bytes(row.payload))) == (False, 65_536)
-    with pytest.raises(Invalid):
-        rejected_replay(actor=member_actor(admin), rejected=row)
+    for number, odd in enumerate([{"tags": {str(n): "x" * 1000 for n in range(70)}}, {"prompt": "what somebody wrote"}, {"team": "x" * 300}]):
+        row = keep(api_key, payload(**odd))[number]
+        assert (row.is_whole, len(bytes(row.payload)) <= 65_536, b"wrote" in bytes(row.payload)) == (False, True, False)
+        with pytest.raises(Invalid, match="correct it"):
+            rejected_replay(actor=member_actor(admin), rejected=row)
+
+
+def test_a_corrected_input_is_counted_and_the_correction_recorded(api_key: KeyInHand, admin: Member) -> None:
+    row = keep(api_key, payload(input_tokens=-1, prompt="what somebody wrote"))[0]
+    with pytest.raises(Invalid, match="removed"):
+        rejected_replay(actor=member_actor(admin), rejected=row, corrected=bytes(row.payload).decode())
+    assert [one.status for one in rejected_replay(actor=member_actor(admin), rejected=row, corrected=payload().decode())] == ["accepted"]
+    assert (UsageEvent.objects.get().input_tokens, UsageEvent.objects.get().source) == (3, "rest")
+    audit = AuditRecord.objects.get(action="rejected_input.replayed")
+    assert audit.new is not None
+    assert json.loads(audit.new["corrected"])["input_tokens"] == 3
+    with pytest.raises(Conflict):
+        rejected_replay(actor=member_actor(admin), rejected=row, corrected=payload(id="another").decode())
 
 
 @pytest.mark.parametrize("who", ["lead", "engineer"])
@@ -129,7 +143,15 @@ def test_the_newest_are_kept(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch
 
 
 def test_others_are_not_touched_by_one_organizations_rubbish(api_key: KeyInHand, stranger: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = RejectedInput.objects.create(organization=stranger.organization, kind=REJECTED, door="rest", code="x", reason="x", payload=b"", received_at=timezone.now() - timedelta(days=9))
+    theirs = RejectedInput.objects.create(
+        organization=stranger.organization,
+        kind=REJECTED,
+        door="rest",
+        code="x",
+        reason="x",
+        payload=b"",
+        received_at=timezone.now() - timedelta(days=9),
+    )
     monkeypatch.setattr(rejections, "MOST_KEPT", 1)
     keep(api_key, payload(), payload())
     assert RejectedInput.objects.filter(pk=theirs.pk).exists()

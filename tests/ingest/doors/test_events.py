@@ -11,9 +11,11 @@ from django.db import OperationalError
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from governance.tenancy.access import member_actor
 from governance.tenancy.models import ApiKey, Member, Organization, Scope
 from ingest import services
 from ingest.models import RejectedInput, UsageEvent
+from ingest.rejections import rejected_replay
 from tests.conftest import KeyInHand, client_with, key_of
 
 pytestmark = pytest.mark.django_db
@@ -116,6 +118,18 @@ def test_a_database_that_gives_way_asks_to_send_again(api: APIClient, monkeypatc
     response = send(api, call())
     assert (response.status_code, response["Retry-After"]) == (503, "2")
     assert json.loads(response.content)["code"] == "unavailable"
+
+
+def test_an_event_under_the_wrong_media_type_can_be_replayed(api: APIClient, admin: Member) -> None:
+    assert send(api, call(), "application/x-www-form-urlencoded").status_code == 415
+    assert [one.status for one in rejected_replay(actor=member_actor(admin), rejected=RejectedInput.objects.get())] == ["accepted"]
+
+
+def test_what_somebody_wrote_is_not_kept(api: APIClient) -> None:
+    assert send(api, call(prompt="my mother's illness", tags={"key": "sk-ant-api03-AAAAAAAAAAAAAAAA"})).status_code == 422
+    kept = RejectedInput.objects.get()
+    assert (kept.field, json.loads(bytes(kept.payload))["prompt"]) == ("prompt", "[removed: text of 19 characters]")
+    assert b"AAAA" not in bytes(kept.payload)
 
 
 class TestKeys:

@@ -1,0 +1,130 @@
+"""Takes out of what was not counted what nobody needs in order to mend it: prompts, answers and secrets. Pure.
+
+An event's own fields are kept up to their sizes. Of anything else only numbers, true, false and null are kept, because
+text under a name that means nothing here may be what somebody wrote.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ingest.formats.event import UsageEvent
+
+LARGEST_LABEL = 254
+LARGEST_TAG = 1000
+LARGEST_NAME = 120
+MOST_ITEMS = 1000
+REMOVED = "[removed: {}]"
+SECRET = re.compile(
+    r"(?<![A-Za-z0-9])("
+    r"wh_[0-9a-f]{4,}_[\w-]{8,}"
+    r"|sk-[\w-]{16,}"
+    r"|(?:sk|rk|pk)_(?:live|test)_\w{8,}"
+    r"|AIza[\w-]{20,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{12,}"
+    r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{8,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{4,}\.?[\w-]*"
+    r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
+    r")",
+    re.DOTALL,
+)
+STRUCTURED = frozenset(("tags", "units"))
+OWN_TEXT = frozenset(field.name for field in msgspec.structs.fields(UsageEvent)) - STRUCTURED
+STRING = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)(?P<end>"|\\?\Z)(?P<is_name>\s*:)?', re.DOTALL)
+WORD = re.compile(r"[^\s{}\[\]:,]+")
+PLAIN_WORD = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null|NaN|-?Infinity")
+
+
+class Redacted(msgspec.Struct, frozen=True):
+    """What may be kept of a payload; `is_whole` when nothing was taken out of it, so that it can be sent again as it came."""
+
+    payload: bytes
+    is_whole: bool
+
+
+def payload_redacted(payload: bytes) -> Redacted:
+    """The payload without prompts and secrets: of JSON by its fields, of anything else by what looks like them."""
+    try:
+        document = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return broken_redacted(payload)
+    try:
+        kept = document_redacted(document)
+        return Redacted(payload, is_whole=True) if kept == document else Redacted(msgspec.json.encode(kept), is_whole=False)
+    except RecursionError:
+        return Redacted(b"", is_whole=False)
+
+
+def without_secrets(text: str) -> str:
+    """The text with each key or token reduced to its first letters."""
+    return SECRET.sub(lambda found: f"{found[0][:6]}…[secret removed]", text)
+
+
+def document_redacted(document: Any) -> Any:
+    if isinstance(document, dict) and isinstance(events := document.get("events"), list):
+        others = {name: value for name, value in document.items() if name != "events"}
+        return {"events": [document_redacted(event) for event in events], **event_redacted(others)}
+    if isinstance(document, dict):
+        return event_redacted(document)
+    return number_or_removed(document)
+
+
+def event_redacted(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event's own fields, and of all others only what cannot be text."""
+    return {without_secrets(name[:LARGEST_NAME]): value_redacted(name, value) for name, value in list(event.items())[:MOST_ITEMS]}
+
+
+def value_redacted(name: str, value: Any) -> Any:
+    if name in STRUCTURED and isinstance(value, dict):
+        kept = list(value.items())[:MOST_ITEMS]
+        return {without_secrets(key[:LARGEST_NAME]): label_redacted(found, LARGEST_TAG) for key, found in kept}
+    return label_redacted(value, LARGEST_LABEL) if name in OWN_TEXT else number_or_removed(value)
+
+
+def label_redacted(value: Any, size: int) -> Any:
+    if not isinstance(value, str):
+        return number_or_removed(value)
+    return without_secrets(value) if len(value) <= size else removed(value)
+
+
+def number_or_removed(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) or value in ([], {}, "") else removed(value)
+
+
+def removed(value: Any) -> str:
+    if isinstance(value, str):
+        return REMOVED.format(f"text of {len(value):,} characters")
+    return REMOVED.format(f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}")
+
+
+def broken_redacted(payload: bytes) -> Redacted:
+    """A payload that is no JSON, or the beginning of one: the text of an event's own fields is kept, other text is not."""
+    text = payload.decode("utf-8", "replace").replace("\x00", "\ufffd")
+    pieces: list[str] = []
+    position, name = 0, ""
+    for found in STRING.finditer(text):
+        pieces.extend((outside_redacted(text[position : found.start()]), string_redacted(found, name)))
+        position = found.end()
+        name = found["text"] if found["is_name"] else name
+    kept = "".join((*pieces, outside_redacted(text[position:])))
+    return Redacted(payload, is_whole=True) if kept == text and "\ufffd" not in kept else Redacted(kept.encode(), is_whole=False)
+
+
+def string_redacted(found: re.Match[str], name: str) -> str:
+    """One string of broken JSON: a name, the value of the field `name`, or something in it."""
+    text = found["text"]
+    is_kept = len(text) <= LARGEST_NAME if found["is_name"] else name in OWN_TEXT and len(text) <= LARGEST_LABEL
+    inner = without_secrets(text) if is_kept or not text else removed(text)
+    return f'"{inner}{found["end"]}{found["is_name"] or ""}'
+
+
+def outside_redacted(text: str) -> str:
+    """What stands between strings: JSON's own signs and numbers."""
+    return WORD.sub(word_redacted, text)
+
+
+def word_redacted(found: re.Match[str]) -> str:
+    return found[0] if PLAIN_WORD.fullmatch(found[0]) else "[removed]"

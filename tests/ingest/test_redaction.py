@@ -1,0 +1,98 @@
+"""Of what was not counted, prompts and secrets are taken out before it is kept; what is needed to mend it stays."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from ingest.redaction import broken_redacted, payload_redacted, without_secrets
+
+GOOD = {"id": "call-1", "occurred_at": "2026-11-21T10:00:00Z", "model": "gpt-5", "input_tokens": -1, "reported_cost": "0.10", "tags": {"a": "b"}}
+PROMPT = "Write a poem about my mother's illness"
+SECRETS = [
+    "sk-ant-api03-AAAAAAAAAAAAAAAAAAAA",
+    "sk-proj-abcdefghijklmnop1234",
+    "wh_54bd1b91_DD_rlqGF7hfbJx1C83dIVkM0",
+    "Bearer abcdef123456",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_abcdefghijklmnopqrstuvwxyz",
+    "AIzaSyA1234567890abcdefghijk",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln",
+]
+
+
+def kept(document: Any) -> Any:
+    return json.loads(payload_redacted(json.dumps(document).encode()).payload)
+
+
+def test_an_event_of_known_fields_is_kept_as_it_came() -> None:
+    payload = json.dumps(GOOD, indent=1).encode()
+    found = payload_redacted(payload)
+    assert (found.payload, found.is_whole) == (payload, True)
+
+
+@pytest.mark.parametrize("wrap", [lambda event: event, lambda event: {"events": [GOOD, event]}, lambda event: {"events": [event], "note": PROMPT}])
+@pytest.mark.parametrize(
+    "odd",
+    [{"prompt": PROMPT}, {"messages": [{"role": "user", "content": PROMPT}]}, {"model": {"x": PROMPT}}, {"tags": {"a": [PROMPT]}}, {"task": PROMPT * 20}],
+)
+def test_what_somebody_wrote_is_taken_out_of_anything_that_is_json(wrap: Any, odd: dict[str, Any]) -> None:
+    found = payload_redacted(json.dumps(wrap(GOOD | odd)).encode())
+    assert b"mother" not in found.payload
+    assert b"call-1" in found.payload
+    assert not found.is_whole
+
+
+def test_numbers_under_unknown_names_stay() -> None:
+    assert kept(GOOD | {"retries": 3, "is_cached": True, "prompt": "hello"}) == GOOD | {
+        "retries": 3,
+        "is_cached": True,
+        "prompt": "[removed: text of 5 characters]",
+    }
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_secrets_are_cut_to_their_first_letters_wherever_they_stand(secret: str) -> None:
+    for document in ({"task": f"with {secret}"}, {"tags": {"key": secret}}, {"tags": {secret: "x"}}, {secret: 1}, {"events": [{"id": secret}]}):
+        assert secret not in json.dumps(kept(document))
+        assert secret not in broken_redacted(json.dumps(document).encode()[:-1]).payload.decode()
+    assert secret not in without_secrets(f"There is no field `{secret}`.")
+
+
+@pytest.mark.parametrize("name", ["task-abcdefghijklmnopqrst", "req_011CQ4pvX7abcdefghijkl", "97e8544a-a043-4d89-ad42-4e8480be4b00", "basic"])
+def test_ids_are_no_secrets(name: str) -> None:
+    assert without_secrets(name) == name
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"events": [{"id": "call-1", "prompt": "' + PROMPT.encode(),
+        b'{"id": "call-1", "input_tokens": NaN, "messages": [{"content": "' + PROMPT.encode() + b'"}]}',
+        b'{"id": "call-1", prompt: ' + PROMPT.encode() + b"}",
+        b'{"id": "call-1", "prompt": "say \\"' + PROMPT.encode() + b'\\"", "x": }',
+    ],
+)
+def test_broken_json_keeps_its_shape_and_ids_only(payload: bytes) -> None:
+    found = payload_redacted(payload)
+    assert b"mother" not in found.payload
+    assert b'"call-1"' in found.payload
+    assert not found.is_whole
+
+
+def test_broken_json_of_known_fields_is_kept_as_it_came() -> None:
+    payload = b'{"events": [{"id": "call-1", "input_tokens": NaN}, '
+    assert payload_redacted(payload).is_whole
+    assert payload_redacted(payload).payload == payload
+
+
+@given(some.binary(max_size=300))
+def test_any_bytes_can_be_redacted(payload: bytes) -> None:
+    assert payload_redacted(payload).payload.decode() is not None
+
+
+def test_a_long_body_is_redacted_in_a_moment() -> None:
+    for piece in (b'"', b'\\"', b'"a":"b",', b"[", b"sk-", b"eyJ", b'{"events":[', b'"events":"bearer ', b"\xff"):
+        payload_redacted(piece * (65_536 // len(piece)))
