@@ -15,7 +15,7 @@ from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
 from governance.errors import Invalid, NotFound
 from governance.tenancy.access import Actor, visible
-from governance.tenancy.models import Scope
+from governance.tenancy.models import ApiKey, Scope
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_KEY = 200
@@ -56,6 +56,13 @@ def actor_of(request: Request) -> Actor:
     return actor
 
 
+def api_key_of(request: Request) -> ApiKey:
+    """The key the request came with."""
+    if not isinstance(request.auth, ApiKey):
+        raise TypeError("this view is reached with an API key only")
+    return request.auth
+
+
 def authorization_facts(found: Authorization) -> dict[str, Any]:
     """The authorization as answers show it."""
     return {
@@ -72,7 +79,7 @@ class Authorizations(APIView):
 
     @description.authorization_post
     def post(self, request: Request) -> Response:
-        held = services.authorization_hold(actor=actor_of(request), api_key=request.auth, request=decoded(request))
+        held = services.authorization_hold(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
         return Response(authorization_facts(held.authorization) | {"left": held.left}, status=201 if held.is_new else 200)
 
 

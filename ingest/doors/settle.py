@@ -7,7 +7,7 @@ import msgspec
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from governance.budgets.api import actor_of, authorization_facts
+from governance.budgets.api import actor_of, api_key_of, authorization_facts
 from governance.budgets.description import authorization_settle_post
 from governance.budgets.selectors import authorization_of
 from governance.budgets.services import authorization_settle
@@ -73,13 +73,14 @@ class SettleDoor(Door):
 
     def event_store(self, request: Request, authorization_id: UUID, body: bytes) -> Outcome:
         """What became of the event, which is the call's that the authorization was for."""
-        if Scope.INGEST not in request.auth.scopes:
+        api_key = api_key_of(request)
+        if Scope.INGEST not in api_key.scopes:
             raise Forbidden("Reporting the call itself takes a key with the scope `ingest`; settle with its amount.", scope=Scope.INGEST)
         event = native.read(body, 0)
         if not isinstance(event, UsageEvent):
-            self.refused_keep(request.auth, [event])
+            self.refused_keep(api_key, [event])
             return event.outcome
         if event.authorization not in (None, authorization_id):
             raise Invalid("The event names another authorization.", field="event.authorization")
         named = msgspec.structs.replace(event, authorization=authorization_id)
-        return self.store(actor_of(request), request.auth, [named])[0]
+        return self.store(actor_of(request), api_key, [named])[0]

@@ -22,9 +22,10 @@ from ingest.models import UsageEvent as StoredEvent
 from ingest.services import events_store
 from tests.conftest import client_with, key_of
 from tests.governance.budgets.test_holds import budget
-from tests.ingest.test_store import COST, event, prices
+from tests.ingest.few_prices import few_prices
+from tests.ingest.test_store import COST, event
 
-__all__ = ["prices"]
+__all__ = ["few_prices"]
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +53,7 @@ def store(admin: Member, sent: UsageEvent) -> str:
     return events_store(actor=member_actor(admin), api_key=None, source="rest", events=[sent])[0].status
 
 
-def test_amount_replaces_the_estimate_until_the_event_comes(prices: None, admin: Member, api: APIClient) -> None:
+def test_amount_replaces_the_estimate_until_the_event_comes(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
     answer = settle(api, made, amount="0.005")
@@ -72,7 +73,7 @@ def test_amount_above_the_estimate_is_held_in_full(admin: Member, api: APIClient
     assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "4"}).status_code == 402
 
 
-def test_amount_after_the_event_moves_nothing(prices: None, admin: Member, api: APIClient) -> None:
+def test_amount_after_the_event_moves_nothing(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
     store(admin, event(authorization=UUID(made)))
@@ -88,7 +89,7 @@ def test_settling_again_changes_nothing_and_another_amount_is_a_conflict(admin: 
     assert balance() == (0, 3)
 
 
-def test_event_settles_and_is_counted_in_one_step(prices: None, admin: Member, api: APIClient) -> None:
+def test_event_settles_and_is_counted_in_one_step(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
     sent = event()
@@ -99,7 +100,7 @@ def test_event_settles_and_is_counted_in_one_step(prices: None, admin: Member, a
     assert StoredEvent.objects.get().authorization_id == UUID(made)
 
 
-def test_event_counted_before_without_its_authorization_gives_the_hold_back(prices: None, admin: Member, api: APIClient) -> None:
+def test_event_counted_before_without_its_authorization_gives_the_hold_back(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made, sent = hold(api), event()
     assert api.post("/api/v1/events", as_json(sent)).status_code == 201
@@ -109,7 +110,7 @@ def test_event_counted_before_without_its_authorization_gives_the_hold_back(pric
     assert balance() == (COST, 0)
 
 
-def test_event_known_with_other_content_still_gives_the_hold_back(prices: None, admin: Member, api: APIClient) -> None:
+def test_event_known_with_other_content_still_gives_the_hold_back(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made, sent = hold(api), event()
     store(admin, sent)
@@ -118,7 +119,7 @@ def test_event_known_with_other_content_still_gives_the_hold_back(prices: None, 
     assert balance() == (COST, 0)
 
 
-def test_refused_event_leaves_the_hold(prices: None, admin: Member, api: APIClient) -> None:
+def test_refused_event_leaves_the_hold(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
     answer = settle(api, made, event=as_json(event()) | {"input_tokens": -1})
@@ -150,7 +151,7 @@ def test_strangers_see_no_authorization(api: APIClient, other_organization: Orga
     assert not StoredEvent.objects.exists()
 
 
-def test_settling_after_the_hold_expired_holds_what_was_spent(prices: None, admin: Member, api: APIClient) -> None:
+def test_settling_after_the_hold_expired_holds_what_was_spent(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api, ttl_seconds=1)
     holds_expire(now=timezone.now() + timedelta(seconds=2))
@@ -161,7 +162,7 @@ def test_settling_after_the_hold_expired_holds_what_was_spent(prices: None, admi
     assert balance() == (COST, 0)
 
 
-def test_money_is_not_kept_for_ever_for_an_event_that_never_comes(prices: None, admin: Member, api: APIClient) -> None:
+def test_money_is_not_kept_for_ever_for_an_event_that_never_comes(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
     settle(api, made, amount="2")
@@ -173,7 +174,7 @@ def test_money_is_not_kept_for_ever_for_an_event_that_never_comes(prices: None, 
     assert Authorization.objects.get().settled_cost == COST
 
 
-def test_several_events_of_one_authorization_add_up(prices: None, admin: Member, api: APIClient) -> None:
+def test_several_events_of_one_authorization_add_up(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = UUID(hold(api))
     store(admin, event(1, authorization=made))
@@ -182,7 +183,7 @@ def test_several_events_of_one_authorization_add_up(prices: None, admin: Member,
     assert Authorization.objects.get().settled_cost == 2 * COST
 
 
-def test_whatever_the_order_the_money_is_held_or_spent_once(prices: None, admin: Member, api: APIClient) -> None:
+def test_whatever_the_order_the_money_is_held_or_spent_once(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     for number, order in enumerate(permutations(["amount", "event", "expiry", "void"])):
         walk(admin, hold(api, session=f"s{number}", ttl_seconds=1), event(number, session=f"s{number}"), order)
@@ -197,12 +198,13 @@ def walk(admin: Member, authorization: str, sent: UsageEvent, order: tuple[str, 
         "expiry": lambda: holds_expire(now=later),
         "void": lambda: authorization_void(actor=actor, authorization_id=made),
     }
+    period = BudgetPeriod.objects.get(session_key=sent.session)
     for step in (*order, *order, *order[::-1]):
         try:
             steps[step]()
         except DomainError as error:
             assert error.status == 409, (order, step)  # noqa: PT017
-        period = BudgetPeriod.objects.get(session_key=sent.session)
+        period.refresh_from_db()
         assert period.held == {"held": 4, "settling": 3}.get(Authorization.objects.get(pk=made).state, 0), (order, step)
         assert period.spent == (COST if StoredEvent.objects.filter(session=sent.session).exists() else 0), (order, step)
     holds_expire(now=later + timedelta(days=2))
@@ -234,7 +236,7 @@ def test_key_in_the_header_is_the_id(admin: Member, api: APIClient) -> None:
     assert api.post("/api/v1/authorizations", asked | {"id": "k1"}, headers={"Idempotency-Key": "k2"}).status_code == 422
 
 
-def test_call_that_fits_again_ends_the_note_that_one_did_not(prices: None, admin: Member, api: APIClient) -> None:
+def test_call_that_fits_again_ends_the_note_that_one_did_not(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     store(admin, event())
     assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "11"}).status_code == 402
