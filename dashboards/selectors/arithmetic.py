@@ -68,7 +68,9 @@ def bill_of(call: UsageEvent) -> Bill:
     if call.cost is None:
         why = "No price was known for this model when the call was made: it counts in tokens, not in money."
         return Bill((), "", "", "", price, seconds, why)
-    lines = current_book().explain(provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), price_id=call.price_id)
+    lines = current_book().explain(
+        provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), context=call.tags, price_id=call.price_id
+    )
     stored = f"{call.currency} {plain_decimal(call.cost)}"
     if not lines:
         return Bill((), "", stored, "", price, seconds, f"The stored cost is {stored}; the price book has no arithmetic for it any more.")

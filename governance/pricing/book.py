@@ -166,12 +166,15 @@ class Book:
     ) -> list[Line]:
         """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced.
 
-        With `price_id`, the row that rated the call explains it, also when another row has taken its place since.
+        With `price_id`, the row that rated the call explains it, also when another row has taken its place since; `context` then
+        only adds what else applied beside that row.
         """
         found = self._found(provider, model)
         if found is None:
             return []
-        rows = self._rows(found, at, context) if price_id is None else self._rows_of(found, at, price_id)
+        rows = self._rows(found, at, context)
+        if price_id is not None and (not rows or rows[0].id != price_id):
+            rows = self._rows_of(found, at, price_id)
         try:
             return self._rate_set(rows).lines(usage) if rows else []
         except Unpriceable:

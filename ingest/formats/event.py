@@ -96,7 +96,7 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         "reported_cost": "What the client says the call cost; shown beside the price book's cost, never used for it.",
         "billing_mode": "`subscription` counts at list price, apart from billed spend.",
         "authorization": "The authorization that held money for this call; the event settles it.",
-        "tags": "Free labels.",
+        "tags": "Free labels. `processing: batch`, `service_tier: flex`, `speed: fast` and the like choose the vendor's price for such calls.",
     }
 
 

@@ -84,7 +84,8 @@ class Preparer:
             task_class=event.task_class or defaults("task_class", ""),
             environment=event.environment or defaults("environment", ""),
             billing_mode=event.billing_mode or defaults("billing_mode", METERED),
-            rating=self.book.rate(provider=provider, model=event.model, at=event.occurred_at, usage=usage),
+            # Tags such as `processing: batch` are what a special price asks for.
+            rating=self.book.rate(provider=provider, model=event.model, at=event.occurred_at, usage=usage, context=event.tags),
         )
 
     def _attribution(self, team: str, project: str, member: str) -> Attribution:

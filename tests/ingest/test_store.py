@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.services import budget_create
+from governance.pricing.models import PriceRow
 from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization
@@ -135,3 +136,42 @@ def test_subscription_usage_is_notional(prices: None, admin: Member) -> None:
 def test_organizations_do_not_share_identities(prices: None, admin: Member, stranger: Member, other_organization: Organization) -> None:
     sent = event()
     assert statuses(store(admin, sent)) == statuses(store(stranger, sent)) == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tags", "cost"),
+    [
+        ("anthropic", "claude-sonnet-4-5", None, COST),
+        ("anthropic", "claude-sonnet-4-5", {"processing": "batch", "attempt": "2"}, COST / 2),
+        ("anthropic", "claude-sonnet-4-5", {"processing": "nonsense"}, COST),
+        ("openai", "gpt-5.4", {"service_tier": "flex"}, Decimal("0.002")),
+        ("openai", "gpt-5.4", {"service_tier": "priority"}, Decimal("0.008")),
+    ],
+)
+def test_tags_choose_the_price_of_special_calls(
+    prices: None, admin: Member, provider: str, model: str, tags: dict[str, str] | None, cost: Decimal
+) -> None:
+    store(admin, event(provider=provider, model=model, tags=tags))
+    assert StoredEvent.objects.get().cost == cost
+
+
+def test_long_contexts_are_priced_by_their_tier(prices: None, admin: Member) -> None:
+    long = {"provider": "google", "model": "gemini-3.1-pro-preview", "output_tokens": 1000}
+    store(admin, event(1, input_tokens=200_000, **long), event(2, input_tokens=200_001, **long))
+    below, above = StoredEvent.objects.order_by("input_tokens").values_list("cost", flat=True)
+    assert (below, above) == (Decimal("0.412"), Decimal("0.818004"))
+
+
+def test_the_hour_of_the_day_chooses_the_price(prices: None, admin: Member) -> None:
+    book = PriceRow.objects.filter(daily_from__isnull=False, daily_to__isnull=False, valid_to=None, context={}).select_related("model__provider")
+    row = book.first()
+    assert row is not None
+    assert row.daily_from is not None
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    inside = datetime.combine(hour.date() - timedelta(days=2), row.daily_from, tzinfo=UTC)
+    call = {"provider": row.model.provider.slug, "model": row.model.slug}
+    store(admin, event(1, occurred_at=inside, **call), event(2, occurred_at=inside - timedelta(seconds=1), **call))
+    in_hours, before = StoredEvent.objects.order_by("-occurred_at")
+    assert in_hours.price_id == row.pk
+    assert before.price_id not in (None, row.pk)
+    assert in_hours.cost != before.cost
