@@ -3,13 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from governance import sql
 from governance.tenancy import access, keys
 from governance.tenancy.models import ApiKey
 
@@ -35,11 +35,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 def key_for(secret: str) -> ApiKey:
     """The live key with this secret. Raises AuthenticationFailed (401) for unknown, revoked and expired keys."""
-    key = (
-        ApiKey.objects.select_related("organization", "member__user", "member__organization", "service_account")
-        .filter(secret_hash=keys.secret_hash(secret))
-        .first()
-    )
+    key = _key_with(keys.secret_hash(secret))
     if key is None:
         raise AuthenticationFailed("This API key is not known.", code="key_unknown")
     if key.revoked_at is not None:
@@ -54,12 +50,36 @@ def key_for(secret: str) -> ApiKey:
     return key
 
 
+# Which version of its row each part of a key is: xmin and ctid together are never the same for two versions of a row.
+STAMP = """
+SELECT k.id, concat_ws(' ', k.xmin, k.ctid, o.xmin, o.ctid, m.xmin, m.ctid, u.xmin, u.ctid, s.xmin, s.ctid) AS stamp
+FROM api_key k JOIN organization o ON o.id = k.organization_id
+LEFT JOIN member m ON m.id = k.member_id LEFT JOIN user_account u ON u.id = m.user_id LEFT JOIN service_account s ON s.id = k.service_account_id
+WHERE k.secret_hash = %s
+"""
+REMEMBERED_KEYS = 10_000
+_remembered: dict[str, tuple[str, ApiKey]] = {}
+
+
+def _key_with(secret_hash: str) -> ApiKey | None:
+    """The key with its holder, from memory as long as none of their rows has changed: the database is asked each time, for little."""
+    found = sql.rows(STAMP, [secret_hash])
+    if not found:
+        return None
+    remembered = _remembered.get(secret_hash)
+    if remembered is not None and remembered[0] == found[0].stamp:
+        return remembered[1]
+    key = ApiKey.objects.select_related("organization", "member__user", "member__organization", "service_account").filter(pk=found[0].id).first()
+    if key is not None:
+        if len(_remembered) >= REMEMBERED_KEYS:
+            _remembered.clear()
+        _remembered[secret_hash] = found[0].stamp, key
+    return key
+
+
 def note_use(key_id: int) -> None:
     """Notes that the key was used just now; gives way to whoever else is noting it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE api_key SET last_used_at = now() WHERE id = (SELECT id FROM api_key WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)", [key_id]
-        )
+    sql.execute("UPDATE api_key SET last_used_at = now() WHERE id = (SELECT id FROM api_key WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)", [key_id])
 
 
 class HasScope(BasePermission):
@@ -69,4 +89,4 @@ class HasScope(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         needed = getattr(view, "scope", None)
-        return needed is not None and request.auth is not None and needed in request.auth.scopes
+        return needed is not None and isinstance(request.auth, ApiKey) and needed in request.auth.scopes
