@@ -109,17 +109,17 @@ def team_create(*, actor: Actor, slug: str, name: str = "", parent: Team | None 
 
 @transaction.atomic
 def team_change(*, actor: Actor, team: Team, name: str, parent: Team | None) -> Team:
-    """Renames a team or moves it in the tree. Budgets above see usage from now on by the new place."""
+    """Renames a team or moves it in the tree. Raises Conflict while budgets above its old or new place have counted by the old one."""
     require(actor, Right.MANAGE_ORGANIZATION)
     _check_own(actor, team, parent)
     organization_touch(actor.organization)
     team = Team.objects.select_for_update().get(pk=team.pk)
     if (team.name, team.parent_id) == (name, parent and parent.pk):
         return team
-    if parent is not None and parent.pk != team.parent_id:
-        if parent.pk in _subtree_of(team):
+    if (parent and parent.pk) != team.parent_id:
+        if parent is not None and parent.pk in _subtree_of(team):
             raise Invalid("A team cannot be moved below itself.", field="parent")
-        if _has_counted_above(team) or _has_counted_above_of(parent):
+        if _has_counted_above_of(team.parent) or _has_counted_above_of(parent):
             raise Conflict("Team budgets above have already counted this team's usage by its present place; retire them first.")
     old = {"name": team.name, "parent": team.parent_id}
     team.name, team.parent = name, parent
@@ -137,12 +137,9 @@ def _subtree_of(team: Team) -> set[int]:
     return found
 
 
-def _has_counted_above(team: Team) -> bool:
-    return team.parent is not None and _has_counted_above_of(team.parent)
-
-
-def _has_counted_above_of(team: Team) -> bool:
-    node: Team | None = team
+def _has_counted_above_of(team: Team | None) -> bool:
+    """Whether a budget in force counts what this team, or one above it, spends."""
+    node = team
     while node is not None:
         if node.budgets.filter(is_active=True).exists():
             return True
