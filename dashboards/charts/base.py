@@ -1,12 +1,14 @@
 """The manner of every chart: colours, axes, hatching, marks, direct labels, and the table that says the same."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from html import escape
 from typing import Any
+from zlib import crc32
 
 import plotly.graph_objects as go
 
@@ -18,7 +20,7 @@ ACCENT, OK, WARN, DANGER, ICE, LINE_2 = "#060606", "#070707", "#080808", "#09090
 COLOURS = {
     "anthropic": "#c2683f", "openai": "#2f8b7d", "google": "#4777c9", "deepseek": "#7563d8", "zhipu": "#a8842a",
     "moonshot": "#b0568d", "alibaba": "#4f8f3a", "mistral": "#d1532f", "xai": "#6b7f93", "minimax": "#c4506a",
-    "aws": "#b8741a", "azure": "#2f8fb8", "openrouter": "#8a6fb0", "meta": "#5b78e0",
+    "aws": "#b8741a", "azure": "#2f8fb8", "openrouter": "#8a6fb0", "meta": "#5b78e0", "stepfun": "#3d8b9e", "vllm": "#837b4a",
 }  # fmt: skip
 SAME_AS = {
     "moonshotai": "moonshot", "moonshot-ai": "moonshot", "qwen": "alibaba", "x-ai": "xai", "z-ai": "zhipu", "zai": "zhipu", "zhipuai": "zhipu",
@@ -29,6 +31,7 @@ OTHER = "#85827b"
 SERIES = ("#4777c9", "#c2683f", "#2f8b7d", "#7563d8", "#a8842a", "#b0568d", "#4f8f3a", "#6b7f93")
 TIERS = {"flagship": "#c2683f", "standard": "#4777c9", "economy": "#2f8b7d", "unknown": OTHER}
 MOST_SERIES = 8
+MARK_LINES = 3
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 PERCENT = ",.0%"
 
@@ -75,12 +78,13 @@ class Chart:
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def colour_of(key: str, index: int = 0) -> str:
-    """The colour of a provider, maker or tier by its slug; others take turns by index."""
+def colour_of(key: str, index: int | None = None) -> str:
+    """The colour of a provider, maker or tier by its slug. Others take turns by index, or without one keep a colour of their own."""
     slug = SAME_AS.get(key.lower(), key.lower())
     if slug in ("", "other", "unallocated", "unknown"):
         return OTHER
-    return COLOURS.get(slug) or TIERS.get(slug) or SERIES[index % len(SERIES)]
+    turn = crc32(slug.encode()) if index is None else index
+    return COLOURS.get(slug) or TIERS.get(slug) or SERIES[turn % len(SERIES)]
 
 
 def top_series(series: Sequence[Series], most: int = MOST_SERIES) -> list[Series]:
@@ -94,8 +98,9 @@ def top_series(series: Sequence[Series], most: int = MOST_SERIES) -> list[Series
 
 
 def stacked_bars(
-    x: Sequence[date | datetime | str], series: Sequence[Series], *, unit: str = "$", running: int | None = None, marks: Sequence[Mark] = (), share: bool = False
-) -> go.Figure:
+    x: Sequence[date | datetime | str], series: Sequence[Series], *, unit: str = "$", running: int | None = None, marks: Sequence[Mark] = (),
+    share: bool = False, width: int = 560,
+) -> go.Figure:  # fmt: skip
     """Bars from zero, stacked, largest series at the bottom. `running` is the index of the period that is not over: hatched.
 
     `unit` is the prefix of amounts ("$") or "" for plain counts; `share` draws fractions as percent.
@@ -112,13 +117,14 @@ def stacked_bars(
     style(figure, unit=unit, share=share)
     figure.update_layout(barmode="stack", bargap=0.14, hovermode="x unified")
     label_ends(figure, [(entry.name, entry.colour, entry.values) for entry in shown], stacked=True)
-    add_marks(figure, marks)
+    add_marks(figure, marks, width=width)
     return figure
 
 
 def lines(
-    x: Sequence[date | datetime | str], series: Sequence[Series], *, unit: str = "$", marks: Sequence[Mark] = (), share: bool = False, from_zero: bool = True
-) -> go.Figure:
+    x: Sequence[date | datetime | str], series: Sequence[Series], *, unit: str = "$", marks: Sequence[Mark] = (), share: bool = False,
+    from_zero: bool = True, width: int = 560,
+) -> go.Figure:  # fmt: skip
     """Lines with their names at the right end."""
     figure = go.Figure()
     shown = [replace(entry, colour=entry.colour or colour_of(entry.key or entry.name, index)) for index, entry in enumerate(series[:MOST_SERIES])]
@@ -132,7 +138,7 @@ def lines(
     if from_zero:
         figure.update_yaxes(rangemode="tozero")
     label_ends(figure, [(entry.name, entry.colour, entry.values) for entry in shown], stacked=False)
-    add_marks(figure, marks)
+    add_marks(figure, marks, width=width)
     return figure
 
 
@@ -166,17 +172,50 @@ def add_limit(figure: go.Figure, amount: Decimal, label: str, *, colour: str = I
     figure.add_annotation(x=1, xref="paper", xanchor="right", y=float(amount), yanchor="bottom", text=escape(label), showarrow=False, font={"color": colour, "size": 12})
 
 
-def add_marks(figure: go.Figure, marks: Sequence[Mark]) -> None:
-    """Dotted verticals with a label on top; those with an address are links. Labels of near neighbours take turns in height."""
-    for index, mark in enumerate(sorted(marks, key=lambda entry: str(entry.at))):
-        at = mark.at.isoformat() if isinstance(mark.at, date) else mark.at
-        figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": mark.tone, "width": 1, "dash": "dot"})
-        text = escape(mark.label)
-        if mark.href:
-            text = f'<a href="{escape(mark.href)}" target="_self">{text}</a>'
-        figure.add_annotation(x=at, y=1 + 0.06 * (index % 2), yref="paper", yanchor="bottom", xanchor="auto", text=text, showarrow=False, font={"color": INK_2, "size": 11})
+def add_marks(figure: go.Figure, marks: Sequence[Mark], *, width: int = 560) -> None:
+    """Dotted verticals, what happened on one day under one label on top; those with an address are links.
+
+    Labels that would run into each other at `width` pixels go one line higher; what finds no room there is named below the chart only.
+    """
+    places = _places(figure)
+    days: dict[str, list[Mark]] = {}
+    for mark in sorted(marks, key=lambda entry: str(entry.at)):
+        days.setdefault(mark.at.isoformat(), []).append(mark)
+    lines: list[float] = []  # how far to the right each line of labels is taken
+    for at, found in days.items():
+        figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": found[0].tone, "width": 1, "dash": "dot"})
+        text = _short(found[0].label, 34) + (f" +{len(found) - 1}" if len(found) > 1 else "")
+        room = 6.3 * len(text) + 18
+        left = _place(places, at) * width
+        start, anchor = (left, "left") if left + room <= width + 60 else (left - room, "right")
+        line = next((index for index, taken in enumerate(lines) if taken <= start), len(lines))
+        if line >= MARK_LINES:
+            continue
+        lines[line : line + 1] = [start + room]
+        _label_mark(figure, found[0], at=at, text=text, anchor=anchor, line=line)
     if marks:
-        figure.update_layout(margin={"t": 40 if len(marks) > 1 else 28})
+        figure.update_layout(margin={"t": 12 + 17 * max(len(lines), 1)})
+
+
+def _places(figure: go.Figure) -> list[str]:
+    """The steps of the axis, in order."""
+    return sorted({str(at) for trace in figure.data for at in (() if trace.x is None else trace.x)})
+
+
+def _place(steps: Sequence[str], at: str) -> float:
+    """How far along the steps an instant is, 0 to 1."""
+    return (bisect_right(steps, at) - 0.5) / len(steps) if steps else 0.5
+
+
+def _label_mark(figure: go.Figure, mark: Mark, *, at: str, text: str, anchor: str, line: int) -> None:
+    label = escape(text)
+    if mark.href:
+        label = f'<a href="{escape(mark.href)}" target="_self">{label}</a>'
+    dot = f'<span style="color:{mark.tone}">●</span>'
+    figure.add_annotation(
+        name="mark-label", x=at, y=1, yref="paper", yanchor="bottom", yshift=17 * line, xanchor=anchor, xshift=-5 if anchor == "left" else 5, showarrow=False,
+        text=f"{dot} {label}" if anchor == "left" else f"{label} {dot}", font={"color": INK_2, "size": 11.5},
+    )  # fmt: skip
 
 
 def label_ends(figure: go.Figure, entries: Sequence[tuple[str, str, Sequence[Any]]], *, stacked: bool) -> None:
@@ -223,8 +262,8 @@ def drawn(values: Sequence[Any]) -> list[float | None]:
     return [None if value is None else float(value) for value in values]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _plain(value: Any) -> Any:

@@ -1,83 +1,88 @@
-"""The Spend page's chart: one measure by one dimension over time, stacked where it adds up, as lines where it does not."""
+"""The chart of Overview and Spend: one measure by one dimension over time, stacked where it adds up, as lines where it does not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
-from dashboards.charts.base import OTHER, Chart, Series, lines, stacked_bars
+import plotly.graph_objects as go
+
+from dashboards.charts.axis import Axis, Step
+from dashboards.charts.base import OTHER, Chart, Mark, Series, colour_of, lines, stacked_bars
 from dashboards.components.figures import SYMBOLS, count_text, money_text, percent_text, tokens_text
 from dashboards.insights.figures import Figures, Measure
 
 DAYS_ALL_NAMED = 8
 # So few bars are drawn narrow: a bar as wide as the page reads as an area.
 DAYS_NARROW = 3
+BRANDED = ("provider", "maker", "tier")
 # (step of time, key or None for all others) → sums
-Cells = Mapping[tuple[date | datetime, str | None], Figures]
+Cells = Mapping[tuple[Step, str | None], Figures]
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """The steps of time, in order; `running` is the index of the one that is not over, if any. Hours are drawn in local time."""
+class Shown:
+    """What the chart shows and where it leads: `named` are the (key, name) drawn on their own, largest first, all others have key None."""
 
-    steps: Sequence[date | datetime]
-    zone: ZoneInfo
-    running: int | None
-    name: str  # hour, day or week
+    measure: Measure
+    dimension: str
+    currency: str
+    named: Sequence[tuple[str, str]]
+    hrefs: Mapping[str, str] = field(default_factory=dict)
+    marks: Sequence[Mark] = ()
+    width: int = 1000
 
 
-def value_text(value: Decimal | int | None, measure: Measure, currency: str) -> str:
+def value_text(value: Decimal | float | None, measure: Measure, currency: str) -> str:
     """A value of the measure as people read it."""
+    exact = None if value is None else Decimal(value)
     if measure.unit in ("money", "rate"):
-        return money_text(value, currency)
+        return money_text(exact, currency)
     if measure.unit == "share":
-        return percent_text(None if value is None else Decimal(value))
-    return tokens_text(value) if measure.unit == "tokens" else count_text(value)
+        return percent_text(exact)
+    return tokens_text(exact) if measure.unit == "tokens" else count_text(exact)
 
 
-def spend_chart(
-    cells: Cells, axis: Axis, *, named: Sequence[tuple[str, str]], measure: Measure, currency: str, title: str, hrefs: Mapping[str, str], has_others: bool
-) -> Chart:
-    """The chart with its table. `named` are the (key, name) shown on their own, largest first; `hrefs` where a click on each leads."""
-    entries: list[tuple[str | None, str]] = [*named, *([(None, "Other")] if has_others else [])]
-    series = [_series(cells, axis, key, name, measure, hrefs) for key, name in entries]
-    is_share = measure.unit == "share"
-    unit = SYMBOLS.get(currency, currency + "\u00a0") if measure.unit in ("money", "rate") else ""
-    x = [_drawn_at(step, axis.zone) for step in axis.steps]
-    if measure.is_additive:  # noqa: SIM108
-        figure = stacked_bars(x, series, unit=unit, running=axis.running)
-    else:
-        figure = lines(x, series, unit=unit, share=is_share)
-    if axis.name == "day" and len(x) <= DAYS_ALL_NAMED:
-        figure.update_xaxes(tickvals=x, ticktext=[f"{day.day} {day:%b}" for day in x])
-    if len(x) <= DAYS_NARROW:
+def spend_chart(cells: Cells, axis: Axis, shown: Shown, *, id: str, title: str, height: int = 330) -> Chart:  # noqa: A002
+    """The chart with its table. Values that are zero all along have a column in the table but take no room in the drawing."""
+    measure = shown.measure
+    entries: list[tuple[str | None, str]] = [*shown.named, *([(None, "Other")] if any(key is None for _, key in cells) else [])]
+    series = [_series(cells, axis, key, name=name, shown=shown) for key, name in entries]
+    figure = _figure(axis, [entry for entry in series if any(entry.values)] or series[:1], shown)
+    if axis.name == "day" and len(axis.steps) <= DAYS_ALL_NAMED:
+        figure.update_xaxes(tickvals=axis.drawn, ticktext=[f"{day.day} {day:%b}" for day in axis.steps])
+    if len(axis.steps) <= DAYS_NARROW:
         figure.update_layout(bargap=0.7)
+    totals = _totals(series) if measure.is_additive and len(series) > 1 else None
     rows = [
-        [_step_text(step, axis), *(value_text(entry.values[index], measure, currency) for entry in series)]
+        [axis.text(step), *(value_text(value, measure, shown.currency) for value in _column(series, totals, index))]
         for index, step in enumerate(axis.steps)
     ]
-    note = f"per {axis.name}" + (f", this {axis.name} is not over" if axis.running is not None else "")
-    summary = f"{title}. Largest: {named[0][1]}." if named else ""
-    return Chart("spend-chart", title, figure, [axis.name.capitalize(), *(name for _, name in entries)], rows, note=note, height=330, summary=summary)
+    headers = [axis.name.capitalize(), *(name for _, name in entries), *(["Total"] if totals else [])]
+    summary = f"{title}, {axis.note}. Largest: {shown.named[0][1]}." if shown.named else ""
+    return Chart(id, title, figure, headers, rows, note=axis.note, height=height, marks=shown.marks, summary=summary)
 
 
-def _series(cells: Cells, axis: Axis, key: str | None, name: str, measure: Measure, hrefs: Mapping[str, str]) -> Series:  # noqa: PLR0917
+def _figure(axis: Axis, drawn: Sequence[Series], shown: Shown) -> go.Figure:
+    measure, marks = shown.measure, () if axis.name == "hour" else shown.marks
+    unit = SYMBOLS.get(shown.currency, shown.currency + "\u00a0") if measure.unit in ("money", "rate") else ""
+    if measure.is_additive:
+        return stacked_bars(axis.drawn, drawn, unit=unit, running=axis.running, marks=marks, width=shown.width)
+    return lines(axis.drawn, drawn, unit=unit, share=measure.unit == "share", marks=marks, width=shown.width)
+
+
+def _series(cells: Cells, axis: Axis, key: str | None, *, name: str, shown: Shown) -> Series:
     # A step without calls is zero for what adds up, and unknown for an average.
-    empty = 0 if measure.is_additive else None
-    values = [measure.value(cells[step, key]) if (step, key) in cells else empty for step in axis.steps]
+    empty = 0 if shown.measure.is_additive else None
+    values = [shown.measure.value(cells[step, key]) if (step, key) in cells else empty for step in axis.steps]
     if key is None:
         return Series(name, values, key="other", colour=OTHER)
-    return Series(name, values, key=key or "unallocated", href=hrefs.get(key, ""))
+    colour = colour_of(key) if shown.dimension in BRANDED else ""
+    return Series(name, values, key=key or "unallocated", href=shown.hrefs.get(key, ""), colour=colour)
 
 
-def _drawn_at(step: date | datetime, zone: ZoneInfo) -> date | datetime:
-    return step.astimezone(zone).replace(tzinfo=None) if isinstance(step, datetime) else step
+def _totals(series: Sequence[Series]) -> list[Decimal]:
+    return [sum((Decimal(value or 0) for value in column), Decimal(0)) for column in zip(*(entry.values for entry in series), strict=True)]
 
 
-def _step_text(step: date | datetime, axis: Axis) -> str:
-    if isinstance(step, datetime):
-        return f"{step.astimezone(axis.zone):%Y-%m-%d %H:%M}"
-    return f"week of {step:%Y-%m-%d}" if axis.name == "week" else f"{step:%Y-%m-%d}"
-
-
+def _column(series: Sequence[Series], totals: Sequence[Decimal] | None, index: int) -> list[Decimal | int | float | None]:
+    return [*(entry.values[index] for entry in series), *([totals[index]] if totals else [])]

@@ -52,6 +52,11 @@ class Figures:
         return None if self.calls and self.unpriced_calls == self.calls and not self.cost else self.cost
 
     @property
+    def unpriced_measured_calls(self) -> int:
+        """Calls without a known price, other than those whose size is not known either: no price would help those."""
+        return max(self.unpriced_calls - self.unmeasured_calls, 0)
+
+    @property
     def cost_per_call(self) -> Decimal | None:
         """Billed cost per metered call of known price."""
         return self.weighed_cost / self.weighed_calls if self.weighed_calls else None
@@ -79,6 +84,10 @@ class Figures:
 
 
 SUMMED = tuple(field.name for field in fields(Figures) if field.name not in ("currency", "foreign"))
+# What some of the properties are made of, for reads that need no more.
+PROMPT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+SIZES = (*PROMPT, "output_tokens")
+BLENDED = ("weighed_cost", "weighed_tokens")
 
 
 def _merged(left: tuple[tuple[str, Decimal], ...], right: tuple[tuple[str, Decimal], ...]) -> tuple[tuple[str, Decimal], ...]:
@@ -95,53 +104,42 @@ def figures_sum(rows: Iterable[Figures], currency: str) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something to look at. `unit` says how to write it: money, count, tokens, share, or rate (money per million tokens)."""
+    """Something to look at. `unit` says how to write it: money, count, tokens, share, or rate (money per million tokens).
+
+    `needs` names the sums it is made of; `good` is the way it should move: down, up or neither.
+    """
 
     slug: str
     label: str
     unit: str
     is_additive: bool
     value: Callable[[Figures], Decimal | int | None]
+    needs: tuple[str, ...]
     about: str = ""
+    good: str = "down"
 
 
 MEASURES: dict[str, Measure] = {
     measure.slug: measure
     for measure in (
-        Measure("cost", "Billed cost", "money", is_additive=True, value=lambda figures: figures.cost),
-        Measure("calls", "Calls", "count", is_additive=True, value=lambda figures: figures.calls),
-        Measure("tokens", "Tokens", "tokens", is_additive=True, value=lambda figures: figures.tokens),
+        Measure("cost", "Billed cost", "money", is_additive=True, value=lambda figures: figures.cost, needs=("cost",)),
+        Measure("calls", "Calls", "count", is_additive=True, value=lambda figures: figures.calls, needs=("calls",), good="neither"),
+        Measure("tokens", "Tokens", "tokens", is_additive=True, value=lambda figures: figures.tokens, needs=SIZES, good="neither"),
         Measure(
-            "cost-per-call",
-            "Cost per call",
-            "money",
-            is_additive=False,
-            value=lambda figures: figures.cost_per_call,
-            about="Over metered calls whose price is known.",
+            "cost-per-call", "Cost per call", "money", is_additive=False, value=lambda figures: figures.cost_per_call,
+            needs=("weighed_cost", "weighed_calls"), about="Over metered calls whose price is known.",
         ),
         Measure(
-            "blended",
-            "Blended price",
-            "rate",
-            is_additive=False,
-            value=lambda figures: figures.blended_per_mtok,
+            "blended", "Blended price", "rate", is_additive=False, value=lambda figures: figures.blended_per_mtok, needs=BLENDED,
             about="Billed cost per million tokens of every kind, over metered calls whose price and tokens are known.",
         ),
         Measure(
-            "cache-hits",
-            "Cache hit rate",
-            "share",
-            is_additive=False,
-            value=lambda figures: figures.cache_hit_share,
-            about="Part of the prompt tokens that a cache served.",
+            "cache-hits", "Cache hit rate", "share", is_additive=False, value=lambda figures: figures.cache_hit_share, needs=PROMPT,
+            about="Part of the prompt tokens that a cache served.", good="up",
         ),
         Measure(
-            "errors",
-            "Error share",
-            "share",
-            is_additive=False,
-            value=lambda figures: figures.error_share,
+            "errors", "Error share", "share", is_additive=False, value=lambda figures: figures.error_share, needs=("errors", "calls"),
             about="Part of the calls that failed.",
         ),
     )
-}
+}  # fmt: skip

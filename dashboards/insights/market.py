@@ -38,6 +38,13 @@ class SimpleTask:
     labels: tuple[str, ...]
 
 
+# How those who make and bill models write their names.
+BRANDS = {
+    "alibaba": "Alibaba", "anthropic": "Anthropic", "aws": "AWS", "aws-bedrock": "Amazon Bedrock", "azure": "Azure", "cohere": "Cohere", "deepseek": "DeepSeek",
+    "google": "Google", "meta": "Meta", "meta-llama": "Meta", "microsoft": "Microsoft", "minimax": "MiniMax", "mistral": "Mistral", "mistralai": "Mistral",
+    "moonshot": "Moonshot AI", "moonshotai": "Moonshot AI", "nvidia": "NVIDIA", "openai": "OpenAI", "openrouter": "OpenRouter", "qwen": "Qwen", "stepfun": "StepFun",
+    "vllm": "vLLM", "x-ai": "xAI", "xai": "xAI", "xiaomi": "Xiaomi", "z-ai": "Zhipu AI", "zhipu": "Zhipu AI", "zhipuai": "Zhipu AI",
+}  # fmt: skip
 HARNESSES = {
     row["slug"]: Harness(row["slug"], row["name"], row["binding"], row.get("bound_to", ""), row["source"]) for row in FACTS["harnesses"]
 }

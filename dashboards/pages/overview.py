@@ -1,9 +1,10 @@
 """Overview: "Are we all right?" The month against its budget, today, price and dependence, what waits for a person."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
-from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpResponse
@@ -12,21 +13,29 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from dashboards.access import PageRequest, page
+from dashboards.charts.axis import Step, axis_of, step_of
 from dashboards.charts.base import Chart
-from dashboards.charts.overview import provider_chart
+from dashboards.charts.spend import Shown, spend_chart
 from dashboards.components.ranges import Range
 from dashboards.components.tables import Column, Table
 from dashboards.forms.connecting import ConnectForm
-from dashboards.insights.figures import Figures, figures_sum
+from dashboards.insights.concentration import Concentration, concentration_of
+from dashboards.insights.figures import BLENDED, MEASURES, SIZES, Figures, figures_sum
 from dashboards.pages.settings.connect import shown_snippets
 from dashboards.selectors import overview as figures
 from dashboards.selectors import usage
+from dashboards.selectors.dimensions import NOTHING
 from dashboards.selectors.marks import address, marks_in
+from dashboards.selectors.periods import Line
+from governance.periods import add_months
 from governance.tenancy.access import Actor, Right
 
 NAMED_PROVIDERS = 7
 LARGE_HHI = 2500
 SPARK_LABEL = "spend per day, last 30 days"
+BEFORE = ("cost", "calls", *SIZES, *BLENDED)
+# What renews itself, by the element htmx asks for: the part of the page that holds it.
+PARTS = {"tiles": "overview/live.html", "teams": "overview/teams.html", "spend-by-provider-figure": "overview/chart.html"}
 
 
 @dataclass(frozen=True)
@@ -50,95 +59,119 @@ class Overview:
         organization = self.actor.organization
         return Range.from_query({"range": "mtd"}, organization.zone, self.now, year_starts_in=organization.year_starts_in)
 
+    @property
+    def month_last(self) -> date:
+        """The last day of the running month."""
+        return add_months(self.month.first, 1) - timedelta(days=1)
+
     @cached_property
-    def lines(self) -> list[Any]:
+    def lines(self) -> list[Line]:
         return figures.lines_of(self.actor, now=self.now)
 
     @cached_property
-    def line(self) -> Any:
+    def line(self) -> Line | None:
         return figures.headline_line(self.actor, self.lines)
 
     @cached_property
     def month_figures(self) -> Figures:
-        return usage.totals(self.actor, window=self.month.window)
+        return usage.totals(self.actor, window=self.month.window, sums=("cost",))
 
     @cached_property
     def today(self) -> figures.Today:
         return figures.today_so_far(self.actor, now=self.now)
 
     @cached_property
+    def points(self) -> list[usage.Point]:
+        """Every provider's days of the range: what the chart, the totals and the trend are made of."""
+        return usage.by_day(self.actor, "provider", window=self.range.window)
+
+    @cached_property
     def providers(self) -> list[usage.Row]:
-        return usage.spend_by(self.actor, "provider", window=self.range.window)
+        sums: dict[str, Figures] = {}
+        for point in self.points:
+            key = point.key or ""
+            sums[key] = sums[key] + point.figures if key in sums else point.figures
+        return usage.ranked(self.actor, "provider", sums)
 
     @cached_property
     def totals(self) -> Figures:
         return figures_sum((row.figures for row in self.providers), self.currency)
 
     @cached_property
-    def before(self) -> Figures:
-        return usage.totals(self.actor, window=self.range.previous.window)
+    def models_before(self) -> list[usage.Row]:
+        return usage.spend_by(self.actor, "model", window=self.range.previous.window, sums=BEFORE)
 
     @cached_property
-    def blended_days(self) -> list[Any]:
-        days = figures.by_day(self.actor, self.range)
+    def before(self) -> Figures:
+        return figures_sum((row.figures for row in self.models_before), self.currency)
+
+    @cached_property
+    def blended_days(self) -> list[Decimal | None]:
+        days: dict[Step, Figures] = {}
+        for point in self.points:
+            days[point.at] = days[point.at] + point.figures if point.at in days else point.figures
         return [days[day].blended_per_mtok if day in days else None for day in self.range.days]
 
     @cached_property
-    def dependence(self) -> figures.Dependence:
-        return figures.dependence(self.actor, self.providers, self.range)
+    def concentration(self) -> Concentration:
+        return concentration_of((row.key, row.name, row.figures.cost) for row in self.providers)
 
     @property
     def is_concentrated(self) -> bool:
-        index = self.dependence.providers.hhi
-        return index is not None and index >= LARGE_HHI
+        return self.concentration.hhi is not None and self.concentration.hhi >= LARGE_HHI
+
+    @cached_property
+    def split(self) -> figures.Split:
+        return figures.split_of(self.actor, self.range)
 
     @cached_property
     def waiting(self) -> figures.Waiting:
         return figures.waiting(self.actor, self.lines, now=self.now)
 
     @cached_property
-    def movers(self) -> list[figures.Mover]:
-        return figures.movers(self.actor, self.range)
+    def models(self) -> list[usage.Row]:
+        return usage.spend_by(self.actor, "model", window=self.range.window, sums=("cost",))
 
     @cached_property
-    def allocated(self) -> Any:
-        return figures.allocated_share(usage.spend_by(self.actor, "team", window=self.range.window))
+    def movers(self) -> list[figures.Mover]:
+        return figures.movers(self.models, self.models_before)
 
     @cached_property
     def chart(self) -> Chart:
-        named = [row for row in self.providers if row.figures.cost][:NAMED_PROVIDERS]
-        points = usage.series_by(self.actor, "provider", window=self.range.window, keys=[row.key for row in named])
-        costs = {(point.at, point.key): point.figures.cost for point in points if isinstance(point.at, date) and point.figures.cost}
-        models = [row.key for row in usage.spend_by(self.actor, "model", window=self.range.window)[:40]]
-        return provider_chart(
-            costs,
-            days=self.range.days,
-            named=[(row.key, row.name, self.spend_href(provider=row.key)) for row in named],
-            today=self.range.today,
-            currency=self.currency,
-            marks=marks_in(self.actor, self.range, models=models),
-            note="per day" + (", today is not over" if self.range.is_running else ""),
-        )
+        named = [(row.key, row.name) for row in self.providers if row.figures.cost][:NAMED_PROVIDERS]
+        hrefs = {key: self.spend_href(by="model", provider=key or NOTHING) for key, _ in named}
+        marks = marks_in(self.actor, self.range, models=[row.key for row in self.models if row.figures.cost])
+        shown = Shown(MEASURES["cost"], "provider", self.currency, named, hrefs, marks, width=600)
+        axis = axis_of(self.range, step_of(self.range), self.now)
+        return spend_chart(self._cells(axis.name, [key for key, _ in named]), axis, shown, id="spend-by-provider", title="Spend by provider")
+
+    def _cells(self, step: str, keys: Sequence[str]) -> dict[tuple[Step, str | None], Figures]:
+        """The costs by step of the axis and provider, those not named together under None."""
+        points = self.points
+        if step == "hour":
+            points = usage.series_by(self.actor, "provider", window=self.range.window, keys=keys, step="hour", sums=("cost",))
+        cells: dict[tuple[Step, str | None], Figures] = {}
+        for point in points:
+            at = point.at - timedelta(days=point.at.weekday()) if step == "week" else point.at
+            cell = (at, point.key if point.key in keys else None)
+            if cell[1] is not None or point.figures.cost:
+                cells[cell] = cells[cell] + point.figures if cell in cells else point.figures
+        return cells
 
     def spend_href(self, **filters: str) -> str:
         """The explorer, for this range, narrowed down."""
         return f"{reverse('spend', args=[self.slug])}?{urlencode({**self.range.params, **filters})}"
 
     @property
-    def spend_models_href(self) -> str:
-        return self.spend_href(by="model")
-
-    @property
-    def month_href(self) -> str:
-        return f"{reverse('spend', args=[self.slug])}?range=mtd"
-
-    @property
-    def today_href(self) -> str:
-        return f"{reverse('spend', args=[self.slug])}?range=today"
-
-    @property
-    def unallocated_href(self) -> str:
-        return self.spend_href(by="team")
+    def hrefs(self) -> dict[str, str]:
+        """Where the page's figures lead."""
+        spend_page = reverse("spend", args=[self.slug])
+        return {
+            "month": f"{spend_page}?range=mtd", "today": f"{spend_page}?range=today", "spend": self.spend_href(), "models": self.spend_href(by="model"),
+            "blended": self.spend_href(by="model", measure="blended"), "teams": self.spend_href(by="team"),
+            "calls": self.spend_href(by="model", measure="calls"), "tokens": self.spend_href(by="model", measure="tokens"),
+            "cache": self.spend_href(by="provider", measure="cache-hits"), "unallocated": self.spend_href(by="harness", team=NOTHING),
+        }  # fmt: skip
 
 
 @page(Right.VIEW_SPEND)
@@ -150,10 +183,11 @@ def overview(request: PageRequest) -> HttpResponse:
     organization, now = actor.organization, timezone.now()
     span = Range.from_query(request.GET, organization.zone, now, default="30d", year_starts_in=organization.year_starts_in)
     shown = Overview(actor, span, now)
-    teams = teams_table(request, shown)
-    if teams.is_asked_as_csv:
+    part = PARTS.get(request.headers.get("HX-Target", ""), "overview/overview.html")
+    teams = teams_table(request, shown) if part in ("overview/overview.html", "overview/teams.html") else None
+    if teams is not None and teams.is_asked_as_csv:
         return teams.csv_response("teams-against-budget")
-    return render(request, "overview/overview.html", {"shown": shown, "range": span, "teams": teams})
+    return render(request, part, {"shown": shown, "range": span, "teams": teams})
 
 
 @page(Right.VIEW_SPEND)
@@ -183,10 +217,10 @@ def teams_table(request: PageRequest, shown: Overview) -> Table:
     )  # fmt: skip
 
 
-def _meter(row: figures.TeamRow) -> Any:
+def _meter(row: figures.TeamRow) -> tuple[Decimal, Decimal, Decimal, Decimal | None] | None:
     if row.limit is None:
         return None
-    return (row.spent, row.limit, row.line.period.held if row.line else 0, row.forecast.at_end.expected if row.forecast else None)
+    return (row.spent, row.limit, row.line.period.held if row.line else Decimal(0), row.forecast.at_end.expected if row.forecast else None)
 
 
 def _state(row: figures.TeamRow) -> tuple[str, str]:
@@ -201,7 +235,7 @@ def _state(row: figures.TeamRow) -> tuple[str, str]:
     return "within", "ok"
 
 
-def _until(shown: Overview) -> Any:
+def _until(shown: Overview) -> Callable[[figures.TeamRow], str]:
     def note(row: figures.TeamRow) -> str:
         if row.forecast is None or row.forecast.exhausted_at is None or row.limit is None or row.spent >= row.limit:
             return ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -13,20 +13,17 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from dashboards.access import PageRequest, page
+from dashboards.charts.axis import axis_of, step_of
 from dashboards.charts.base import Chart
-from dashboards.charts.spend import Axis, spend_chart
+from dashboards.charts.spend import BRANDED, Shown, spend_chart
 from dashboards.components.ranges import Range
 from dashboards.components.tables import Column, Table
 from dashboards.insights.explorer import Line, compared, drill_to, named_keys
 from dashboards.insights.figures import MEASURES, Figures, Measure, figures_sum
 from dashboards.selectors import behind, usage
 from dashboards.selectors.dimensions import DIMENSIONS, NOTHING, Dimension, names_of
-from governance.periods import hour_bucket
+from dashboards.selectors.marks import marks_in
 from governance.tenancy.access import Actor, Right
-
-HOURS_UP_TO_DAYS = 2
-WEEKS_FROM_DAYS = 120
-COLOURED = ("provider", "maker", "tier")
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,8 @@ class Explorer:
 
     @cached_property
     def step(self) -> str:
-        length = (self.range.last - self.range.first).days + 1
-        if length <= HOURS_UP_TO_DAYS and usage.hours_fit(self.filters, self.by.slug):
-            return "hour"
-        return "week" if length > WEEKS_FROM_DAYS else "day"
+        step = step_of(self.range)
+        return "day" if step == "hour" and not usage.hours_fit(self.filters, self.by.slug) else step
 
     def address(self, **changes: str | Sequence[str] | None) -> str:
         """The page's address with some parameters changed; what belongs to the table's present state is left out."""
@@ -100,7 +95,7 @@ def spend(request: PageRequest) -> HttpResponse:
         "spend/spend.html",
         {
             "view": view, "range": view.range, "table": table, "sessions": sessions, "total": total, "before": before,
-            "chart": _chart(view, lines) if total.calls else None,
+            "chart": _chart(view, lines, total) if total.calls else None,
             "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
             "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view),
@@ -119,20 +114,17 @@ def _lines(view: Explorer) -> list[Line]:
     )
 
 
-def _chart(view: Explorer, lines: Sequence[Line]) -> Chart:
+def _chart(view: Explorer, lines: Sequence[Line], total: Figures) -> Chart:
     keys = named_keys(lines)
-    step, points = _series(view, keys, figures_sum((line.figures for line in lines), view.currency))
+    step, points = _series(view, keys, total)
     names = {line.key: line.name for line in lines}
-    return spend_chart(
-        {(point.at, point.key): point.figures for point in points},
-        axis_of(view.range, step, view.now),
-        named=[(key, names[key]) for key in keys],
-        measure=view.measure,
-        currency=view.currency,
-        title=f"{view.measure.label} by {view.by.label.lower()}",
-        hrefs={key: reverse("spend", args=[view.actor.organization.slug]) + view.narrowed(key) for key in keys},
-        has_others=any(point.key is None for point in points),
-    )
+    page_address = reverse("spend", args=[view.actor.organization.slug])
+    shown = Shown(
+        view.measure, view.by.slug, view.currency, [(key, names[key]) for key in keys],
+        hrefs={key: page_address + view.narrowed(key) for key in keys}, marks=() if step == "hour" else marks_in(view.actor, view.range),
+    )  # fmt: skip
+    cells = {(point.at, point.key): point.figures for point in points}
+    return spend_chart(cells, axis_of(view.range, step, view.now), shown, id="spend-chart", title=f"{view.measure.label} by {view.by.label.lower()}")
 
 
 def _series(view: Explorer, keys: Sequence[str], total: Figures) -> tuple[str, list[usage.Point]]:
@@ -140,8 +132,9 @@ def _series(view: Explorer, keys: Sequence[str], total: Figures) -> tuple[str, l
 
     def read(step: str) -> list[usage.Point]:
         return usage.series_by(
-            view.actor, view.by.slug, window=view.range.window, keys=keys, step=step, filters=view.filters, currency=view.currency
-        )
+            view.actor, view.by.slug, window=view.range.window, keys=keys, step=step, filters=view.filters, currency=view.currency,
+            sums=("calls", *view.measure.needs),
+        )  # fmt: skip
 
     points = read(view.step)
     if view.step == "hour" and sum(point.figures.calls for point in points) != total.calls:
@@ -149,25 +142,10 @@ def _series(view: Explorer, keys: Sequence[str], total: Figures) -> tuple[str, l
     return view.step, points
 
 
-def axis_of(span: Range, step: str, now: datetime) -> Axis:
-    """The steps of the range that have begun, and which of them is not over."""
-    if step == "hour":
-        hours: list[date | datetime] = []
-        hour = hour_bucket(span.starts_at, span.zone)
-        while hour < min(span.ends_at, now):
-            hours.append(hour)
-            hour = hour_bucket(hour + timedelta(hours=1), span.zone)
-        return Axis(hours, span.zone, len(hours) - 1 if span.is_running and hours else None, step)
-    if step == "week":
-        weeks = sorted({day - timedelta(days=day.weekday()) for day in span.days})
-        return Axis(weeks, span.zone, len(weeks) - 1 if weeks[-1] + timedelta(days=7) > span.today else None, step)
-    return Axis(span.days, span.zone, len(span.days) - 1 if span.is_running else None, step)
-
-
 def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: Figures) -> Table:
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
-        "name": (None, "Total") if view.by.slug in COLOURED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
+        "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
         "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls or None, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
     }  # fmt: skip
@@ -180,7 +158,7 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
 
 def _columns(view: Explorer) -> list[Column]:
     money = {"kind": "money", "currency": view.currency}
-    is_coloured = view.by.slug in COLOURED
+    is_coloured = view.by.slug in BRANDED
     first = Column(
         "name", view.by.label, "swatch" if is_coloured else "strong",
         value=(lambda line: (line.key, line.name)) if is_coloured else None, href=lambda line: view.narrowed(line.key),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
+from dashboards.insights.market import BRANDS, HARNESSES, NEUTRAL_GATEWAYS
 from governance.pricing.models import Provider, Tier
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Member, Project, Team
@@ -79,8 +80,17 @@ def names_of(actor: Actor, dimension: Dimension, values: Iterable[str]) -> dict[
         known |= {str(project.pk): project.name for project in scoped(actor, Project.objects.filter(pk__in=ids))}
     elif ids and dimension.slug == "member":
         known |= {str(member.pk): str(member) for member in scoped(actor, Member.objects.filter(pk__in=ids).select_related("user"))}
-    elif dimension.slug == "provider" and wanted:
+    elif dimension.slug == "provider" and wanted - BRANDS.keys() - {""}:
         known |= dict(Provider.objects.filter(slug__in=wanted).values_list("slug", "name"))
     elif dimension.slug == "tier":
         known |= {value: str(Tier(value).label) for value in wanted if value in Tier.values}
-    return known
+    return known | {value: name for value, name in _written(dimension.slug).items() if value in wanted}
+
+
+def _written(dimension: str) -> Mapping[str, str]:
+    """How names of the market are written."""
+    if dimension in ("provider", "maker"):
+        return BRANDS
+    if dimension == "harness":
+        return {slug: harness.name for slug, harness in HARNESSES.items()}
+    return NEUTRAL_GATEWAYS if dimension == "gateway" else {}

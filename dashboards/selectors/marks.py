@@ -1,6 +1,7 @@
 """What happened on the way: freezes, decisions and price changes, as marks for a time axis."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from dashboards.charts.base import DANGER, ICE, INK_3, Mark
 from dashboards.components.figures import money_text, percent_text
 from dashboards.components.ranges import Range
+from dashboards.selectors.usage import days
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Freeze
@@ -20,8 +22,11 @@ SMALLEST_PRICE_MOVE = Decimal("0.05")
 METERS = ("output_tokens", "input_tokens")
 
 
-def marks_in(actor: Actor, span: Range, *, models: Sequence[str]) -> list[Mark]:
-    """The latest freezes of whole budgets, the largest grants, and price changes of the models in use, oldest first."""
+def marks_in(actor: Actor, span: Range, *, models: Collection[str] | None = None) -> list[Mark]:
+    """The latest freezes of whole budgets, the largest grants, and the largest price changes of the models in use, oldest first.
+
+    `models` are those in use, where the caller knows them already.
+    """
     marks = [*_freezes(actor, span), *_grants(actor, span), *_price_changes(actor, span, models)]
     return sorted(marks, key=lambda mark: str(mark.at))
 
@@ -47,18 +52,31 @@ def _grants(actor: Actor, span: Range) -> list[Mark]:
     ]
 
 
-def _price_changes(actor: Actor, span: Range, models: Sequence[str]) -> list[Mark]:
-    started = PriceRow.objects.filter(model__slug__in=models, valid_from__gte=span.starts_at, valid_from__lt=span.ends_at, context={}, daily_from=None)
+def _price_changes(actor: Actor, span: Range, models: Collection[str] | None) -> list[Mark]:
+    started = PriceRow.objects.filter(valid_from__gte=span.starts_at, valid_from__lt=span.ends_at, context={}, daily_from=None)
+    rows = list(started.select_related("model__provider").order_by("-valid_from", "model__slug"))
+    used = _used(actor, span, {row.model.slug for row in rows}) if models is None and rows else set(models or ())
+    rows = [row for row in rows if row.model.slug in used]
+    before = _prices_before(rows)
+    moves = [(price_move(before.get((row.model_id, row.valid_from)), row), row) for row in rows]
     marks: dict[str, Mark] = {}
-    for row in started.select_related("model__provider").order_by("-valid_from", "model__slug")[:50]:
-        before = PriceRow.objects.filter(model=row.model, valid_to=row.valid_from, context={}, daily_from=None).order_by("-id").first()
-        move = price_move(before, row)
-        if move is None or abs(move) < SMALLEST_PRICE_MOVE or row.model.slug in marks:
+    for move, row in sorted(((move, row) for move, row in moves if move is not None), key=lambda found: -abs(found[0])):
+        if abs(move) < SMALLEST_PRICE_MOVE or row.model.slug in marks:
             continue
-        label = f"{row.model} price {'+' if move > 0 else ''}{percent_text(move, 0)}"
+        label = f"{str(row.model).split(' (')[0]} price {'+' if move > 0 else ''}{percent_text(move, 0)}"
         href = f"{reverse('spend', args=[actor.organization.slug])}?{urlencode({**span.params, 'by': 'model', 'model': row.model.slug})}"
         marks[row.model.slug] = Mark(row.valid_from.astimezone(span.zone).date(), label, href, INK_3)
     return list(marks.values())[:MOST_OF_A_KIND]
+
+
+def _used(actor: Actor, span: Range, models: set[str]) -> set[str]:
+    return set(days(actor, span.window, {"model": tuple(models)}).order_by().values_list("model", flat=True).distinct())
+
+
+def _prices_before(rows: Sequence[PriceRow]) -> dict[tuple[int, datetime | None], PriceRow]:
+    """The price that each of the rows followed, by model and the instant it ended."""
+    ended = PriceRow.objects.filter(model__in={row.model_id for row in rows}, valid_to__in={row.valid_from for row in rows}, context={}, daily_from=None)
+    return {(row.model_id, row.valid_to): row for row in ended.order_by("id")}
 
 
 def price_move(before: PriceRow | None, after: PriceRow) -> Decimal | None:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import F, Q, Sum
 
 from dashboards.components.ranges import Range
-from dashboards.insights.concentration import Concentration, concentration_of
-from dashboards.insights.dependence import binding_shares, share_of
-from dashboards.insights.figures import Figures, figures_sum
 from dashboards.insights.forecast import Forecast
-from dashboards.selectors import lockin, usage
-from dashboards.selectors.periods import Line, budget_lines
+from dashboards.insights.market import binding_of
+from dashboards.selectors import usage
+from dashboards.selectors.periods import Line, budget_lines, teams_below
 from governance.approvals import selectors as approvals
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, Freeze, Session
@@ -98,13 +96,13 @@ class Waiting:
     def is_empty(self) -> bool:
         return not (self.requests or self.frozen or self.near or self.unpriced)
 
+    @property
+    def unpriced_calls(self) -> int:
+        return sum(model.calls for model in self.unpriced)
 
-@dataclass(frozen=True, slots=True)
-class Dependence:
-    """Concentration by provider, and the part of spend through harnesses bound to one vendor."""
-
-    providers: Concentration
-    bound_share: Decimal | None
+    @property
+    def unpriced_tokens(self) -> int:
+        return sum(model.tokens for model in self.unpriced)
 
 
 def has_usage(actor: Actor) -> bool:
@@ -125,27 +123,36 @@ def today_so_far(actor: Actor, *, now: datetime) -> Today:
     """Today by hour against the same weekday of the last four weeks, up to the same minute of the day."""
     zone = actor.organization.zone
     today = now.astimezone(zone).date()
+    same = [today - timedelta(days=7 * week) for week in range(USUAL_WEEKS + 1)]
+    hours = _hour_costs(actor, same)
     midnight = local_midnight(today, zone)
     elapsed = now - midnight
-    hours = _hour_costs(actor, since=local_midnight(today - timedelta(days=7 * USUAL_WEEKS), zone))
-    before = [_spent_by(hours, local_midnight(today - timedelta(days=7 * week), zone), elapsed) for week in range(1, USUAL_WEEKS + 1)]
-    known = [amount for amount in before if amount is not None]
+    first = _first_day(actor)
+    known = [_spent_by(hours, local_midnight(day, zone), elapsed) for day in same[1:] if first is not None and first <= day]
     own = {hour: cost for hour, cost in hours.items() if hour >= midnight}
     steps = [sum((cost for hour, cost in own.items() if hour <= midnight + timedelta(hours=index)), ZERO) for index in range(int(elapsed / timedelta(hours=1)) + 1)]
     return Today(sum(own.values(), ZERO), sum(known, ZERO) / len(known) if known else None, steps)
 
 
-def _hour_costs(actor: Actor, *, since: datetime) -> dict[datetime, Decimal]:
-    rows = scoped(actor, UsageRollup.objects.filter(hour__gte=since, currency=actor.organization.currency))
+def _hour_costs(actor: Actor, days: Sequence[date]) -> dict[datetime, Decimal]:
+    """Billed cost by hour of the local days given."""
+    zone = actor.organization.zone
+    spans = Q()
+    for day in days:
+        spans |= Q(hour__gte=local_midnight(day, zone), hour__lt=local_midnight(day + timedelta(days=1), zone))
+    rows = scoped(actor, UsageRollup.objects.filter(spans, currency=actor.organization.currency))
     if actor.team_ids is not None:
         rows = rows.filter(team_id__in=actor.team_ids)
     return dict(rows.order_by().values_list("hour").annotate(amount=Sum("cost")))
 
 
-def _spent_by(hours: Mapping[datetime, Decimal], midnight: datetime, elapsed: timedelta) -> Decimal | None:
-    """Spent from midnight until so long after it, the last hour in part; None when nothing is known of that day or before it."""
-    if not any(hour < midnight + timedelta(days=1) for hour in hours):
-        return None
+def _first_day(actor: Actor) -> date | None:
+    """The first day anything the actor sees was used: a day before it was not free, it is not known."""
+    return usage.visible(actor, UsageRollupDay.objects.all()).order_by("day").values_list("day", flat=True).first()
+
+
+def _spent_by(hours: Mapping[datetime, Decimal], midnight: datetime, elapsed: timedelta) -> Decimal:
+    """Spent from midnight until so long after it, the last hour in part."""
     total = ZERO
     for hour, cost in hours.items():
         if midnight <= hour < midnight + elapsed:
@@ -154,58 +161,73 @@ def _spent_by(hours: Mapping[datetime, Decimal], midnight: datetime, elapsed: ti
     return total
 
 
-def by_day(actor: Actor, span: Range) -> dict[date, Figures]:
-    """The sums of each day of the range; days without usage are absent."""
-    points = usage.series_by(actor, "provider", window=span.window, keys=[])
-    return {point.at: point.figures for point in points if isinstance(point.at, date)}
-
-
-def dependence(actor: Actor, providers: Sequence[usage.Row], span: Range) -> Dependence:
-    """The lock-in headline from the providers' spend and the flows through harnesses."""
-    parts = concentration_of((row.key, row.name, row.figures.cost) for row in providers)
-    return Dependence(parts, share_of(binding_shares(lockin.flows(actor, window=span.window)), SINGLE_VENDOR))
-
-
-def movers(actor: Actor, span: Range, most: int = 6) -> list[Mover]:
+def movers(current: Iterable[usage.Row], before: Iterable[usage.Row], most: int = 6) -> list[Mover]:
     """The models whose spend moved most since the range before, largest move first."""
-    current = {row.key: row for row in usage.spend_by(actor, "model", window=span.window)}
-    before = {row.key: row for row in usage.spend_by(actor, "model", window=span.previous.window)}
-    found = [
-        Mover(key, (current.get(key) or before[key]).name, _cost(current.get(key)), _cost(before.get(key))) for key in {*current, *before}
-    ]
+    now, past = ({row.key: row for row in rows} for rows in (current, before))
+    found = [Mover(key, (now.get(key) or past[key]).name, _cost(now.get(key)), _cost(past.get(key))) for key in {*now, *past}]
     return sorted((mover for mover in found if mover.change), key=lambda mover: (-abs(mover.change), mover.key))[:most]
 
 
-def allocated_share(teams: Iterable[usage.Row]) -> Decimal | None:
-    """The part of spend that belongs to a team; None when nothing was spent."""
-    rows = list(teams)
-    total = figures_sum((row.figures for row in rows), rows[0].figures.currency).cost if rows else ZERO
-    return sum((row.figures.cost for row in rows if row.key), ZERO) / total if total else None
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Parts of the spend of a range: what belongs to a team, what ran through harnesses bound to one vendor; None when nothing was spent."""
+
+    allocated: Decimal | None
+    bound: Decimal | None
+
+
+def split_of(actor: Actor, span: Range) -> Split:
+    """Both shares, from one query."""
+    rows = usage.combinations(actor, ("team", "harness"), window=span.window, sums=("cost",))
+    total = sum((row.figures.cost for row in rows), ZERO)
+    if not total:
+        return Split(None, None)
+    allocated = sum((row.figures.cost for row in rows if row.keys[0]), ZERO)
+    bound = sum((row.figures.cost for row in rows if binding_of(row.keys[1]) == SINGLE_VENDOR), ZERO)
+    return Split(allocated / total, bound / total)
 
 
 def team_rows(actor: Actor, lines: Sequence[Line], *, month: Range, now: datetime) -> list[TeamRow]:
     """Each visible team with usage or a monthly budget, most spent first. A budget of a team counts the teams below it as well."""
-    current = {row.key: row for row in usage.spend_by(actor, "team", window=month.window)}
-    before = {row.key: row for row in usage.spend_by(actor, "team", window=month.previous.window)}
+    today = now.astimezone(actor.organization.zone).date()
+    costs = _team_costs(actor, first=min(month.previous.first, today - timedelta(days=SPARK_DAYS - 1)), last=today)
     held = {str(line.budget.team_id): line for line in lines if line.budget.period_kind == Budget.Kind.MONTH and line.budget.scope_kind == Budget.ScopeKind.TEAM}
-    days = _team_days(actor, now=now)
     names = {str(team.pk): team.name for team in scoped(actor, Team.objects.all())}
-    shown = {key for key in {*current, *held} if key and (actor.team_ids is None or int(key) in actor.team_ids)}
-    rows = [
-        TeamRow(key, names.get(key, key), held[key].period.spent if key in held else _cost(current.get(key)), _cost(before.get(key)), held.get(key), days[key])
-        for key in shown
-    ]
+    used = {key for key, days in costs.items() if any(day >= month.first for day in days)}
+    shown = {key for key in {*used, *held} if key and (actor.team_ids is None or int(key) in actor.team_ids)}
+    below = teams_below(actor) if held else {}
+    rows = []
+    for key in shown:
+        counted = [str(team_id) for team_id in below.get(int(key), ())] if key in held else [key]
+        days = _added(costs.get(team_id, {}) for team_id in counted)
+        rows.append(_team_row(key, names.get(key, key), days, line=held.get(key), month=month, today=today))
     return sorted(rows, key=lambda row: (-row.spent, row.name))
 
 
-def _team_days(actor: Actor, *, now: datetime) -> dict[str, list[Decimal]]:
-    today = now.astimezone(actor.organization.zone).date()
-    first = today - timedelta(days=SPARK_DAYS - 1)
-    rows = scoped(actor, UsageRollupDay.objects.filter(day__gte=first, team_id__isnull=False, currency=actor.organization.currency)).order_by()
-    found: dict[str, list[Decimal]] = defaultdict(lambda: [ZERO] * SPARK_DAYS)
-    for team_id, day, amount in rows.values_list("team_id", "day").annotate(amount=Sum("cost")):
-        if day <= today:
-            found[str(team_id)][(day - first).days] = amount
+def _team_row(key: str, name: str, days: Mapping[date, Decimal], *, line: Line | None, month: Range, today: date) -> TeamRow:
+    spent = line.period.spent if line else _between(days, month.first, month.last)
+    recent = [days.get(today - timedelta(days=back), ZERO) for back in reversed(range(SPARK_DAYS))]
+    return TeamRow(key, name, spent, _between(days, month.previous.first, month.previous.last), line, recent)
+
+
+def _added(parts: Iterable[Mapping[date, Decimal]]) -> dict[date, Decimal]:
+    found: dict[date, Decimal] = defaultdict(Decimal)
+    for days in parts:
+        for day, cost in days.items():
+            found[day] += cost
+    return found
+
+
+def _between(days: Mapping[date, Decimal], first: date, last: date) -> Decimal:
+    return sum((cost for day, cost in days.items() if first <= day <= last), ZERO)
+
+
+def _team_costs(actor: Actor, *, first: date, last: date) -> dict[str, dict[date, Decimal]]:
+    """Billed cost by team and local day, in the organization's currency."""
+    rows = usage.visible(actor, UsageRollupDay.objects.filter(day__gte=first, day__lte=last, team_id__isnull=False, currency=actor.organization.currency))
+    found: dict[str, dict[date, Decimal]] = defaultdict(dict)
+    for team_id, day, amount in rows.order_by().values_list("team_id", "day").annotate(amount=Sum("cost")):
+        found[str(team_id)][day] = amount
     return found
 
 
@@ -222,18 +244,22 @@ def _is_near(line: Line) -> bool:
 
 
 def _frozen_sessions(actor: Actor, asked: set[str]) -> list[tuple[Freeze, Session | None]]:
-    freezes = scoped(actor, Freeze.objects.filter(ended_at=None)).exclude(session_key="").exclude(session_key__in=asked).order_by("-started_at", "-id")
-    found = list(freezes[:MOST_SHOWN])
+    freezes = scoped(actor, Freeze.objects.filter(ended_at=None)).exclude(session_key="").exclude(session_key__in=asked)
+    if actor.team_ids is not None:
+        freezes = freezes.filter(session_key__in=usage.visible(actor, Session.objects.all()).values("key"))
+    found = list(freezes.order_by("-started_at", "-id")[:MOST_SHOWN])
     sessions = {row.key: row for row in usage.visible(actor, Session.objects.filter(key__in=[freeze.session_key for freeze in found]))}
-    seen = [freeze for freeze in found if actor.team_ids is None or freeze.session_key in sessions]
-    return [(freeze, sessions.get(freeze.session_key)) for freeze in seen]
+    return [(freeze, sessions.get(freeze.session_key)) for freeze in found]
 
 
 def _unpriced(actor: Actor, *, now: datetime) -> list[Unpriced]:
+    """Models lately used without a known price. Calls of unknown size have no cost either, but no price would help them."""
     since = now.astimezone(actor.organization.zone).date() - timedelta(days=UNPRICED_DAYS)
-    rows = usage.visible(actor, UsageRollupDay.objects.filter(day__gte=since, unpriced_calls__gt=0)).order_by()
-    found = rows.values_list("provider", "model").annotate(calls=Sum("unpriced_calls"), total=Sum(usage.TOKENS)).order_by("-calls", "model")
-    return [Unpriced(provider, model, calls, tokens) for provider, model, calls, tokens in found[:MOST_SHOWN]]
+    rows = usage.visible(actor, UsageRollupDay.objects.filter(day__gte=since, unpriced_calls__gt=0)).order_by().values("provider", "model")
+    tokens = Sum(usage.TOKENS, filter=Q(unpriced_calls=F("calls")), default=0)
+    sums = rows.annotate(uncosted=Sum("unpriced_calls"), unmeasured=Sum("unmeasured_calls"), tokens=tokens)
+    found = sums.filter(uncosted__gt=F("unmeasured")).order_by("-uncosted", "model", "provider")
+    return [Unpriced(row["provider"], row["model"], row["uncosted"], row["tokens"]) for row in found]
 
 
 def lines_of(actor: Actor, *, now: datetime) -> list[Line]:

@@ -146,7 +146,7 @@ def current_periods(actor: Actor, budgets: Iterable[Budget], *, now: datetime) -
     for budget in budgets:
         budget.organization = actor.organization
         period = stored.get(budget.pk) or current_period(budget, now=now)
-        period.budget = budget
+        period.budget, period.organization = budget, actor.organization
         found[budget.pk] = period
     return found
 

@@ -23,10 +23,10 @@ NO_FILTERS: Filters = {}
 TOKENS = F("input_tokens") + F("cache_read_tokens") + F("cache_write_5m_tokens") + F("cache_write_1h_tokens") + F("output_tokens")
 IS_WEIGHED = Q(billing_mode="metered", unpriced_calls=0, unmeasured_calls=0)
 SUMS: dict[str, Sum] = {
-    **{f"sum_{name}": Sum(name) for name in SUMMED if not name.startswith("weighed_")},
-    "sum_weighed_calls": Sum("calls", filter=IS_WEIGHED, default=0),
-    "sum_weighed_tokens": Sum(TOKENS, filter=IS_WEIGHED, default=0),
-    "sum_weighed_cost": Sum("cost", filter=IS_WEIGHED, default=Decimal(0)),
+    **{name: Sum(name) for name in SUMMED if not name.startswith("weighed_")},
+    "weighed_calls": Sum("calls", filter=IS_WEIGHED, default=0),
+    "weighed_tokens": Sum(TOKENS, filter=IS_WEIGHED, default=0),
+    "weighed_cost": Sum("cost", filter=IS_WEIGHED, default=Decimal(0)),
 }
 MONEY = ("cost", "notional_cost", "weighed_cost")
 
@@ -56,6 +56,11 @@ class Combination:
     keys: tuple[str, ...]
     figures: Figures
     week: date | None = None
+
+
+def sums_of(names: Iterable[str] = SUMMED) -> dict[str, Sum]:
+    """The sums of these fields of Figures, to annotate a query with. Each costs time: a caller that shows three should ask for three."""
+    return {f"sum_{name}": SUMS[name] for name in dict.fromkeys(names)}
 
 
 def local_days(actor: Actor, window: Window) -> tuple[date, date | None]:
@@ -92,33 +97,52 @@ def hours_fit(filters: Filters, dimension: str) -> bool:
 
 def currency_used(actor: Actor, *, window: Window) -> str:
     """The currency to show amounts in: the organization's when anything is billed in it, else the one most is billed in."""
-    spent = dict(
-        days(actor, window)
-        .filter(Q(cost__gt=0) | Q(notional_cost__gt=0))
-        .values_list("currency")
-        .annotate(sum_calls=Sum("calls"))
-        .order_by("-sum_calls", "currency")
-    )
     own = actor.organization.currency
-    return own if own in spent or not spent else next(iter(spent))
+    rows = days(actor, window).filter(Q(cost__gt=0) | Q(notional_cost__gt=0))
+    if rows.filter(currency=own).exists():
+        return own
+    spent = rows.values_list("currency").annotate(sum_calls=Sum("calls")).order_by("-sum_calls", "currency")
+    return next((currency for currency, _ in spent), own)
 
 
-def totals(actor: Actor, *, window: Window, filters: Filters = NO_FILTERS, currency: str | None = None) -> Figures:
-    """The sums over everything in the window that passes the filters."""
+def totals(
+    actor: Actor, *, window: Window, filters: Filters = NO_FILTERS, currency: str | None = None, sums: Sequence[str] = SUMMED
+) -> Figures:
+    """The sums over everything in the window that passes the filters. Figures not named in `sums` stay zero."""
     wanted = currency or actor.organization.currency
-    return folded(days(actor, window, filters).values("currency").annotate(**SUMS).order_by(), (), wanted).get((), Figures(currency=wanted))
+    rows = days(actor, window, filters).values("currency").annotate(**sums_of(sums)).order_by()
+    return folded(rows, (), wanted).get((), Figures(currency=wanted))
 
 
 def spend_by(
-    actor: Actor, dimension: str, *, window: Window, filters: Filters = NO_FILTERS, currency: str | None = None
+    actor: Actor,
+    dimension: str,
+    *,
+    window: Window,
+    filters: Filters = NO_FILTERS,
+    currency: str | None = None,
+    sums: Sequence[str] = SUMMED,
 ) -> list[Row]:
-    """The sums by each value of a dimension, those not reported included; most expensive first, then most tokens, then by key."""
-    chosen = DIMENSIONS[dimension]
-    rows = days(actor, window, filters).values(chosen.column, "currency").annotate(**SUMS).order_by()
-    sums = folded(rows, (chosen.column,), currency or actor.organization.currency)
-    names = names_of(actor, chosen, (key for (key,) in sums))
-    found = [Row(key, names[key], figures) for (key,), figures in sums.items()]
-    return sorted(found, key=lambda row: (-row.figures.cost, -row.figures.notional_cost, -row.figures.tokens, row.key))
+    """The sums by each value of a dimension, those not reported included, in the order of `ranked`. Figures not named in `sums` stay zero."""
+    column = DIMENSIONS[dimension].column
+    rows = days(actor, window, filters).values(column, "currency").annotate(**sums_of(sums)).order_by()
+    found = folded(rows, (column,), currency or actor.organization.currency)
+    return ranked(actor, dimension, {key: figures for (key,), figures in found.items()})
+
+
+def ranked(actor: Actor, dimension: str, figures: Mapping[str, Figures]) -> list[Row]:
+    """Sums by value of a dimension as named rows: most expensive first, then by list price, then most tokens, then by key."""
+    names = names_of(actor, DIMENSIONS[dimension], figures)
+    rows = [Row(key, names[key], found) for key, found in figures.items()]
+    return sorted(rows, key=lambda row: (-row.figures.cost, -row.figures.notional_cost, -row.figures.tokens, row.key))
+
+
+def by_day(actor: Actor, dimension: str, *, window: Window, sums: Sequence[str] = SUMMED) -> list[Point]:
+    """The sums by local day and each value of a dimension, unordered; days without usage are absent."""
+    column = DIMENSIONS[dimension].column
+    rows = days(actor, window).values(column, "day", "currency").annotate(**sums_of(sums)).order_by()
+    found = folded(rows, ("day", column), actor.organization.currency)
+    return [Point(day, key, figures) for (day, key), figures in found.items()]
 
 
 def series_by(
@@ -130,10 +154,11 @@ def series_by(
     step: str = "day",
     filters: Filters = NO_FILTERS,
     currency: str | None = None,
+    sums: Sequence[str] = SUMMED,
 ) -> list[Point]:
     """The sums by step (`hour`, `day` or `week`) and value, for the keys given and, as key None, all others together.
 
-    Ordered by time, then key, the others last. Steps without usage are absent. At most steps x (keys + 1) points.
+    Figures not named in `sums` stay zero. Ordered by time, then key, the others last. Steps without usage are absent. At most steps x (keys + 1) points.
     """
     rows: QuerySet[Any]
     if step == "hour":
@@ -141,13 +166,13 @@ def series_by(
     else:
         rows, at = days(actor, window, filters), TruncWeek("day") if step == "week" else F("day")
     group = _group(DIMENSIONS[dimension], keys)
-    sums = folded(
-        rows.values(at=at, key=group, money=F("currency")).annotate(**SUMS).order_by(),
+    found = folded(
+        rows.values(at=at, key=group, money=F("currency")).annotate(**sums_of(sums)).order_by(),
         ("at", "key"),
         currency or actor.organization.currency,
         currency_column="money",
     )
-    points = [Point(at_value, None if key == OTHERS else key[1:], figures) for (at_value, key), figures in sums.items()]
+    points = [Point(at_value, None if key == OTHERS else key[1:], figures) for (at_value, key), figures in found.items()]
     return sorted(points, key=lambda point: (point.at, point.key is None, point.key or ""))
 
 
@@ -168,17 +193,18 @@ def combinations(
     filters: Filters = NO_FILTERS,
     currency: str | None = None,
     by_week: bool = False,
+    sums: Sequence[str] = SUMMED,
 ) -> list[Combination]:
     """The sums by each combination of several dimensions, and by week (its Monday) when asked for.
 
-    Ordered by week, then most expensive, then keys.
+    Figures not named in `sums` stay zero. Ordered by week, then most expensive, then keys.
     """
     names = [DIMENSIONS[slug].column for slug in columns]
     rows = days(actor, window, filters)
     grouped = rows.values(*names, "currency", week=TruncWeek("day")) if by_week else rows.values(*names, "currency")
     by = ("week", *names) if by_week else tuple(names)
-    sums = folded(grouped.annotate(**SUMS).order_by(), by, currency or actor.organization.currency)
-    found = [Combination(keys[1:], figures, keys[0]) if by_week else Combination(keys, figures) for keys, figures in sums.items()]
+    rated = folded(grouped.annotate(**sums_of(sums)).order_by(), by, currency or actor.organization.currency)
+    found = [Combination(keys[1:], figures, keys[0]) if by_week else Combination(keys, figures) for keys, figures in rated.items()]
     return sorted(found, key=lambda row: (row.week or date.min, -row.figures.cost, -row.figures.tokens, row.keys))
 
 
@@ -201,10 +227,10 @@ def folded(
 
 
 def _figures(row: Mapping[str, Any], currency: str, *, is_foreign: bool, of: str) -> Figures:
-    sums = {name: row[f"sum_{name}"] for name in SUMMED}
+    sums = {name: row[f"sum_{name}"] for name in SUMMED if f"sum_{name}" in row}
     if not is_foreign:
         return Figures(currency=currency, **sums)
-    foreign = ((of, sums["cost"]),) if sums["cost"] else ()
+    foreign = ((of, sums["cost"]),) if sums.get("cost") else ()
     # Without their amounts these calls and tokens must not weigh on averages either.
     sums |= dict.fromkeys(MONEY, Decimal(0)) | {"weighed_calls": 0, "weighed_tokens": 0}
     return Figures(currency=currency, foreign=foreign, **sums)

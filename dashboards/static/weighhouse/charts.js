@@ -23,11 +23,12 @@
     if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, themed(item, colours)]));
     return value;
   }
-  /* Narrow charts lose the room kept for labels at the right and name their series below instead. */
+  /* Narrow charts lose the room kept for labels at the right and name their series below instead; marks are named in the list below. */
   function fitted(layout, width) {
     if (width >= 520) return layout;
-    const kept = (layout.annotations || []).filter((annotation) => annotation.name !== "series-label");
-    const hadLabels = kept.length !== (layout.annotations || []).length;
+    const labels = layout.annotations || [];
+    const kept = labels.filter((annotation) => annotation.name !== "series-label" && annotation.name !== "mark-label");
+    const hadLabels = labels.some((annotation) => annotation.name === "series-label");
     return { ...layout, annotations: kept, showlegend: hadLabels || layout.showlegend, margin: { ...layout.margin, r: 12 },
       legend: { orientation: "h", y: -0.18, x: 0, font: { size: 11 } } };
   }
@@ -49,7 +50,8 @@
   function drawAll(within = document) {
     if (!window.Plotly) return;
     const colours = palette();
-    within.querySelectorAll("[data-chart]").forEach((chart) => {
+    const whole = within.closest?.("[data-chart]");
+    [...within.querySelectorAll("[data-chart]"), ...(whole ? [whole] : [])].forEach((chart) => {
       if (!chart.querySelector(".plot").hidden) draw(chart, colours);
     });
   }
