@@ -89,7 +89,7 @@ def badge(text: str, tone: str = "") -> SafeString:
 
 
 @register.simple_tag
-def swatch(slug: str, index: int = 0) -> SafeString:
+def swatch(slug: str, index: int | None = None) -> SafeString:
     """The square in the colour that a provider, maker or tier has on all charts."""
     return format_html('<svg class="swatch" width="10" height="10" aria-hidden="true"><rect width="10" height="10" rx="2" fill="{}"/></svg>', colour_of(slug, index))
 
