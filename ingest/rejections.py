@@ -25,6 +25,7 @@ from ingest.redaction import REMOVED, broken_redacted, payload_redacted, without
 
 # A client that sends rubbish all day can fill neither the disk nor the page.
 MOST_AN_HOUR = 1_000
+MOST_AT_ONCE = 250
 MOST_KEPT = 10_000
 PAYLOAD_BYTES = 65_536
 NOT_KEPT = "not_kept"
@@ -63,8 +64,9 @@ def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> in
 
 
 def room_in(mine: QuerySet[RejectedInput], now: datetime) -> int:
-    """How many more may be kept in this hour."""
-    return max(0, MOST_AN_HOUR - mine.filter(received_at__gt=now - timedelta(hours=1)).count())
+    """How many may be kept of one request now, so that no single one can fill the hour."""
+    kept = mine.filter(received_at__gt=now - timedelta(hours=1)).count()
+    return max(0, min(MOST_AT_ONCE, MOST_AN_HOUR - kept))
 
 
 def unread_note(*, api_key: ApiKey, door: str, unread: Counter[str]) -> None:
@@ -132,7 +134,7 @@ def replayed(actor: Actor, row: RejectedInput, payload: bytes) -> list[Outcome]:
         parsed = native.parse(payload, limit=settings.INGEST_MAX_EVENTS)
     except BadBody as error:
         return [Outcome(index=0, status="rejected", code=error.code, reason=error.detail)]
-    api_key = ApiKey.objects.select_related("organization").filter(organization=actor.organization, pk=row.api_key_id).first()
+    api_key = ApiKey.objects.select_related("organization").filter(organization=actor.organization, pk=row.api_key_id or 0).first()
     stored = services.events_store(actor=actor, api_key=api_key, source=row.door, events=parsed.events) if parsed.events else []
     return [*stored, *(refusal.outcome for refusal in parsed.refused)]
 
@@ -177,7 +179,7 @@ def count_up(mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code:
     row.reason = (
         f"{total:,} records of {client} were not read: Weighhouse has no format for them yet."
         if code == UNREAD
-        else f"{total:,} more were refused in the hour from {hour:%H:%M} UTC; {MOST_AN_HOUR:,} an hour are kept, the others only counted."
+        else f"{total:,} more were refused in the hour from {hour:%H:%M} UTC; {MOST_AN_HOUR:,} an hour and {MOST_AT_ONCE:,} of one request are kept."
     )
     row.payload, row.received_at = msgspec.json.encode({"count": total}), now
     row.save()

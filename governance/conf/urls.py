@@ -2,6 +2,9 @@
 
 from django.urls import include, path
 
+handler404 = "governance.tenancy.problems.page_not_found"
+handler500 = "governance.tenancy.problems.server_error"
+
 urlpatterns = [
     path("", include("governance.conf.health")),
     path("", include("ingest.urls")),

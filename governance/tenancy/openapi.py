@@ -92,6 +92,8 @@ def _noted(schema: dict[str, Any]) -> dict[str, Any]:
     """Decimals travel as JSON numbers or as text, so both are shown; the struct's docstring is shown without its indent."""
     if "description" in schema:
         schema["description"] = cleandoc(schema["description"])
+    if schema.get("required") == []:
+        del schema["required"]
     for member in schema.get("properties", {}).values():
         for place in (member, member.get("additionalProperties")):
             if isinstance(place, dict) and place.get("format") == "decimal":

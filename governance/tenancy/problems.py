@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
+import msgspec
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -12,14 +14,37 @@ from governance.audit.services import plain
 from governance.errors import DomainError
 
 CONTENT_TYPE = "application/problem+json"
+API_ADDRESSES = ("/api/", "/otlp/")
 
 
 def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> Response:
     """An answer that says what went wrong: {type, title, status, code, detail, …extra}."""
-    body = {"type": f"urn:weighhouse:problem:{code}", "title": title, "status": status, "code": code}
-    if detail:
-        body["detail"] = detail
-    return Response(body | plain(extra), status=status, content_type=CONTENT_TYPE)
+    return Response(document(status, code, title, detail) | plain(extra), status=status, content_type=CONTENT_TYPE)
+
+
+def document(status: int, code: str, title: str, detail: str = "") -> dict[str, Any]:
+    """What every problem document holds."""
+    body: dict[str, Any] = {"type": f"urn:weighhouse:problem:{code}", "title": title, "status": status, "code": code}
+    return body | {"detail": detail} if detail else body
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """No such address: a document under the API's, a page elsewhere."""
+    if request.path.startswith(API_ADDRESSES):
+        return plain_problem(404, "not_found", "Not found", f"There is nothing at this address; {request.get_host()}/api/docs lists what there is.")
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Something that nobody foresaw: a document under the API's addresses, a page elsewhere."""
+    if request.path.startswith(API_ADDRESSES):
+        return plain_problem(500, "server_error", "Something went wrong here", "It is in the log. Sending the same again is safe.")
+    return defaults.server_error(request)
+
+
+def plain_problem(status: int, code: str, title: str, detail: str) -> HttpResponse:
+    """A problem document outside the API's views."""
+    return HttpResponse(msgspec.json.encode(document(status, code, title, detail)), status=status, content_type=CONTENT_TYPE)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -31,6 +56,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    elif isinstance(error, RequestDataTooBig):
+        return problem(413, "body_too_large", "The request is too large", "This body is larger than anything this address takes.")
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()

@@ -42,7 +42,7 @@ def body_read(request: HttpRequest, *, max_body_bytes: int, max_decoded_bytes: i
 
 def media_type(request: HttpRequest) -> str:
     """The media type without parameters, in lower case; "" when none was sent. Raises for one that contradicts itself."""
-    header = request.META.get("CONTENT_TYPE", "").lower()
+    header = str(request.META.get("CONTENT_TYPE", "")).lower()
     if "," in header:
         raise Unreadable("ambiguous_content_type", "More than one Content-Type was sent.")
     kind, _, parameters = header.partition(";")

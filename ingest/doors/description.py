@@ -79,8 +79,12 @@ def openapi() -> dict[str, Any]:
 def description(request: HttpRequest) -> HttpResponse:
     """OpenAPI as JSON, or as YAML with ?format=yaml."""
     if request.GET.get("format") == "yaml":
-        return HttpResponse(OpenApiYamlRenderer().render(openapi(), renderer_context={}), content_type="application/yaml")
-    return HttpResponse(OpenApiJsonRenderer().render(openapi(), renderer_context={}), content_type="application/json")
+        return rendered(OpenApiYamlRenderer(), "application/yaml")
+    return rendered(OpenApiJsonRenderer(), "application/json")
+
+
+def rendered(renderer: Any, content_type: str) -> HttpResponse:
+    return HttpResponse(renderer.render(openapi(), renderer_context={}), content_type=content_type)
 
 
 @require_GET

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from governance.errors import DomainError
@@ -41,19 +42,19 @@ class Door(APIView):
     """A view that takes usage in. It reads the body itself, so that limits hold before anything is parsed."""
 
     scope = Scope.INGEST
-    parser_classes: ClassVar[list[Any]] = []
-    throttle_classes: ClassVar[list[Any]] = []
+    parser_classes = ()
+    throttle_classes = ()
     name = ""
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         """The answer's type follows the request's, whatever is asked for."""
         return JsonRenderer(), JsonRenderer.media_type
 
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> Response:
         is_passing = isinstance(exc, OperationalError | InterfaceError)
         if is_passing:
             log.warning("The %s door has to ask a client to send again.", self.name, exc_info=exc)
-        response: HttpResponseBase = super().handle_exception(
+        response = super().handle_exception(
             Unavailable("The database did not answer in time; send the same again.") if is_passing else exc
         )
         if is_passing:

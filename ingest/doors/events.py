@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from governance.budgets.api import actor_of, api_key_of
 from governance.tenancy.access import Actor
 from governance.tenancy.models import ApiKey
 from governance.tenancy.problems import problem
@@ -42,9 +43,9 @@ class EventsDoor(Door):
             body = self.body(request._request)
             parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=lines_expected(request._request))
         except BadBody as error:
-            self.envelope_keep(request.auth, error, body)
+            self.envelope_keep(api_key_of(request), error, body)
             raise
-        outcomes = self.outcomes(request.user, request.auth, parsed)
+        outcomes = self.outcomes(actor_of(request), api_key_of(request), parsed)
         return single_answer(outcomes[0]) if parsed.is_single else answer(outcomes, request.META.get("QUERY_STRING", ""))
 
     def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed) -> list[Outcome]:

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from governance.budgets.api import actor_of, api_key_of
 from governance.tenancy.access import Actor
 from governance.tenancy.models import ApiKey
 from ingest import rejections
@@ -62,10 +63,10 @@ class OtlpDoor(Door):
         try:
             is_json = json_expected(request)
             body = self.body(request._request, MAX_DECODED_BYTES)
-            message = self.take(request.user, request.auth, body, is_json)
+            message = self.take(actor_of(request), api_key_of(request), body, is_json)
         except BadBody as error:
             # Telemetry can hold prompts, so nothing of a body that cannot be read is kept but that it came.
-            self.envelope_keep(request.auth, error, b"")
+            self.envelope_keep(api_key_of(request), error, b"")
             raise
         return encoded(message, is_json=is_json)
 
@@ -99,7 +100,7 @@ class LogsDoor(OtlpDoor):
         rejections.unread_note(api_key=api_key, door=self.name, unread=logs.unread)
         answer = ExportLogsServiceResponse()
         uncounted = [outcome for outcome in outcomes if outcome.status in ("conflict", "rejected")]
-        sentences = complaints(uncounted, [one.fault.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log records")
+        sentences = complaints(uncounted, [one.fault.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log record")
         if sentences:
             answer.partial_success.rejected_log_records = len(uncounted) + len(logs.usage.refused) + logs.unread.total()
             answer.partial_success.error_message = " ".join(sentences)
@@ -119,7 +120,7 @@ class MetricsDoor(OtlpDoor):
         answer = ExportMetricsServiceResponse()
         if unread:
             answer.partial_success.rejected_data_points = unread.total()
-            answer.partial_success.error_message = " ".join(unread_sentences(unread, "data points"))
+            answer.partial_success.error_message = " ".join(unread_sentences(unread, "data point"))
         return answer
 
 
@@ -136,7 +137,7 @@ class TracesDoor(OtlpDoor):
         answer = ExportTraceServiceResponse()
         if unread:
             answer.partial_success.rejected_spans = unread.total()
-            answer.partial_success.error_message = " ".join(unread_sentences(unread, "spans"))
+            answer.partial_success.error_message = " ".join(unread_sentences(unread, "span"))
         return answer
 
 
@@ -165,7 +166,13 @@ def complaints(uncounted: Sequence[Outcome], reasons: Sequence[str]) -> list[str
 
 
 def unread_sentences(unread: Counter[str], what: str) -> list[str]:
-    return [f"{count:,} {what} of {client} were not read: there is no format for them yet." for client, count in unread.most_common(5)]
+    """Which clients' `what` (in the singular) no format reads, and how many of each."""
+    return [
+        f"1 {what} of {client} was not read: there is no format for it yet."
+        if count == 1
+        else f"{count:,} {what}s of {client} were not read: there is no format for them yet."
+        for client, count in unread.most_common(5)
+    ]
 
 
 def encoded(message: Message, *, is_json: bool, status: int = 200) -> HttpResponse:

@@ -76,7 +76,9 @@ SINGLE_PROBLEM = {
     "id": "nightly-7/call-12",
     "field": "output_tokens",
 }
-BODY = PolymorphicProxySerializer(component_name="EventsBody", serializers=[UsageEvent, EventBatch], resource_type_field_name=None)
+# drf-spectacular takes whatever an extension knows; its stubs know only serializers.
+SHAPES: list[Any] = [UsageEvent, EventBatch]
+BODY = PolymorphicProxySerializer(component_name="EventsBody", serializers=SHAPES, resource_type_field_name=None)
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,

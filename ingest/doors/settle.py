@@ -18,6 +18,7 @@ from ingest.doors import schema
 from ingest.doors.door import Door
 from ingest.doors.events import CONFLICT_TITLE, REJECTED_TITLE, SINGLE_STATUS
 from ingest.formats import native
+from ingest.formats.batch import fault_of
 from ingest.formats.event import Outcome, UsageEvent
 
 MAX_BODY_BYTES = 256 * 1024
@@ -64,9 +65,9 @@ class SettleDoor(Door):
         body = self.body(request._request, MAX_BODY_BYTES)
         try:
             asked = msgspec.json.decode(body, type=SettleIn)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            message, _, path = str(error).partition(" - at `$.")
-            raise Invalid(message, field=path.rstrip("`")) from error
+        except native.NOT_DECODED as error:
+            found = fault_of(error)
+            raise Invalid(found.reason, field=found.field) from error
         if (asked.amount is None) == (not bytes(asked.event)):
             raise Invalid("Send `amount`, or `event`, and not both.", field="amount")
         return asked

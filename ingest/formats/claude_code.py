@@ -128,7 +128,7 @@ def tags(record: LogRecord) -> dict[str, str]:
     if record.attributes.get("anthropic.custom_base_url") in (True, "true"):
         own["anthropic.custom_base_url"] = "true"
     found = {text(key, 200): text(value, 1000) for key, value in (own | resource).items()}
-    return {key: value for key, value in list(found.items())[:MOST_TAGS] if key and value}  # type: ignore[misc]
+    return {key: value for key, value in list(found.items())[:MOST_TAGS] if key and value}
 
 
 def first_label(labels: Attributes, field: str) -> str | None:

@@ -3,7 +3,7 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -23,7 +23,7 @@ class Capture(msgspec.Struct):
     body: bytes
 
     def post(self, api: APIClient, **headers: Any) -> Any:
-        return api.generic("POST", f"/otlp{self.path}", self.body, content_type=self.content_type, **headers)
+        return api.generic("POST", f"/otlp{self.path}", cast("str", self.body), content_type=self.content_type, **headers)
 
 
 def capture(name: str) -> Capture:
@@ -54,4 +54,5 @@ def _add(into: Any, attributes: list[dict[str, Any]]) -> None:
     for attribute in attributes:
         kind, value = next(iter(attribute["value"].items()))
         if kind in names:
-            into.add(key=attribute["key"], value=AnyValue(**{names[kind]: int(value) if kind == "intValue" else value}))
+            made: dict[str, Any] = {names[kind]: int(value) if kind == "intValue" else value}
+            into.add(key=attribute["key"], value=AnyValue(**made))

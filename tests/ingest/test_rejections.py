@@ -84,7 +84,8 @@ def test_a_whole_batch_is_as_good_as_its_worst_event(api_key: KeyInHand, admin: 
 
 
 def test_only_whole_inputs_are_replayed(api_key: KeyInHand, admin: Member) -> None:
-    for number, odd in enumerate([{"tags": {str(n): "x" * 1000 for n in range(70)}}, {"prompt": "what somebody wrote"}, {"team": "x" * 300}]):
+    odds: list[dict[str, Any]] = [{"tags": {str(n): "x" * 1000 for n in range(70)}}, {"prompt": "what somebody wrote"}, {"team": "x" * 300}]
+    for number, odd in enumerate(odds):
         row = keep(api_key, payload(**odd))[number]
         assert (row.is_whole, len(bytes(row.payload)) <= 65_536, b"wrote" in bytes(row.payload)) == (False, True, False)
         with pytest.raises(Invalid, match="correct it"):
@@ -126,6 +127,13 @@ def test_beyond_the_hours_share_inputs_are_only_counted(api_key: KeyInHand, monk
     summary = RejectedInput.objects.get(code="not_kept")
     assert msgspec.json.decode(bytes(summary.payload)) == {"count": 6}
     assert summary.reason.startswith("6 more were refused")
+
+
+def test_one_request_cannot_fill_the_hour(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejections, "MOST_AT_ONCE", 2)
+    keep(api_key, *[payload()] * 5)
+    keep(api_key, payload())
+    assert RejectedInput.objects.filter(code="invalid_field").count() == 3
 
 
 def test_an_hour_later_there_is_room_again(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:

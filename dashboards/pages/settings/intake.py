@@ -49,13 +49,13 @@ def rejected_page(request: PageRequest, rejected_id: int) -> HttpResponse:
     refusal = ""
     if request.method == "POST":
         try:
-            outcomes = rejected_replay(actor=request.actor, rejected=row)
+            outcomes = rejected_replay(actor=request.actor, rejected=row, corrected=request.POST.get("corrected", ""))
         except DomainError as error:
             refusal = error.detail
         else:
             told(request, [outcome.status for outcome in outcomes])
             return redirect("settings-rejected", slug=request.actor.organization.slug, rejected_id=row.pk)
-    values = {"row": row, "payload": payload_text(row), "refusal": refusal, "tone": TONES[row.kind], "outcome_tone": OUTCOMES.get(row.replay_outcome, "")}
+    values = {"row": row, "payload": payload_text(row), "refusal": refusal, "corrected": request.POST.get("corrected", ""), "tone": TONES[row.kind], "outcome_tone": OUTCOMES.get(row.replay_outcome, "")}
     return shown(request, "rejected", "settings-intake", values, status=409 if refusal else 200)
 
 

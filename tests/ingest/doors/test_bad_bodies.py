@@ -5,7 +5,7 @@ import json
 import os
 import zlib
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 import zstandard
@@ -89,7 +89,7 @@ def test_every_spelling_of_json_is_taken(api: APIClient, body: bytes, content_ty
 
 def test_a_body_that_ends_early_is_said_to() -> None:
     request = RequestFactory().generic("POST", "/", b"short", content_type="application/json", CONTENT_LENGTH="100")
-    request._stream = BytesIO(b"short")  # type: ignore[attr-defined]
+    request._stream = BytesIO(b"short")
     with pytest.raises(BadBody, match="ended after 5 of 100"):
         door_body.body_read(request, max_body_bytes=1000, max_decoded_bytes=1000)
 
@@ -100,7 +100,7 @@ def test_a_length_over_the_limit_is_refused_before_a_byte_is_read() -> None:
             raise AssertionError("nothing may be read")
 
     request = RequestFactory().generic("POST", "/", b"", content_type="application/json", CONTENT_LENGTH="1001")
-    request._stream = Untouchable()  # type: ignore[attr-defined]
+    request._stream = cast("BinaryIO", Untouchable())
     with pytest.raises(BadBody, match="may have 1,000 bytes"):
         door_body.body_read(request, max_body_bytes=1000, max_decoded_bytes=1000)
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import zstandard
@@ -29,7 +29,7 @@ def call(number: int = 1, **changes: Any) -> dict[str, Any]:
 
 def send(api: APIClient, body: bytes | object, content_type: str = "application/json", **headers: Any) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api.generic("POST", EVENTS + headers.pop("query", ""), data, content_type=content_type, **headers)
+    return api.generic("POST", EVENTS + headers.pop("query", ""), cast("str", data), content_type=content_type, **headers)
 
 
 def counts(response: Any) -> tuple[int, ...]:
