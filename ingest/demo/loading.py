@@ -21,8 +21,8 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
+from ingest.demo import budgets, stories
 from ingest.demo import organization as build
-from ingest.demo import stories
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
 from ingest.demo.shapes import Stream
@@ -49,7 +49,11 @@ class Loaded:
     password_path: Path | None = None
 
 
-def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Path | None = None, say: Say = lambda line: None) -> Loaded:  # noqa: ARG005
+def silent(line: str) -> None:
+    """Says nothing."""
+
+
+def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Path | None = None, say: Say = silent) -> Loaded:
     """Makes the organization and its history. Raises Conflict when it is there and `again` was not asked for.
 
     Loading again repeats the plan of the first load, whatever plan is given now: its events are known and count once.
@@ -61,8 +65,9 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
     password, path = "", None
     if organization is None:
         password = build.password_new()
-        organization = build.organization_build(password)
+        # First, because nobody could sign in to an organization whose password was not kept.
         path = build.password_keep(folder, password) if folder is not None else None
+        organization = build.organization_build(password)
         say(f"{organization.name}: people, teams and keys are in place.")
     actor = system_actor(organization)
     plan = plan_of(actor, plan)
@@ -73,7 +78,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
     contract_prices(begins=plan.calendar[0].starts_at - timedelta(days=365), rises=plan.price_rise_at)
     outcomes = history_load(organization, plan, processes=processes, say=say)
     say("Budgets: the organization, every team, every session, the nightly job.")
-    build.budgets_create(actor=actor, until=plan.until)
+    budgets.budgets_create(actor=actor, until=plan.until)
     session_hold(actor, plan, say=say)
     return Loaded(organization, plan, outcomes, (timezone.now() - started).total_seconds(), password, path)
 
@@ -81,7 +86,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
 def plan_of(actor: Actor, plan: Plan) -> Plan:
     """The plan that this organization was first loaded by, noted in its record when this is the first time."""
     record = AuditRecord.objects.filter(organization=actor.organization, action=LOADED).order_by("pk").first()
-    if record is None:
+    if record is None or record.new is None:
         facts = {"seed": plan.seed, "days": plan.days, "events": plan.events, "until": plan.until}
         audit_record(actor=actor, action=LOADED, target=("organization", actor.organization.pk), new=facts)
         return plan
@@ -90,8 +95,8 @@ def plan_of(actor: Actor, plan: Plan) -> Plan:
 
 
 def history_load(organization: Organization, plan: Plan, *, processes: int, say: Say) -> Counter[str]:
-    """Stores every event of the plan, groups of days at a time, and counts the answers."""
-    groups = day_groups(plan)
+    """Stores every event of the plan, groups of days at a time, and counts the answers. The latest days come first: pages open on them."""
+    groups = day_groups(plan)[::-1]
     outcomes: Counter[str] = Counter()
     with workers(processes, organization) as work:
         for number, found in enumerate(work([(plan, group) for group in groups]), 1):
@@ -152,7 +157,11 @@ def store(actor: Actor, key: ApiKey, events: list[UsageEvent]) -> Counter[str]:
 def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
     """Mira's session, call by call, until its budget freezes it; then she asks for more."""
     key = build.keys_of(actor.organization)["telemetry"]
-    mira = access.member_actor(build.engineer_of(actor.organization))
+    engineer = build.engineer_find(actor.organization)
+    if engineer is None:
+        say("Mira is no longer there: nobody's session freezes.")
+        return
+    mira = access.member_actor(engineer)
     if ApprovalRequest.objects.filter(organization=actor.organization, requester=mira.member).exists():
         return
     for event in stories.frozen_session(plan.until, plan.tag):

@@ -124,10 +124,11 @@ class _Start:
             self.supervisor.turn(0.05)
         for program in (self.place.web(), self.place.worker(), self.place.beat()):
             self.supervisor.add(program)
-        self._tell_when_ready(is_empty=is_empty)
-        if self.place.is_demo and (is_empty or (has_demo and self._unfinished.exists())):
+        loads_demo = self.place.is_demo and (is_empty or (has_demo and self._unfinished.exists()))
+        if loads_demo:
             self._load_demo()
-        elif has_demo:
+        self._tell_when_ready(is_empty=is_empty)
+        if has_demo and not loads_demo:
             self._traffic()
         while True:
             self.supervisor.turn(0.5)
@@ -149,13 +150,20 @@ class _Start:
 
     def _tell_when_ready(self, *, is_empty: bool) -> None:
         late_at = time.monotonic() + LATE_S
-        while (missing := _not_ready(self.place.address)) is not None:
+        while (missing := _not_ready(self.place.address) or self._people_missing()) is not None:
             self.supervisor.turn(0.1)
             if time.monotonic() > late_at:
                 say("up", f"not ready yet: {missing}")
                 late_at = time.monotonic() + LATE_S
         say("up", f"Weighhouse answers at {self.place.address.url} ({time.monotonic() - self.began_at:.0f} s)")
         say("up", self._how_to_sign_in(is_empty=is_empty))
+        connection.close()
+
+    def _people_missing(self) -> str | None:
+        """While the demo's people are being made, the page would ask for a first admin."""
+        if all(child.program.name != "demo" for child in self.supervisor.children) or Organization.objects.exists():
+            return None
+        return "the demo organization has no people yet"
 
     def _how_to_sign_in(self, *, is_empty: bool) -> str:
         if "WEIGHHOUSE_DEMO_SIGN_IN" in self.place.environment():
