@@ -1,11 +1,11 @@
 """Set-based SQL on Django's own connection, inside its transactions, with parameters bound and plans kept by the server."""
 
+import select
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from django.db import connection
-from psycopg.abc import Query
 from psycopg.adapt import Dumper
 from psycopg.rows import namedtuple_row
 from psycopg.types.numeric import Int8Dumper
@@ -47,6 +47,7 @@ def _holdable(text: str) -> str:
 
 def cursor() -> psycopg.Cursor[Any]:
     """A psycopg cursor on the current connection. Integers always travel as bigint, so that one plan serves all values."""
+    _check_health()
     connection.ensure_connection()
     made = psycopg.Cursor(connection.connection, row_factory=namedtuple_row)
     made.adapters.register_dumper(int, Int8Dumper)
@@ -54,14 +55,33 @@ def cursor() -> psycopg.Cursor[Any]:
     return made
 
 
-def rows(statement: Query, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
+def _check_health() -> None:
+    """Drops a kept connection that the server has ended, once a request. One on which nothing waits to be read is taken to live: to ask it costs a round trip."""
+    if connection.connection is None or connection.health_check_done or connection.in_atomic_block:  # type: ignore[attr-defined]
+        return
+    if _is_silent(connection.connection):
+        connection.health_check_done = True  # type: ignore[attr-defined]
+    else:
+        connection.close_if_health_check_failed()
+
+
+def _is_silent(kept: psycopg.Connection[Any]) -> bool:
+    """Whether the idle connection has neither ended nor been told anything."""
+    if kept.closed:
+        return False
+    waiting = select.poll()
+    waiting.register(kept.fileno(), select.POLLIN)
+    return not waiting.poll(0)
+
+
+def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
     """Runs one statement and returns its rows as named tuples."""
     with cursor() as running:
         running.execute(statement, parameters)
         return running.fetchall() if running.description is not None else []
 
 
-def execute(statement: Query, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
+def execute(statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
     """Runs one statement and returns how many rows it touched."""
     with cursor() as running:
         running.execute(statement, parameters)

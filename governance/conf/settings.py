@@ -77,6 +77,11 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
+# What stands before the addresses for programs, which know no cookies and show no page.
+MACHINE_MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
 
 ROOT_URLCONF = "governance.conf.urls"
 WSGI_APPLICATION = "governance.conf.wsgi.application"
@@ -230,6 +235,7 @@ CELERY_BEAT_SCHEDULE = {
     "notices-deliver": {"task": "governance.notices.tasks.notices_deliver", "schedule": 5.0},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
+    "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
 }
 
 LOGGING = {

@@ -11,7 +11,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 # Larger than any body that is taken outside the doors of ingest, which read such bodies piece by piece themselves.
 MOST_BYTES = 1024 * 1024
 READ_PIECE_BY_PIECE = ("/api/v1/events", "/otlp/")
-django = get_wsgi_application()
+pages = get_wsgi_application()
+
+from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
+
+django = split(pages=pages, machines=MachineHandler())
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -1,0 +1,36 @@
+"""Serves programs: addresses that take API keys go past what only people's pages need (sessions, cookies, messages, scripts' rules)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.exception import convert_exception_to_response
+from django.core.handlers.wsgi import WSGIHandler
+from django.utils.module_loading import import_string
+
+PREFIXES = ("/api/v1/", "/otlp/")
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class MachineHandler(WSGIHandler):
+    """Django with the short list of middleware in MACHINE_MIDDLEWARE."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Builds the chain as Django does; its middleware has no hooks but to be called."""
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        chain = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        for path in reversed(settings.MACHINE_MIDDLEWARE):
+            chain = convert_exception_to_response(import_string(path)(chain))
+        self._middleware_chain = chain
+
+
+def split(*, pages: Application, machines: Application) -> Application:
+    """One application of the two: programs' addresses go to `machines`, all others to `pages`."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        chosen = machines if environ.get("PATH_INFO", "").startswith(PREFIXES) else pages
+        return chosen(environ, start_response)
+
+    return application

@@ -1,0 +1,75 @@
+"""Programs' addresses are served without sessions and cookies, and with the protections that concern them."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import override_settings
+
+from governance.conf.machines import PREFIXES, MachineHandler
+from tests.conftest import KeyInHand
+
+pytestmark = pytest.mark.django_db
+EVENT = b'{"occurred_at": "2026-11-20T10:00:00Z", "model": "gpt-5", "provider": "openai", "id": "%s"}'
+
+
+def asked(path: str, *, method: str = "POST", body: bytes = b"", secret: str = "", host: str = "localhost") -> tuple[int, dict[str, str], bytes]:
+    """What the handler answers: status, headers, body."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80", "HTTP_HOST": host,
+        "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO(),
+    }
+    if secret:
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+    found: list[Any] = []
+
+    def begin(status: str, headers: list[tuple[str, str]], error: object = None, /) -> Callable[[bytes], object]:
+        found.extend((status, headers))
+        return lambda _: None
+
+    answer = MachineHandler()(environ, begin)
+    return int(found[0][:3]), dict(found[1]), b"".join(answer)
+
+
+@pytest.fixture(autouse=True)
+def kept_connection() -> Iterator[None]:
+    """The test's own transaction lives through the requests."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+def test_event_is_taken(api_key: KeyInHand) -> None:
+    status, headers, body = asked("/api/v1/events", body=EVENT % b"a", secret=api_key.secret)
+    assert (status, headers["Content-Length"]) == (201, str(len(body)))
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in headers
+
+
+def test_without_a_key_nothing_is_taken() -> None:
+    status, headers, _ = asked("/api/v1/events", body=EVENT % b"b")
+    assert (status, headers["Content-Type"]) == (401, "application/problem+json")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_unknown_address_is_a_problem_document(prefix: str) -> None:
+    status, headers, body = asked(f"{prefix}nothing-here", method="GET")
+    assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+    assert b'"not_found"' in body
+
+
+@override_settings(ALLOWED_HOSTS=["weighhouse.example"])
+def test_foreign_host_is_refused(api_key: KeyInHand) -> None:
+    assert asked("/api/v1/events", body=EVENT % b"c", secret=api_key.secret, host="evil.example")[0] == 400
+
+
+@override_settings(SECURE_SSL_REDIRECT=True)
+def test_plain_http_is_sent_to_tls_where_that_is_asked_for(api_key: KeyInHand) -> None:
+    assert asked("/api/v1/events", body=EVENT % b"d", secret=api_key.secret)[0] == 301
