@@ -92,6 +92,23 @@ class EventIdentity(models.Model):
         return str(self.key)
 
 
+class IdempotencyKey(models.Model):
+    """A key under which events were posted within the last day, with what says that a request is the same, and what it was answered."""
+
+    pk = models.CompositePrimaryKey("organization_id", "key_hash")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, db_index=False, related_name="+")
+    key_hash = models.UUIDField()
+    request_hash = models.UUIDField()
+    accepted = models.BinaryField(null=True, help_text="a byte for each event, 1 when it was accepted; compressed")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "idempotency_key"
+
+    def __str__(self) -> str:
+        return str(self.key_hash)
+
+
 class Measures(models.Model):
     """Sums of events. `cost` is billed, `notional_cost` is subscription usage at list price; unknown counts add nothing."""
 

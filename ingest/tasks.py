@@ -1,4 +1,4 @@
-"""Celery edge of the way in: partitions made ahead and dropped by retention."""
+"""Celery edge of the way in: partitions made ahead and dropped by retention, and idempotency keys forgotten."""
 
 from datetime import timedelta
 
@@ -7,6 +7,8 @@ from django.db.models import Max
 from django.utils import timezone
 
 from governance.tenancy.models import Organization
+from ingest.doors.repeats import REMEMBERED
+from ingest.models import IdempotencyKey
 from ingest.partitions import months_ensure, months_retain
 
 
@@ -21,3 +23,9 @@ def partitions_retain() -> list[str]:
     """Drops months that every organization's retention is over for."""
     longest = Organization.objects.aggregate(days=Max("retention_days"))["days"]
     return months_retain(oldest=(timezone.now() - timedelta(days=longest)).date()) if longest else []
+
+
+@shared_task
+def idempotency_keys_forget() -> int:
+    """Forgets keys that were first used more than a day ago."""
+    return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - REMEMBERED).delete()[0]

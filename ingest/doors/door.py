@@ -72,11 +72,13 @@ class Door(APIView):
         )
         misfits_keep(api_key=api_key, door=self.name, misfits=[misfit])
 
-    def store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent]) -> list[Outcome]:
-        """Puts the events through the storing transaction; what it does not count is kept."""
+    def store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent], *, keeps_misfits: bool = True) -> list[Outcome]:
+        """Puts the events through the storing transaction; what it does not count is kept, unless it was before."""
         if not events:
             return []
         outcomes = services.events_store(actor=actor, api_key=api_key, source=self.name, events=events)
+        if not keeps_misfits:
+            return outcomes
         misfits = (misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected"))
         misfits_keep(api_key=api_key, door=self.name, misfits=list(misfits))
         return outcomes

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,7 +14,7 @@ from governance.budgets.api import actor_of, api_key_of
 from governance.tenancy.access import Actor
 from governance.tenancy.models import ApiKey
 from governance.tenancy.problems import problem
-from ingest.doors import schema
+from ingest.doors import repeats, schema
 from ingest.doors.body import media_type
 from ingest.doors.door import Door
 from ingest.doors.schema import EventsAnswer
@@ -45,15 +47,34 @@ class EventsDoor(Door):
         except BadBody as error:
             self.envelope_keep(api_key_of(request), error, body)
             raise
-        outcomes = self.outcomes(actor_of(request), api_key_of(request), parsed)
-        return single_answer(outcomes[0]) if parsed.is_single else answer(outcomes, request.META.get("QUERY_STRING", ""))
+        key = repeats.key_of(request)
+        if key is None:
+            return answered(self.outcomes(actor_of(request), api_key_of(request), parsed), parsed, request)
+        return self.post_once(request, parsed, key=key, body=body)
 
-    def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed) -> list[Outcome]:
+    def post_once(self, request: Request, parsed: Parsed, *, key: str, body: bytes) -> HttpResponse | Response:
+        """The answer under an Idempotency-Key. Raises Conflict when the key was used for another body."""
+        actor, api_key = actor_of(request), api_key_of(request)
+        with transaction.atomic():
+            claim = repeats.claim(organization_id=api_key.organization_id, key=key, body=body, now=timezone.now())
+            is_first = claim.accepted is None
+            outcomes = self.outcomes(actor, api_key, parsed, keeps_misfits=is_first)
+            response = answered(outcomes if is_first else claim.as_first(outcomes), parsed, request)
+            if response.status_code >= 400:
+                claim.release()
+            elif is_first:
+                claim.note(outcomes)
+            else:
+                response[repeats.REPLAYED] = "true"
+        return response
+
+    def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed, *, keeps_misfits: bool = True) -> list[Outcome]:
         """What became of every event of the body, in its order."""
-        stored = self.store(actor, api_key, parsed.events)
+        stored = self.store(actor, api_key, parsed.events, keeps_misfits=keeps_misfits)
         if parsed.positions is None:
             return stored
-        self.refused_keep(api_key, parsed.refused)
+        if keeps_misfits:
+            self.refused_keep(api_key, parsed.refused)
         placed = [msgspec.structs.replace(outcome, index=parsed.positions[outcome.index]) for outcome in stored]
         return sorted([*placed, *(one.outcome for one in parsed.refused)], key=lambda outcome: outcome.index)
 
@@ -66,6 +87,10 @@ def lines_expected(request: HttpRequest) -> bool:
     if kind in JSON_TYPES:
         return False
     raise Unsupported("unsupported_media_type", f"'{kind[:80]}' is not taken; send application/json or application/x-ndjson.")
+
+
+def answered(outcomes: Sequence[Outcome], parsed: Parsed, request: Request) -> HttpResponse | Response:
+    return single_answer(outcomes[0]) if parsed.is_single else answer(outcomes, request.META.get("QUERY_STRING", ""))
 
 
 def answer(outcomes: Sequence[Outcome], query: str) -> HttpResponse:

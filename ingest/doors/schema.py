@@ -83,7 +83,10 @@ IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="Taken and not needed: an event's own ids make sending again safe, also for a part of a batch.",
+    description=(
+        "1 to 200 printable characters, remembered for a day when the answer was 2xx. The same body under the same key gets the same answer, "
+        "with `Idempotency-Replayed: true`; another body gets 409. Not needed: an event's own ids make sending again safe, also in part."
+    ),
 )
 REFUSALS = {
     "s400": "The body cannot be read: broken JSON, UTF-8 or compression, the wrong shape, too deep, or cut short.",
@@ -112,7 +115,7 @@ events_post = extend_schema(
         (201, "application/json"): OpenApiResponse(EventsAnswer, description="A single event, counted."),
         **problems(
             **REFUSALS,
-            s409="A single event whose id was counted before with other content.",
+            s409="A single event whose id was counted before with other content, or an Idempotency-Key used for another body.",
             s422="A single event that breaks a rule; `field` says where.",
         ),
     },

@@ -14,8 +14,9 @@ from rest_framework.test import APIClient
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import ApiKey, Member, Organization, Scope
 from ingest import services
-from ingest.models import RejectedInput, UsageEvent
+from ingest.models import IdempotencyKey, RejectedInput, UsageEvent
 from ingest.rejections import rejected_replay
+from ingest.tasks import idempotency_keys_forget
 from tests.conftest import KeyInHand, client_with, key_of
 
 pytestmark = pytest.mark.django_db
@@ -90,10 +91,51 @@ def test_several_packed_pieces_are_one_body(api: APIClient, encoding: str, pack:
     assert counts(send(api, body, "application/x-ndjson", HTTP_CONTENT_ENCODING=encoding)) == (3, 0, 0, 0)
 
 
-def test_idempotency_keys_are_taken(api: APIClient) -> None:
-    sent = call()
-    assert send(api, sent, HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
-    assert send(api, sent, HTTP_IDEMPOTENCY_KEY="k1").status_code == 200
+class TestIdempotencyKey:
+    """A request under a key has one answer, however often it is sent."""
+
+    def test_one_event_is_answered_the_same(self, api: APIClient) -> None:
+        sent = call()
+        first, again = [send(api, sent, HTTP_IDEMPOTENCY_KEY="k1") for _ in range(2)]
+        assert (first.status_code, again.status_code, first.content) == (201, 201, again.content)
+        assert (first.has_header("Idempotency-Replayed"), again["Idempotency-Replayed"]) == (False, "true")
+        assert send(api, sent).status_code == 200
+        assert UsageEvent.objects.count() == 1
+
+    def test_a_batch_is_answered_the_same_and_its_misfits_kept_once(self, api: APIClient) -> None:
+        send(api, call(5))
+        sent = {"events": [call(1), call(2, output_tokens="many"), call(5, input_tokens=9), call(3), call(1)]}
+        first, again = [send(api, sent, HTTP_IDEMPOTENCY_KEY="k1") for _ in range(2)]
+        assert first.content == again.content
+        assert counts(again) == (2, 1, 1, 1)
+        assert RejectedInput.objects.count() == 2
+
+    def test_a_key_is_for_one_body(self, api: APIClient) -> None:
+        send(api, call(1), HTTP_IDEMPOTENCY_KEY="k1")
+        refused = send(api, call(2), HTTP_IDEMPOTENCY_KEY="k1")
+        assert (refused.status_code, json.loads(refused.content)["field"]) == (409, "Idempotency-Key")
+        assert UsageEvent.objects.count() == 1
+
+    def test_a_refused_event_leaves_the_key_free(self, api: APIClient) -> None:
+        assert send(api, call(input_tokens=-1), HTTP_IDEMPOTENCY_KEY="k1").status_code == 422
+        assert send(api, call(), HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+
+    def test_each_organization_has_its_own_keys(self, api: APIClient, other_organization: Organization) -> None:
+        assert send(api, call(1), HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+        assert send(client_with(key_of(other_organization)), call(2), HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+
+    @pytest.mark.parametrize("key", ["", "k" * 201, "a\x00b"])
+    def test_a_key_that_is_none_is_refused(self, api: APIClient, key: str) -> None:
+        assert send(api, call(), HTTP_IDEMPOTENCY_KEY=key).status_code == 422
+        assert not UsageEvent.objects.exists()
+
+    def test_a_day_later_the_key_is_forgotten(self, api: APIClient) -> None:
+        send(api, call(1), HTTP_IDEMPOTENCY_KEY="k1")
+        send(api, call(2), HTTP_IDEMPOTENCY_KEY="k2")
+        IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(days=1, seconds=1))
+        assert send(api, call(3), HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+        assert idempotency_keys_forget() == 1
+        assert IdempotencyKey.objects.count() == 1
 
 
 @pytest.mark.parametrize("days", [-401, 2])
