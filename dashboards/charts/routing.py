@@ -15,7 +15,7 @@ from dashboards.insights.leaderboard import Standing
 from dashboards.insights.routing import BRAIN, Slice
 
 TIER_NAMES = {"flagship": "Flagship", "standard": "Standard", "economy": "Economy", "unknown": "Tier not known"}
-WRITTEN_FROM = Decimal("0.06")
+WRITTEN_FROM = Decimal("0.09")
 RANKS_DRAWN = 8
 TICKS_AT_MOST = 7
 
@@ -34,7 +34,7 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
         )  # fmt: skip
     style(figure, share=True)
     target = float(target_percent / 100)
-    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 16, "t": 30, "b": 8})
+    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 28, "t": 30, "b": 8})
     figure.update_yaxes(autorange="reversed", showgrid=False, tickformat="", tickprefix="", ticksuffix="  ")
     quarters = [Decimal(step) / 4 for step in range(5)]
     figure.update_xaxes(range=[0, 1], showgrid=False, tickvals=drawn(quarters), ticktext=[percent_text(quarter, 0) for quarter in quarters])
@@ -49,7 +49,7 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
     ]  # fmt: skip
     return Chart(
         "tier-chart", "Who does the work, and who takes the money", figure, ["Tier", "Tokens", "Of tokens", "Billed", "Of spend"], rows,
-        note="share of tokens and of billed cost by tier", height=220, summary=_tier_summary(parts, target_percent),
+        note="tokens and billed cost by tier", height=220, summary=_tier_summary(parts, target_percent),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def blended_chart(weeks: Mapping[date, Comparison], *, reference: str, currency:
         for week, row in weeks.items()
     ]  # fmt: skip
     headers = ["Week from", "Tokens", "As routed / Mtok", f"All {reference} / Mtok", "Saving"]
-    return Chart("blended-chart", "Blended price per million tokens", figure, headers, rows, note=f"per week, against everything on {reference}", height=300)
+    return Chart("blended-chart", "Blended price per million tokens", figure, headers, rows, note=f"per week, or all on {reference}", height=300)
 
 
 def cache_chart(rows: Sequence[tuple[str, str, Figures]], hrefs: Sequence[str]) -> Chart:
@@ -129,7 +129,7 @@ def cache_chart(rows: Sequence[tuple[str, str, Figures]], hrefs: Sequence[str]) 
     table = [[name, percent_text(figures.cache_hit_share), tokens_text(figures.cache_read_tokens), tokens_text(figures.prompt_tokens)] for _, name, figures in rows]
     return Chart(
         "cache-chart", "Cache hits", figure, ["Provider", "Hit rate", "Read from cache", "Prompt tokens"], table,
-        note="part of the prompt tokens that a cache served", height=max(140, 34 * len(rows) + 40),
+        note="of prompt tokens", height=max(140, 34 * len(rows) + 40),
     )  # fmt: skip
 
 

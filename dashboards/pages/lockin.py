@@ -93,7 +93,8 @@ class LockIn:
         return Window(local_midnight(last - timedelta(weeks=HISTORY_WEEKS - 1), self.range.zone), self.range.ends_at)
 
     def spend_href(self, by: str, **filters: str | Sequence[str]) -> str:
-        return spend_address(self.actor.organization.slug, self.range, by, filters, **({"measure": "tokens"} if self.measure == "tokens" else {}))
+        measure = {"measure": "tokens"} if self.measure == "tokens" else {}
+        return spend_address(self.actor.organization.slug, {**self.range.params, **measure}, by, filters)
 
 
 @page(Right.VIEW_SPEND)

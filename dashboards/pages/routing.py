@@ -1,6 +1,6 @@
 """Routing: who does the work at what price, against the target, against everything on the flagship, and week by week."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from dashboards.insights.counterfactual import NOTHING, Comparison
 from dashboards.insights.figures import Figures, figures_sum
 from dashboards.insights.leaderboard import Standing, leaderboard
 from dashboards.insights.market import SIMPLE_LABELS, SIMPLE_TASKS, simple_task_of
-from dashboards.insights.routing import BRAIN, WORKFORCE, Slice, catalogued, tier_slices, token_share, weights_key
+from dashboards.insights.routing import BRAIN, WORKFORCE, ModelFacts, Slice, catalogued, tier_slices, token_share, weights_key
 from dashboards.pages.spend import spend_address
 from dashboards.selectors import routing as reads
 from dashboards.selectors import usage
@@ -29,6 +29,7 @@ from governance.periods import Window, local_midnight
 from governance.tenancy.access import Actor, Right
 
 WEEKS = 8
+NOT_KNOWN = "not known"
 COUNTRIES = {
     "US": "United States", "CN": "China", "FR": "France", "CA": "Canada", "IL": "Israel", "KR": "South Korea", "GB": "United Kingdom",
     "DE": "Germany", "JP": "Japan", "IN": "India", "AE": "United Arab Emirates", "SG": "Singapore", "CH": "Switzerland", "ES": "Spain",
@@ -60,9 +61,16 @@ class Routing:
         return Window(local_midnight(self.weeks[0], self.range.zone), self.range.ends_at)
 
     @cached_property
+    def used(self) -> list[usage.Combination]:
+        return reads.models_used(self.actor, window=self.range.window, currency=self.currency)
+
+    @cached_property
+    def used_by_week(self) -> list[usage.Combination]:
+        return reads.tokens_by_week(self.actor, window=self.weeks_window)
+
+    @cached_property
     def tiers(self) -> list[Slice]:
-        rows = usage.spend_by(self.actor, "tier", window=self.range.window, currency=self.currency)
-        return tier_slices(((row.key, row.figures) for row in rows), self.currency)
+        return tier_slices(((row.keys[2], row.figures) for row in self.used), self.currency)
 
     @cached_property
     def total(self) -> Figures:
@@ -70,7 +78,7 @@ class Routing:
 
     @cached_property
     def reference(self) -> reads.Reference | None:
-        return reads.reference_flagship(self.actor, window=self.weeks_window)
+        return reads.reference_flagship(self.used_by_week)
 
     @cached_property
     def compared_by_day(self) -> dict[date, Comparison]:
@@ -96,7 +104,12 @@ class Routing:
 
     def spend_href(self, by: str, **filters: str | Sequence[str]) -> str:
         named = {name.replace("_", "-"): values for name, values in filters.items()}
-        return spend_address(self.actor.organization.slug, self.range, by, named)
+        return spend_address(self.actor.organization.slug, self.range.params, by, named)
+
+    def week_href(self, week: date, model: str) -> str:
+        """The explorer with a model's tokens of one week."""
+        days = {"range": "custom", "from": week.isoformat(), "to": (week + timedelta(days=6)).isoformat(), "measure": "tokens"}
+        return spend_address(self.actor.organization.slug, days, "team", {"model": "" if model == NOT_KNOWN else model})
 
 
 @page(Right.VIEW_SPEND)
@@ -107,16 +120,12 @@ def routing(request: PageRequest) -> HttpResponse:
     span = Range.from_query(request.GET, organization.zone, now, default="30d", year_starts_in=organization.year_starts_in)
     view = Routing(request.actor, span, now)
     simple_rows = reads.flagship_on_simple_work(view.actor, window=span.window, currency=view.currency)
-    facts = reads.with_facts(view.actor, window=span.window, currency=view.currency)
     standings, makers = _standings(view)
     tables = {
         "leaderboard": _leaderboard_table(request, view, standings, makers),
         "simple": _simple_table(request, view, simple_rows),
-        "weights": _shares_table(request, "weights", "Open and closed weights", catalogued(facts, weights_key, currency=view.currency), WEIGHTS, view),
-        "countries": _shares_table(
-            request, "countries", "Where the makers are", catalogued(facts, lambda fact: fact.country, currency=view.currency), COUNTRIES | {"": WEIGHTS[""]}, view
-        ),
-    }  # fmt: skip
+        **_catalogue_tables(request, view),
+    }
     for table in tables.values():
         if table.is_asked_as_csv:
             return table.csv_response(f"routing-{table.id}-{span.first}-{span.last}")
@@ -146,7 +155,7 @@ def _charts(view: Routing, standings: Sequence[Standing], makers: Mapping[str, s
     if not view.total.calls:
         return {}
     hrefs = {part.key: view.spend_href("model", tier=part.key) for part in view.tiers}
-    cache = reads.cache_by_provider(view.actor, window=view.range.window, currency=view.currency)
+    cache = reads.cache_by_provider(view.actor, view.used)
     target = view.actor.organization.flagship_token_share_target
     return {
         "tier_chart": charts.tier_chart(view.tiers, target_percent=target, currency=view.currency, hrefs=hrefs),
@@ -162,26 +171,27 @@ def _charts(view: Routing, standings: Sequence[Standing], makers: Mapping[str, s
 
 def _standings(view: Routing) -> tuple[list[Standing], dict[str, str]]:
     """The leaderboard, and the maker of each model on it."""
-    rows = usage.combinations(view.actor, ("model", "maker"), window=view.weeks_window, currency=view.currency, by_week=True)
-    found = leaderboard(((row.week, row.keys[0] or "not known", row.figures.tokens) for row in rows if row.week), view.weeks)
-    return found, {row.keys[0]: row.keys[1] for row in rows}
+    rows = view.used_by_week
+    found = leaderboard(((row.week, row.keys[1] or NOT_KNOWN, row.figures.tokens) for row in rows if row.week), view.weeks)
+    return found, {row.keys[1]: row.keys[3] for row in rows}
 
 
 def _leaderboard_table(request: PageRequest, view: Routing, standings: Sequence[Standing], makers: Mapping[str, str]) -> Table:
     whole = sum(row.tokens[-1] for row in standings)
     is_running = view.weeks[-1] + timedelta(days=7) > view.range.today
     latest = "This week so far" if is_running else f"Week from {view.weeks[-1]:%-d %b}"
+    names = names_of(view.actor, DIMENSIONS["maker"], set(makers.values()) | {""})
     return Table.from_request(
         request, id="leaderboard", prefix="leaderboard-", rows=standings, page_size=12, title="Model leaderboard", note="by tokens, 8 weeks from Monday",
         empty="No tokens in these weeks.",
         columns=[
             Column("rank", "Rank", "count", value=lambda row: row.rank),
             Column("change", "Since last week", "badge", value=_change, is_sortable=False),
-            Column("model", "Model", "strong", value=lambda row: row.key, href=lambda row: view.spend_href("team", model=row.key)),
-            Column("maker", "Maker", "swatch", value=lambda row: (makers.get(row.key, ""), makers.get(row.key) or "not known")),
+            Column("model", "Model", "strong", value=lambda row: row.key, href=lambda row: view.spend_href("team", model="" if row.key == NOT_KNOWN else row.key)),
+            Column("maker", "Maker", "swatch", value=lambda row: (makers.get(row.key, ""), names[makers.get(row.key, "")])),
             Column("history", f"{WEEKS} weeks", "spark", value=lambda row: row.tokens),
-            Column("before", "Last week", "tokens", value=lambda row: row.tokens[-2]),
-            Column("tokens", latest, "tokens", value=lambda row: row.tokens[-1]),
+            Column("before", "Week before", "tokens", value=lambda row: row.tokens[-2], href=lambda row: view.week_href(view.weeks[-2], row.key)),
+            Column("tokens", latest, "tokens", value=lambda row: row.tokens[-1], href=lambda row: view.week_href(view.weeks[-1], row.key)),
             Column("share", "Share", "percent", value=lambda row: Decimal(row.tokens[-1]) / whole if whole else None),
         ],
     )  # fmt: skip
@@ -222,15 +232,42 @@ def _simple_table(request: PageRequest, view: Routing, rows: Sequence[usage.Comb
     )  # fmt: skip
 
 
-def _shares_table(request: PageRequest, id: str, title: str, rows: Sequence[Slice], names: Mapping[str, str], view: Routing) -> Table:  # noqa: A002, PLR0917
+@dataclass(frozen=True)
+class Catalogued:
+    """A table of shares by something the catalogue knows of models. `key` says in which row a model belongs."""
+
+    id: str
+    title: str
+    label: str
+    key: Callable[[ModelFacts], str]
+    names: Mapping[str, str]
+
+
+CATALOGUED = (
+    Catalogued("weights", "Open and closed weights", "Weights", weights_key, WEIGHTS),
+    Catalogued("countries", "Where the makers are", "Country", lambda facts: facts.country, COUNTRIES | {"": WEIGHTS[""]}),
+)
+
+
+def _catalogue_tables(request: PageRequest, view: Routing) -> dict[str, Table]:
+    facts = reads.catalogue_facts({row.keys[1] for row in view.used})
+    known = [(facts.get((row.keys[0], row.keys[1]), ModelFacts()), row) for row in view.used]
+    return {kind.id: _shares_table(request, view, kind, known) for kind in CATALOGUED}
+
+
+def _shares_table(request: PageRequest, view: Routing, kind: Catalogued, known: Sequence[tuple[ModelFacts, usage.Combination]]) -> Table:
+    rows = catalogued([(facts, row.figures) for facts, row in known], kind.key, currency=view.currency)
+    models: dict[str, list[str]] = {}
+    for facts, row in known:
+        models.setdefault(kind.key(facts), []).append(row.keys[1])
     columns = [
-        Column("name", "", "strong", value=lambda row: names.get(row.key, row.key)),
+        Column("name", kind.label, "strong", value=lambda row: kind.names.get(row.key, row.key), href=lambda row: view.spend_href("model", model=sorted(set(models[row.key])))),
         Column("token_share", "Of tokens", "percent"),
         Column("spend_share", "Of spend", "percent"),
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
         Column("cost", "Billed", "money", currency=view.currency, value=lambda row: row.figures.billed),
     ]
-    return Table.from_request(request, id=id, prefix=f"{id}-", columns=columns, rows=rows, title=title, empty="Nothing was used in this range.")
+    return Table.from_request(request, id=kind.id, prefix=f"{kind.id}-", columns=columns, rows=rows, title=kind.title, empty="Nothing was used in this range.")
 
 
 urlpatterns = [path("routing", routing, name="routing")]

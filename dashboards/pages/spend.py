@@ -224,9 +224,9 @@ def _unknown_to_sessions(view: Explorer) -> list[str]:
     return [DIMENSIONS[slug].label.lower() for slug in view.filters if slug not in behind.KNOWN]
 
 
-def spend_address(slug: str, span: Range, by: str, filters: Mapping[str, str | Sequence[str]], **more: str) -> str:
-    """Where other pages link to: the explorer of this range, narrowed and split as given; "" is what was not reported."""
-    pairs = list(span.params.items()) + [("by", by)] + list(more.items())  # noqa: RUF005
+def spend_address(slug: str, params: Mapping[str, str], by: str, filters: Mapping[str, str | Sequence[str]]) -> str:
+    """Where other pages link to: the explorer with these parameters (a range's, a measure), narrowed and split as given; "" is what was not reported."""
+    pairs = [*params.items(), ("by", by)]
     for dimension, values in filters.items():
         pairs += [(dimension, _value_text(value)) for value in ([values] if isinstance(values, str) else values)]
     return f"{reverse('spend', args=[slug])}?{urlencode(pairs)}"

@@ -1,15 +1,15 @@
 """Reads for the Routing page: days to compare, the flagship to compare with and its prices, and what the catalogue knows of models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from dashboards.insights.counterfactual import BUCKETS, Comparison, comparison
-from dashboards.insights.figures import Figures
+from dashboards.insights.figures import SIZES, Figures
 from dashboards.insights.market import SIMPLE_LABELS
 from dashboards.insights.routing import BRAIN, ModelFacts
-from dashboards.selectors.usage import IS_WEIGHED, SUMS, Combination, combinations, days, folded, spend_by
+from dashboards.selectors.usage import IS_WEIGHED, Combination, combinations, days, folded, ranked, sums_of
 from governance.periods import Window, local_midnight
 from governance.pricing.book import current_book
 from governance.pricing.models import Model
@@ -18,6 +18,11 @@ from governance.tenancy.access import Actor
 
 # Small enough to lie below every long-context tier, large enough that a cost per thousand loses no digit.
 SAMPLE_TOKENS = 1000
+
+
+# The columns of `models_used`.
+USED = ("provider", "model", "tier", "maker")
+WEIGHED = ("weighed_cost", "weighed_tokens", "cost", *SIZES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +34,31 @@ class Reference:
     tokens: int
 
 
-def reference_flagship(actor: Actor, *, window: Window) -> Reference | None:
-    """The flagship the actor's usage has the most tokens of, by provider and name when equal. None without any."""
-    rows = combinations(actor, ("provider", "model"), window=window, filters={"tier": (BRAIN,)})
-    used = sorted((row for row in rows if row.figures.tokens), key=lambda row: (-row.figures.tokens, row.keys))
-    return Reference(*used[0].keys, tokens=used[0].figures.tokens) if used else None
+def models_used(actor: Actor, *, window: Window, currency: str | None = None) -> list[Combination]:
+    """The sums by provider, model, tier and maker (keys in that order): what shares by tier, by weights, by country and caches are made of."""
+    return combinations(actor, USED, window=window, currency=currency)
+
+
+def tokens_by_week(actor: Actor, *, window: Window) -> list[Combination]:
+    """The tokens by week and provider, model, tier and maker (keys in that order)."""
+    return combinations(actor, USED, window=window, by_week=True, sums=SIZES)
+
+
+def reference_flagship(weeks: Iterable[Combination]) -> Reference | None:
+    """The flagship with the most tokens over the weeks of `tokens_by_week`, by provider and name when equal. None without any."""
+    tokens: dict[tuple[str, str], int] = {}
+    for row in weeks:
+        provider, model, tier, _ = row.keys
+        if tier == BRAIN:
+            tokens[provider, model] = tokens.get((provider, model), 0) + row.figures.tokens
+    used = sorted((item for item in tokens.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    return Reference(*used[0][0], tokens=used[0][1]) if used else None
 
 
 def weighed_by_day(actor: Actor, *, window: Window, currency: str | None = None) -> dict[date, Figures]:
     """The sums by local day over metered usage whose price and tokens are all known, in one currency; ascending."""
     wanted = currency or actor.organization.currency
-    rows = days(actor, window).filter(IS_WEIGHED, currency=wanted).values("day", "currency").annotate(**SUMS).order_by("day")
+    rows = days(actor, window).filter(IS_WEIGHED, currency=wanted).values("day", "currency").annotate(**sums_of(WEIGHED)).order_by("day")
     return {day: figures for (day,), figures in folded(rows, ("day",), wanted).items()}
 
 
@@ -83,20 +102,17 @@ def flagship_on_simple_work(actor: Actor, *, window: Window, currency: str | Non
     )
 
 
-def with_facts(actor: Actor, *, window: Window, currency: str | None = None) -> list[tuple[ModelFacts, Figures]]:
-    """The usage of each model with what the catalogue knows of it; models it does not know have empty facts."""
-    rows = combinations(actor, ("provider", "model"), window=window, currency=currency)
-    facts = catalogue_facts({row.keys[1] for row in rows})
-    return [(facts.get((row.keys[0], row.keys[1]), ModelFacts()), row.figures) for row in rows]
-
-
 def catalogue_facts(models: set[str]) -> dict[tuple[str, str], ModelFacts]:
     """{(provider, model): facts} for the catalogue's models of these names."""
     rows = Model.objects.filter(slug__in=models).values_list("provider__slug", "slug", "maker", "country", "has_open_weights")
     return {(provider, slug): ModelFacts(maker, country, has_open) for provider, slug, maker, country, has_open in rows}
 
 
-def cache_by_provider(actor: Actor, *, window: Window, currency: str | None = None) -> list[tuple[str, str, Figures]]:
+def cache_by_provider(actor: Actor, used: Iterable[Combination]) -> list[tuple[str, str, Figures]]:
     """(provider, name, sums) of each provider with prompt tokens, most prompt tokens first."""
-    rows = [(row.key, row.name, row.figures) for row in spend_by(actor, "provider", window=window, currency=currency)]
+    sums: dict[str, Figures] = {}
+    for row in used:
+        provider = row.keys[0]
+        sums[provider] = sums[provider] + row.figures if provider in sums else row.figures
+    rows = [(row.key, row.name, row.figures) for row in ranked(actor, "provider", sums)]
     return sorted((row for row in rows if row[2].prompt_tokens), key=lambda row: (-row[2].prompt_tokens, row[0]))
