@@ -9,6 +9,8 @@ from governance.conf import embedded
 
 # Commands that need no database, or, like `up`, see to it themselves.
 WITHOUT_SERVERS = frozenset({"up", "help", "version", "check", "collectstatic", "diffsettings", "spectacular"})
+# A passing command queues nothing that the schedule would not find by itself; a server is asked for its queue.
+USES_QUEUE = frozenset({"runserver"})
 MIGRATES_ITSELF = frozenset({"migrate", "makemigrations", "showmigrations", "sqlmigrate", "dbshell"})
 
 
@@ -19,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with ExitStack() as stack:
             if needs_servers(arguments):
-                _bring_servers(stack, migrate=arguments[1] not in MIGRATES_ITSELF)
+                _bring_servers(stack, has_queue=arguments[1] in USES_QUEUE, migrate=arguments[1] not in MIGRATES_ITSELF)
             _execute(arguments)
     except embedded.EmbeddedError as error:
         return _failed(str(error))
@@ -44,13 +46,14 @@ def _adopt_data_folder(arguments: Sequence[str]) -> None:
             os.environ["VAR"] = argument.removeprefix("--var=")
 
 
-def _bring_servers(stack: ExitStack, *, migrate: bool) -> None:
+def _bring_servers(stack: ExitStack, *, has_queue: bool, migrate: bool) -> None:
     from django.conf import settings
 
-    if not settings.EMBEDDED:
+    parts = [part for part in settings.EMBEDDED if part == "postgres" or has_queue]
+    if not parts:
         return
-    is_ours = stack.enter_context(embedded.running(settings.VAR_DIR, settings.EMBEDDED))
-    if is_ours and migrate and "postgres" in settings.EMBEDDED:
+    is_ours = stack.enter_context(embedded.running(settings.VAR_DIR, parts))
+    if is_ours and migrate and "postgres" in parts:
         import django
         from django.core.management import call_command
 

@@ -10,6 +10,8 @@ from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from ingest.demo import cast, rhythm, shapes, stories
 from ingest.demo.cast import DemoTeam
 from ingest.demo.rhythm import Day
@@ -18,6 +20,8 @@ from ingest.formats.event import UsageEvent
 
 TABLE = 4096
 ERRORS = ("rate_limited", "overloaded", "timeout", "error")
+# A vendor that refuses a call bills nothing for it; what a call cost that broke off, its gateway cannot know.
+REFUSED = ("rate_limited", "overloaded")
 ERROR_SHARE = 0.014
 CACHE_MISS_SHARE = 0.3
 CONTEXT_CEILING = 225_000
@@ -184,28 +188,16 @@ class DaySimulation:
         offer = part.offers[int((run.model_luck if part.loop else pick()) * len(part.offers))]
         self.count += 1
         name = f"{self.plan.tag}-{self.day.index}-{self.count}"
-        retried = self.failed
-        is_failed = pick() < ERROR_SHARE and not retried
-        self.failed = name if is_failed else ""
+        retried, self.failed = self.failed, ""
+        if not retried and pick() < ERROR_SHARE:
+            self.failed = name
         reads, writes, fresh, output = self.tokens(run, part, offer.cache)
         ttft = int(offer.ttft_ms * (0.7 + 0.6 * pick())) + (fresh + writes) // 60
         latency = ttft + output * offer.ms_per_token
         at = run.at
-        pause = 1500 if is_failed else int(run.shape.gap_seconds * 1000 * TALK[int(pick() * TABLE)])
+        pause = 1500 if self.failed else int(run.shape.gap_seconds * 1000 * TALK[int(pick() * TABLE)])
         run.at = at + timedelta(milliseconds=pause + (0 if part.role == "panel" else latency))
-        counts: dict[str, int | None] = (
-            {}
-            if is_failed
-            else {
-                "input_tokens": fresh,
-                "cache_read_tokens": None if offer.cache == "none" else reads,
-                "cache_write_5m_tokens": writes if offer.cache == "writes" else None,
-                "output_tokens": output,
-                "reasoning_tokens": int(output * part.thinking) if part.thinking else None,
-                "ttft_ms": ttft,
-            }
-        )
-        return UsageEvent(
+        event = UsageEvent(
             id=name,
             occurred_at=at,
             provider=offer.provider,
@@ -223,12 +215,17 @@ class DaySimulation:
             role=part.role,
             task_class=part.tasks[int(run.task_luck * len(part.tasks))],
             environment=run.environment,
+            input_tokens=fresh,
+            cache_read_tokens=None if offer.cache == "none" else reads,
+            cache_write_5m_tokens=writes if offer.cache == "writes" else None,
+            output_tokens=output,
+            reasoning_tokens=int(output * part.thinking) if part.thinking else None,
+            ttft_ms=ttft,
             latency_ms=latency,
-            status=ERRORS[int(pick() * len(ERRORS))] if is_failed else "ok",
             billing_mode=run.shape.billing_mode,
             tags={"attempt": "2"} if retried else None,
-            **counts,
         )
+        return failed_call(event, ERRORS[int(pick() * len(ERRORS))]) if self.failed else event
 
     def tokens(self, run: Run, part: Part, cache: str) -> tuple[int, int, int, int]:
         """(cache reads, cache writes, uncached input, output) of a call."""
@@ -244,6 +241,13 @@ class DaySimulation:
         is_missed = pick() < CACHE_MISS_SHARE
         reads, fresh = (0, before + added) if is_missed else (before, added)
         return (reads, fresh, 180, output) if cache == "writes" else (reads, 0, fresh, output)
+
+
+def failed_call(event: UsageEvent, status: str) -> UsageEvent:
+    """The call as it is reported when it failed: nothing billed where the vendor refused it, else nothing known."""
+    billed = 0 if status in REFUSED else None
+    counts = dict.fromkeys(("cache_read_tokens", "cache_write_5m_tokens", "reasoning_tokens", "ttft_ms"))
+    return msgspec.structs.replace(event, status=status, input_tokens=billed, output_tokens=billed, latency_ms=event.ttft_ms, **counts)
 
 
 def team_table(day: int) -> tuple[DemoTeam, ...]:

@@ -1,59 +1,50 @@
-"""The simulated gateway: a few live sessions that ask before each call and report it afterwards, over REST, with a key of their own."""
+"""The live traffic: a few sessions that take turns at the simulated gateway, wait when a budget refuses them, and are followed by others."""
 
+import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from secrets import randbits
-from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
-import stamina
 
-from governance.errors import Conflict, DomainError
-from governance.tenancy import keys
-from governance.tenancy import services as tenancy
-from governance.tenancy.access import system_actor
-from governance.tenancy.models import ApiKey, Organization, Scope, ServiceAccount
+from governance.errors import Conflict
 from ingest.demo import cast, offers
-from ingest.demo.organization import SANDBOX, organization_find
+from ingest.demo.budgets import SANDBOX
+from ingest.demo.gateway import HTTP_TIMEOUT_S, Away, Gateway, gateway_secret
+from ingest.demo.organization import organization_find
 from ingest.demo.shapes import Part, Shape
 from ingest.demo.simulation import MEMBERS, DaySimulation, Plan, Run
 from ingest.formats.event import UsageEvent
 
-KEY_NAME = "Demo gateway"
-KEY_FILE = "demo-gateway-key"
 SESSIONS = 6
-# Live calls are lighter than the history's, so that days of traffic stay in proportion to a month's budget.
-LIGHTER = 6
+# Live calls are lighter than the history's, so that weeks of traffic stay in proportion to a month's budget.
+LIGHTER = 8
 LONGEST_CALL_S = 8.0
 LONGEST_PAUSE_S = 25.0
-ASKS_AGAIN_S = (5.0, 10.0, 20.0)
-GIVES_UP_S = 900.0
-SANDBOX_PAUSE_S = (180.0, 420.0)
-HTTP_TIMEOUT_S = 10.0
+# Nights and weekends are slower, as they are in the history.
+BUSY_HOURS = range(8, 19)
+SLOWER = 2.0
+ASKS_AGAIN_S = (5.0, 10.0, 20.0, 30.0)
+GIVES_UP_S = 600.0
+SANDBOX_PAUSE_S = (1200.0, 3600.0)
+SANDBOX_GUESS_USD = "0.01"  # a careless harness guesses low, so its session runs into the limit itself
 AWAY_PAUSE_S = 2.0
+SUMMARY_S = 60.0
 BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens")
 
 SANDBOX_LOOP = Part("planner", (offers.OPUS_LITELLM, offers.FABLE_LITELLM), ("research", "code"), 300_000, 6_000, loop=True, thinking=0.3)
 SANDBOX_SHAPE = Shape("omnigent", "1.3.0", "sb", (SANDBOX_LOOP,), 60, 4)
 
 Say = Callable[[str], None]
-
-
-class KeyRefused(DomainError):
-    """The server no longer takes the key."""
-
-    code = "key_refused"
-
-
-class Away(Exception):
-    """The server did not answer, or could not; the same request may be sent again."""
 
 
 class Live:
@@ -66,7 +57,7 @@ class Live:
             self._becomes_sandbox(shape)
         self.due = due
         self.made = 0
-        self.asked = 0
+        self.refusals = 0
         self.refused_at: float | None = None
         self.pending: UsageEvent | None = None  # allowed, and not yet reported
         self.next: UsageEvent | None = None  # to be asked for
@@ -96,62 +87,25 @@ class Live:
             self.next = event if self.is_sandbox else lighter(event)
         return self.next
 
-    def pause_s(self) -> float:
-        gap = self.run.shape.gap_seconds * self.simulation.rng.uniform(0.4, 1.6)
-        return min(gap, LONGEST_PAUSE_S)
+    @property
+    def request_id(self) -> str:
+        """The id of the question: the same when it has to be sent again, another once it was answered with a refusal."""
+        return f"{self.call().id}-{self.refusals}"
+
+    def pause_s(self, now: datetime) -> float:
+        gap = min(self.run.shape.gap_seconds * self.simulation.rng.uniform(0.4, 1.6), LONGEST_PAUSE_S)
+        return gap if is_busy(now) or self.is_sandbox else gap * SLOWER
+
+
+def is_busy(now: datetime) -> bool:
+    """Whether the organization is at work at the instant."""
+    local = now.astimezone(ZoneInfo(cast.TIME_ZONE))
+    return local.hour in BUSY_HOURS and local.weekday() < 5
 
 
 def lighter(event: UsageEvent) -> UsageEvent:
-    """The call with a sixth of its input."""
+    """The call with a part of its input."""
     return msgspec.structs.replace(event, **{name: count // LIGHTER for name in BUCKETS if (count := getattr(event, name)) is not None})
-
-
-class Gateway:
-    """The REST side: asks, reports, and tells being refused from the server being away."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
-
-    def ask(self, live: Live) -> UUID | None:
-        """The authorization's id, or None when a budget stands against the call (402). Raises Away, KeyRefused and Conflict."""
-        event = live.call()
-        live.asked += 1
-        body: dict[str, object] = {
-            "id": f"{event.id}-{live.asked}",
-            "ttl_seconds": 120,
-            "max_output_tokens": event.output_tokens or 0,
-        }
-        names = ("session", "team", "project", "member", "provider", "model", "harness", "gateway", "role")
-        body |= {name: value for name in names if (value := getattr(event, name))}
-        if live.is_sandbox:
-            body["amount"] = "0.01"  # a careless harness guesses low, so its session runs into the limit itself
-        else:
-            body |= {"input_tokens": event.input_tokens or 0, "cache_read_tokens": event.cache_read_tokens or 0}
-        answer = self._post("/api/v1/authorizations", body)
-        if answer.status_code == httpx.codes.PAYMENT_REQUIRED:
-            return None
-        return UUID(answer.json()["id"])
-
-    def report(self, event: UsageEvent) -> str:
-        """Posts the event; the answer's status for it."""
-        answer = self._post("/api/v1/events", msgspec.to_builtins(event))
-        outcomes = answer.json()
-        found = outcomes.get("outcomes") or outcomes.get("events") or outcomes.get("results") or [outcomes]
-        return str(found[0].get("status", ""))
-
-    @stamina.retry(on=Away, attempts=4, timeout=8.0, wait_initial=0.2, wait_max=2.0)
-    def _post(self, path: str, body: object) -> httpx.Response:
-        try:
-            answer = self.client.post(path, json=body)
-        except httpx.TransportError as error:
-            raise Away(str(error)) from error
-        if answer.status_code in (401, 403):
-            raise KeyRefused(f"The server refused the key “{KEY_NAME}”: {answer.text[:200]}")
-        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise Away(f"HTTP {answer.status_code}")
-        if answer.is_client_error and answer.status_code != httpx.codes.PAYMENT_REQUIRED:
-            raise Conflict(f"{path} answered {answer.status_code}: {answer.text[:300]}")
-        return answer
 
 
 class Traffic:
@@ -162,6 +116,9 @@ class Traffic:
         self.interval_s = 1 / rate
         self.stop = stop
         self.say = say
+        self.counts: Counter[str] = Counter()
+        self.said_at = time.monotonic()
+        self.away_since: float | None = None
         self.rng = Random(seed)  # noqa: S311 - a simulation
         self.lives: list[Live] = [self.newcomer(number * 1.5) for number in range(SESSIONS)]
         self.lives.append(self.newcomer(2.0, shape=SANDBOX_SHAPE))
@@ -173,24 +130,46 @@ class Traffic:
         return Live(DaySimulation(plan, plan.calendar[0]), shape=shape, due=time.monotonic() + wait_s)
 
     def go_on(self) -> None:
-        """Turns until the stop is set. A server that is away is waited for."""
+        """Turns until the stop is set. A server that is away is waited for. Raises Unwelcome."""
         while not self.stop.is_set():
+            self.summarize()
             live = min(self.lives, key=lambda item: item.due)
             if self.stop.wait(max(live.due - time.monotonic(), 0.0)):
                 return
             try:
                 self.turn(live)
+                self.is_back()
             except Away as reason:
-                self.say(f"The server is away ({reason}); waiting.")
+                self.is_away(str(reason))
                 self.stop.wait(AWAY_PAUSE_S)
             except Conflict as refusal:
                 self.say(refusal.detail)
                 self.replace(live)
 
+    def is_away(self, reason: str) -> None:
+        """Says once that the server does not answer."""
+        if self.away_since is None:
+            self.away_since = time.monotonic()
+            self.say(f"The server is away ({reason}); waiting.")
+
+    def is_back(self) -> None:
+        if self.away_since is not None:
+            self.say(f"The server is back after {time.monotonic() - self.away_since:.0f} s.")
+            self.away_since = None
+
+    def summarize(self) -> None:
+        """Once a minute, what went on in it."""
+        if time.monotonic() - self.said_at < SUMMARY_S:
+            return
+        self.said_at = time.monotonic()
+        waiting = sum(1 for live in self.lives if live.refused_at is not None)
+        counts, self.counts = self.counts, Counter()
+        self.say(f"{counts['accepted']} calls reported, {counts['refused']} refused; {waiting} of {len(self.lives)} sessions wait for a decision.")
+
     def turn(self, live: Live) -> None:
         """One step of a session: report the call it was allowed to make, or ask for the next one."""
         if live.pending is not None:
-            self.report(live)
+            self.report(live, live.pending)
         elif live.is_over:
             self.replace(live)
         else:
@@ -198,7 +177,8 @@ class Traffic:
             self.stop.wait(self.interval_s)
 
     def ask(self, live: Live) -> None:
-        authorization = self.gateway.ask(live)
+        event = live.call()
+        authorization = self.gateway.ask(event, request_id=live.request_id, amount=SANDBOX_GUESS_USD if live.is_sandbox else None)
         now = time.monotonic()
         if authorization is None:
             self.refused(live, now)
@@ -206,28 +186,28 @@ class Traffic:
         if live.refused_at is not None:
             self.say(f"{live.run.key} goes on.")
             live.refused_at = None
-        event = live.call()
         live.pending = msgspec.structs.replace(event, authorization=authorization, occurred_at=datetime.now(UTC))
         live.due = now + min((event.latency_ms or 1000) / 1000, LONGEST_CALL_S)
 
     def refused(self, live: Live, now: float) -> None:
         """A budget stands against the session: it waits, asks again ever more slowly, and gives up after a while."""
+        self.counts["refused"] += 1
         if live.refused_at is None:
             live.refused_at = now
+            live.refusals = 0
             self.say(f"{live.run.key} is refused; waiting for somebody to decide.")
         if now - live.refused_at > GIVES_UP_S:
+            self.say(f"{live.run.key} gives up.")
             self.replace(live)
             return
-        live.due = now + ASKS_AGAIN_S[min(live.asked - live.made - 1, len(ASKS_AGAIN_S) - 1)]
+        live.due = now + ASKS_AGAIN_S[min(live.refusals, len(ASKS_AGAIN_S) - 1)]
+        live.refusals += 1
 
-    def report(self, live: Live) -> None:
-        if live.pending is None:
-            return
-        self.gateway.report(live.pending)
+    def report(self, live: Live, event: UsageEvent) -> None:
+        self.counts[self.gateway.report(event)] += 1
         live.pending = live.next = None
         live.made += 1
-        live.asked = live.made
-        live.due = time.monotonic() + live.pause_s()
+        live.due = time.monotonic() + live.pause_s(datetime.now(UTC))
 
     def replace(self, live: Live) -> None:
         """Ends a session and lets another begin in its place."""
@@ -236,26 +216,6 @@ class Traffic:
             self.lives.append(self.newcomer(self.rng.uniform(*SANDBOX_PAUSE_S), shape=SANDBOX_SHAPE))
         else:
             self.lives.append(self.newcomer(self.rng.uniform(1.0, 10.0)))
-
-
-def gateway_secret(organization: Organization, folder: Path) -> str:
-    """The secret of the gateway's key: the one kept in the folder while its key lives, else a new key's; the old one is revoked."""
-    path = folder / KEY_FILE
-    live = ApiKey.objects.filter(organization=organization, name=KEY_NAME, revoked_at=None).first()
-    if live is not None and path.is_file():
-        secret = path.read_text().strip()
-        if keys.secret_hash(secret) == live.secret_hash:
-            return secret
-    actor = system_actor(organization)
-    if live is not None:
-        tenancy.api_key_revoke(actor=actor, key=live)
-    account = ServiceAccount.objects.filter(organization=organization, name=KEY_NAME).first()
-    account = account or tenancy.service_account_create(actor=actor, name=KEY_NAME)
-    _, secret = tenancy.api_key_create(actor=actor, name=KEY_NAME, scopes=[Scope.INGEST, Scope.AUTHORIZE], service_account=account)
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(secret)
-    return secret
 
 
 @contextmanager
@@ -271,10 +231,13 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def traffic_run(*, url: str, rate: float, folder: Path, say: Say) -> None:
-    """Posts live events until SIGTERM or Ctrl-C. Raises Conflict when there is no demo organization."""
+    """Posts live events until SIGTERM or Ctrl-C. Raises Conflict when there is no demo organization, Unwelcome when the server refuses."""
     organization = organization_find()
     if organization is None:
         raise Conflict(f"There is no organization {cast.SLUG}; run `manage.py demo load` first.")
+    # A line for every request would drown the log; what matters is said once a minute.
+    for name in ("httpx", "stamina"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     headers = {"Authorization": f"Bearer {gateway_secret(organization, folder)}", "User-Agent": "weighhouse-demo-gateway"}
     with stopping() as stop, httpx.Client(base_url=url, headers=headers, timeout=HTTP_TIMEOUT_S) as client:
         say(f"Live traffic to {url}, up to {rate:g} calls a second.")

@@ -1,9 +1,10 @@
 """`manage.py demo load`: the simulated organization with its history. `manage.py demo traffic`: its gateway, posting live."""
 
-from argparse import ArgumentParser
-from datetime import UTC, datetime
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -11,6 +12,7 @@ from governance.errors import DomainError
 from ingest.demo import cast
 from ingest.demo.loading import Loaded, demo_load
 from ingest.demo.simulation import Plan
+from ingest.services.prepare import OLDEST
 
 
 class Command(BaseCommand):
@@ -26,7 +28,7 @@ class Command(BaseCommand):
         load.add_argument("--processes", type=int, default=2, help="loader processes (default 2)")
         load.add_argument("--again", action="store_true", help="repeat the load of an organization that is there; what it has counts once")
         traffic = actions.add_parser("traffic", help="post live events over REST until stopped")
-        traffic.add_argument("--url", default=settings.PUBLIC_URL, help=f"where the server answers (default {settings.PUBLIC_URL})")
+        traffic.add_argument("--url", type=address, default=settings.PUBLIC_URL, help=f"where the server answers (default {settings.PUBLIC_URL})")
         traffic.add_argument("--rate", type=float, default=0.5, help="calls a second at most, all sessions together (default 0.5)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,8 +46,12 @@ class Command(BaseCommand):
             raise CommandError("Say --days from 1 to 390, --events from 1 to 20000000 and --processes from 1 to 64.")
         if until > datetime.now(UTC):
             raise CommandError("--until lies in the future.")
+        if datetime.now(UTC) - until > OLDEST - timedelta(days=options["days"] + 1):
+            raise CommandError(f"Events older than {OLDEST.days} days are not taken: say a later --until or fewer --days.")
         plan = Plan(options["seed"], options["days"], options["events"], until)
-        loaded = demo_load(plan=plan, again=options["again"], processes=options["processes"], folder=settings.VAR_DIR, say=self.stdout.write)
+        loaded = demo_load(
+            plan=plan, again=options["again"], processes=options["processes"], folder=settings.VAR_DIR, say=self.stdout.write
+        )
         self.report(loaded)
 
     def report(self, loaded: Loaded) -> None:
@@ -57,14 +63,28 @@ class Command(BaseCommand):
             self.stdout.write(f"(kept in {loaded.password_path})")
 
     def traffic(self, options: dict[str, Any]) -> None:
-        from ingest.demo.traffic import traffic_run  # only this action needs an HTTP client
+        from ingest.demo.traffic import traffic_run  # a load has no use for its retries
 
-        if not 0 < options["rate"] <= 50:
-            raise CommandError("Say --rate above 0 and up to 50.")
+        if not 0.01 <= options["rate"] <= 50:
+            raise CommandError("Say --rate from 0.01 to 50.")
         traffic_run(url=options["url"], rate=options["rate"], folder=settings.VAR_DIR, say=self.stdout.write)
 
 
 def instant(text: str) -> datetime:
     """An ISO 8601 instant in whole seconds; one without an offset is UTC."""
-    found = datetime.fromisoformat(text)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        raise ArgumentTypeError(f"'{text}' is no instant such as 2026-06-16T12:00Z") from None
+
+
+def address(text: str) -> str:
+    """The address of a server, http or https."""
+    try:
+        found = httpx.URL(text)
+    except httpx.InvalidURL:
+        found = httpx.URL("")
+    if found.scheme not in ("http", "https") or not found.host:
+        raise ArgumentTypeError(f"'{text}' is no address such as http://localhost:8000")
+    return text
