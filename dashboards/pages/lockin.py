@@ -54,17 +54,18 @@ class LockIn:
         return usage.currency_used(self.actor, window=self.range.window)
 
     @cached_property
+    def used(self) -> list[usage.Combination]:
+        return reads.used_by_flow(self.actor, window=self.range.window, measure=self.measure, currency=self.currency)
+
+    @cached_property
     def flows(self) -> list[Flow]:
-        return reads.flows(self.actor, window=self.range.window, measure=self.measure, currency=self.currency)
+        return reads.flows_of(self.used, self.measure)
 
     @cached_property
     def names(self) -> dict[str, dict[str, str]]:
         """{dimension: {value: name}} of everything that flows."""
-        values = {"team": {flow.team for flow in self.flows}, "provider": {flow.provider for flow in self.flows}}
-        found = {slug: names_of(self.actor, DIMENSIONS[slug], wanted) for slug, wanted in values.items()}
-        found["harness"] = {flow.harness: market.harness_name(flow.harness) or DIMENSIONS["harness"].unnamed for flow in self.flows}
-        found["maker"] = {flow.maker: flow.maker or DIMENSIONS["maker"].unnamed for flow in self.flows}
-        return found
+        shown = ("team", "harness", "gateway", "provider", "maker")
+        return {slug: names_of(self.actor, DIMENSIONS[slug], {str(getattr(flow, slug)) for flow in self.flows}) for slug in shown}
 
     def name(self, dimension: str, value: str) -> str:
         return self.names[dimension].get(value, value)
@@ -84,8 +85,8 @@ class LockIn:
     @cached_property
     def exposed(self) -> list[Exposure]:
         """By billed cost whatever the page measures concentration in: tokens have no price to rise."""
-        rows = usage.spend_by(self.actor, "provider", window=self.range.window, currency=self.currency)
-        return exposures(((row.key, row.figures.cost) for row in rows), days=self.days_elapsed, rise_percent=self.rise)
+        spent = summed(reads.flows_of(self.used, "cost"), lambda flow: flow.provider)
+        return exposures(spent, days=self.days_elapsed, rise_percent=self.rise)
 
     @cached_property
     def history_window(self) -> Window:
@@ -124,6 +125,14 @@ def lockin(request: PageRequest) -> HttpResponse:
     )  # fmt: skip
 
 
+@page(Right.VIEW_SPEND)
+def sessions_spread(request: PageRequest) -> HttpResponse:
+    """The part of the page about sessions on several providers, which it asks for once it is shown."""
+    organization = request.actor.organization
+    span = Range.from_query(request.GET, organization.zone, timezone.now(), default="30d", year_starts_in=organization.year_starts_in)
+    return render(request, "lockin/spread.html", {"spread": reads.session_spread(request.actor, window=span.window), "range": span})
+
+
 def rise_asked(text: str) -> Decimal:
     """The rise in percent that the address asks for; what makes no sense is the default."""
     try:
@@ -144,9 +153,8 @@ def _headline(view: LockIn, providers: Concentration) -> dict[str, Any]:
         "bound_href": view.spend_href("team", harness=bound) if bound else "",
         "direct_share": share_of(routes, "direct"),
         "direct_href": view.spend_href("harness", gateway=""),
-        "spread": reads.session_spread(view.actor, window=view.range.window),
         "exposure_top": view.exposed[0] if view.exposed else None,
-        "exposure_top_name": names_of(view.actor, DIMENSIONS["provider"], [view.exposed[0].provider])[view.exposed[0].provider] if view.exposed else "",
+        "exposure_top_name": view.name("provider", view.exposed[0].provider) if view.exposed else "",
     }
 
 
@@ -204,12 +212,17 @@ def _harness_table(request: PageRequest, view: LockIn) -> Table:
         columns=[
             Column("name", "Harness", "strong", href=lambda row: view.spend_href("team", harness=row["key"])),
             Column("binding", "Binding", "badge", value=lambda row: BINDINGS[row["binding"]]),
-            Column("bound_to", "Bound to", value=lambda row: (row["known"].bound_to if row["known"] else "") or None),
+            Column("bound_to", "Bound to", value=_bound_to),
             _amount(view),
             Column("share", "Share", "percent"),
             Column("source", "Known from", value=_source, is_sortable=False),
         ],
     )  # fmt: skip
+
+
+def _bound_to(row: Mapping[str, Any]) -> str | None:
+    vendor = row["known"].bound_to if row["known"] else ""
+    return market.BRANDS.get(vendor, vendor) or None
 
 
 def _source(row: Mapping[str, Any]) -> str:
@@ -221,7 +234,7 @@ def _source(row: Mapping[str, Any]) -> str:
 def _route_table(request: PageRequest, view: LockIn) -> Table:
     whole = sum((flow.amount for flow in view.flows), Decimal(0))
     rows = [
-        {"key": key, "name": market.NEUTRAL_GATEWAYS.get(key.lower(), key) or "No gateway reported", "amount": amount, "share": amount / whole, "route": market.route_of(key)}
+        {"key": key, "name": view.name("gateway", key), "amount": amount, "share": amount / whole, "route": market.route_of(key)}
         for key, amount in summed(view.flows, lambda flow: flow.gateway)
     ]
     return Table.from_request(
@@ -236,17 +249,16 @@ def _route_table(request: PageRequest, view: LockIn) -> Table:
 
 
 def _exposure_table(request: PageRequest, view: LockIn) -> Table:
-    names = names_of(view.actor, DIMENSIONS["provider"], {row.provider for row in view.exposed})
     money = {"kind": "money", "currency": view.currency}
     return Table.from_request(
         request, id="exposure", prefix="exposure-", rows=view.exposed, page_size=10, title="If one provider raised its prices", empty="Nothing was billed in this range.",
         note=f"by {view.rise.normalize():f} %, per 30 days, at the pace of this range",
         columns=[
-            Column("provider", "Provider", "swatch", value=lambda row: (row.provider, names[row.provider]), href=lambda row: view.spend_href("team", provider=row.provider)),
+            Column("provider", "Provider", "swatch", value=lambda row: (row.provider, view.name("provider", row.provider)), href=lambda row: view.spend_href("team", provider=row.provider)),
             Column("spent", "Billed in range", **money), Column("monthly", "Per month now", **money),
             Column("extra", "More per month", **money), Column("after", "Per month then", **money),
         ],
     )  # fmt: skip
 
 
-urlpatterns = [path("lock-in", lockin, name="lockin")]
+urlpatterns = [path("lock-in", lockin, name="lockin"), path("lock-in/sessions", sessions_spread, name="lockin-sessions")]

@@ -1,6 +1,6 @@
 """Reads for the Lock-in page: flows of the range, shares by week, and sessions that used more than one provider."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -9,8 +9,8 @@ from django.db.models import Count, F, Q
 
 from dashboards.insights.concentration import hhi, shares
 from dashboards.insights.dependence import Flow
-from dashboards.insights.figures import ZERO, Figures
-from dashboards.selectors.usage import combinations
+from dashboards.insights.figures import SIZES, ZERO, Figures
+from dashboards.selectors.usage import Combination, combinations
 from governance.budgets.models import Session
 from governance.periods import Window
 from governance.tenancy.access import Actor, scoped, visible
@@ -18,7 +18,8 @@ from ingest.models import UsageEvent
 
 FLOW_COLUMNS = ("team", "harness", "gateway", "provider", "maker")
 CONCENTRATED = ("provider", "maker", "harness")
-SESSIONS_EXAMINED = 200
+SESSIONS_EXAMINED = 100
+SUMS_OF = {"cost": ("cost",), "tokens": ("cost", *SIZES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,14 @@ def amount_of(figures: Figures, measure: str) -> Decimal:
     return Decimal(figures.tokens) if measure == "tokens" else figures.cost
 
 
-def flows(actor: Actor, *, window: Window, measure: str = "cost", currency: str | None = None) -> list[Flow]:
-    """What went from team through harness and gateway to provider and maker in the window, largest first."""
-    rows = combinations(actor, FLOW_COLUMNS, window=window, currency=currency)
-    found = [Flow(*row.keys, amount=amount_of(row.figures, measure)) for row in rows]
+def used_by_flow(actor: Actor, *, window: Window, measure: str = "cost", currency: str | None = None) -> list[Combination]:
+    """The billed cost, and the tokens where those are the measure, by team, harness, gateway, provider and maker (keys in that order)."""
+    return combinations(actor, FLOW_COLUMNS, window=window, currency=currency, sums=SUMS_OF[measure])
+
+
+def flows_of(used: Iterable[Combination], measure: str) -> list[Flow]:
+    """What went from team through harness and gateway to provider and maker, largest first."""
+    found = [Flow(*row.keys, amount=amount_of(row.figures, measure)) for row in used]
     return sorted((flow for flow in found if flow.amount), key=lambda flow: -flow.amount)
 
 
@@ -61,7 +66,7 @@ def concentration_by_week(
 ) -> list[WeekOfConcentration]:
     """The three indices of every week with usage in the window, ascending."""
     amounts: dict[date, dict[str, dict[str, Decimal]]] = {}
-    for row in combinations(actor, CONCENTRATED, window=window, currency=currency, by_week=True):
+    for row in combinations(actor, CONCENTRATED, window=window, currency=currency, by_week=True, sums=SUMS_OF[measure]):
         if row.week is None:
             continue
         kinds = amounts.setdefault(row.week, {kind: {} for kind in CONCENTRATED})
@@ -77,7 +82,7 @@ def session_spread(actor: Actor, *, window: Window) -> SessionSpread:
     """How many sessions ran on two or more providers, among the most expensive of the window.
 
     Rollups know no session and sessions keep no list of providers, so this looks at the events of a bounded number of
-    sessions, through the index on session; ordered by cost, notional cost, tokens and key.
+    sessions, through the index on session. The page asks for it once it stands, never for its first answer.
     """
     ends = Q(last_at__gte=window.starts_at) & (Q(first_at__lt=window.ends_at) if window.ends_at else Q())
     rows = visible(actor, Session.objects.all()).filter(ends, calls__gt=1)
