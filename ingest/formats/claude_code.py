@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from governance import money
+from governance.ids import hash16
 from ingest.formats.telemetry import Attributes, LogRecord, Scalar, Source, whole
 
 NAME = "claude-code"
@@ -32,6 +33,7 @@ RECORD_TAGS = ("user.id", "organization.id", "query_source", "agent.name", "skil
 TECHNICAL = ("host.", "os.", "process.", "telemetry.", "wsl.")
 READ_ELSEWHERE = {"service.name", "service.version", "service.instance.id", *(key for keys in LABELS.values() for key in keys)}
 MOST_TAGS = 32
+MOST_ID = 200
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -83,16 +85,20 @@ def usage(attributes: Attributes) -> dict[str, Any]:
 
 
 def identity(record: LogRecord) -> dict[str, str | None]:
-    """The vendor's request id, else an id of our own making.
+    """The vendor's request id, else an id of our own making that is the same however often the record is exported.
 
-    `event.sequence` begins again at 0 with each process of a session, so the time belongs to it.
+    `event.sequence` begins again at 0 with each process of a session, so the time belongs to it. Records that lack one
+    of these are told apart by all they say.
     """
     attributes = record.attributes
     if request_id := raw_text(attributes.get("request_id")):
         return {"request_id": request_id}
     when = attributes.get("event.timestamp") or record.time_unix_nano or record.observed_time_unix_nano
-    parts = (attributes.get("session.id") or attributes.get("user.id"), attributes.get("event.sequence"), when)
-    return {"id": ":".join(str(part) for part in parts if part is not None)}
+    session, sequence = attributes.get("session.id"), attributes.get("event.sequence")
+    if session is not None and sequence is not None:
+        return {"id": f"{session}:{sequence}:{when}"[:MOST_ID]}
+    said = sorted(f"{key}={value}" for key, value in (*record.source.resource.items(), *attributes.items()))
+    return {"id": f"{when}:{hash16(*said).hex}"[-MOST_ID:]}
 
 
 def occurred_at(record: LogRecord) -> datetime | str | int | None:

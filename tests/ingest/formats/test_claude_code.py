@@ -96,6 +96,13 @@ def test_without_a_request_id_session_sequence_and_time_make_the_id() -> None:
     assert resumed.id != first.id
 
 
+@pytest.mark.parametrize("lacking", [{"session.id": None}, {"event.sequence": None}, {"session.id": None, "event.sequence": None}])
+def test_calls_that_name_no_session_or_sequence_are_told_apart_by_what_they_say(lacking: dict[str, Any]) -> None:
+    bare = {"request_id": None, **lacking}
+    ids = {event_of(record({**bare, **more})).id for more in ({}, {}, {"input_tokens": 7}, {"user.id": "another"})}
+    assert len(ids) == 3
+
+
 def test_time_falls_back_to_the_events_own_stamp_then_to_the_observers() -> None:
     assert event_of(record(nano=0)).occurred_at.isoformat() == "2026-11-21T12:00:00+00:00"
     assert event_of(record({"event.timestamp": None}, nano=0)).occurred_at.isoformat() == "2026-11-21T12:00:00+00:00"
