@@ -7,6 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from governance.errors import Forbidden, NotFound
 from governance.tenancy import access
@@ -26,7 +27,7 @@ def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Argu
     """Makes a function a page of an organization.
 
     Anonymous visitors go to the sign-in page, strangers get 404, members without the right 403. Refusals raised
-    inside (DomainError) become pages as well.
+    inside (DomainError) become pages as well. Dates are written on the organization's clock.
     """
 
     def decorate(view: Callable[Concatenate[Any, Arguments], HttpResponse]) -> View:
@@ -38,7 +39,8 @@ def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Argu
             try:
                 if right is not None:
                     access.require(request.actor, right)
-                return view(request, *args, **kwargs)
+                with timezone.override(request.actor.organization.zone):
+                    return view(request, *args, **kwargs)
             except NotFound as error:
                 return render(request, "404.html", {"detail": error.detail}, status=404)
             except Forbidden as error:

@@ -170,7 +170,8 @@ def add_happenings(figure: go.Figure, happenings: Sequence[Happening], calls: Se
         return
     placed = [(sum(call.at <= event.at for call in calls) - 0.5, event) for event in happenings]
     near = len(calls) / 6
-    for place, event in placed:
+    # The weightiest is drawn last: of several at one place it is the one seen.
+    for place, event in sorted(placed, key=lambda entry: WEIGHT.get(entry[1].kind, 0)):
         colour = TONES.get(event.kind, INK_3)
         figure.add_shape(type="line", x0=place, x1=place, yref="paper", y0=0, y1=1, line={"color": colour, "width": 1.5, "dash": "dot"})
         rivals = [(WEIGHT.get(other.kind, 0), other.at) for at, other in placed if abs(at - place) < near]

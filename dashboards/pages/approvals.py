@@ -47,7 +47,7 @@ def request_list(request: PageRequest) -> HttpResponse:
     )
     if table.is_asked_as_csv:
         return table.csv_response()
-    context = {"table": table, "state": state, "tabs": TABS, "waiting": rows[:30] if state == "pending" else (), "now": timezone.now()}
+    context = {"table": table, "state": state, "tabs": TABS, "waiting": rows[:30] if state == "pending" else (), "can_decide": actor.can(Right.DECIDE)}
     return render(request, "approvals/list.html", context)
 
 

@@ -1,6 +1,8 @@
 """Pages: the tree of budgets, one budget with its course and history, and the forms that make, change and retire one."""
 
+import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -27,6 +29,7 @@ from governance.tenancy.access import Actor, Right, scoped
 from governance.tenancy.models import Member, Project, Team
 
 HISTORY_SHOWN = 30
+AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
 HISTORY_WORDS = {"name": "Name", "limit_amount": "Limit", "is_hard": "At the limit", "thresholds": "Tells at (%)"}
 
 
@@ -210,26 +213,26 @@ def history_of(actor: Actor, budget: Budget) -> list[dict[str, Any]] | None:
         return None
     rows = scoped(actor, AuditRecord.objects.filter(target_kind="budget", target_id=str(budget.pk)))
     return [
-        {"action": record.action.partition(".")[2].capitalize(), "actor_label": record.actor_label, "at": record.at, "changes": changes_of(record)}
+        {"action": record.action.partition(".")[2].capitalize(), "actor_label": record.actor_label, "at": record.at, "changes": changes_of(record, budget.currency)}
         for record in rows.order_by("-at", "-id")[:HISTORY_SHOWN]
     ]
 
 
-def changes_of(record: AuditRecord) -> list[tuple[str, str | None, str]]:
+def changes_of(record: AuditRecord, currency: str) -> list[tuple[str, str | None, str]]:
     """What a change moved, in words; for the making of a budget only its limit."""
     new, old = record.new or {}, record.old or {}
     names = [name for name in new if name in HISTORY_WORDS and (old or name == "limit_amount")]
-    return [(HISTORY_WORDS[name], value_words(old[name]) if name in old else None, value_words(new[name])) for name in names]
+    return [(HISTORY_WORDS[name], value_words(old[name], currency) if name in old else None, value_words(new[name], currency)) for name in names]
 
 
-def value_words(value: Any) -> str:
-    """A value of the record as people write it."""
+def value_words(value: Any, currency: str) -> str:
+    """A value of the record as people write it; the only numbers among those shown are amounts."""
     if isinstance(value, bool):
         return "freezes" if value else "tells only"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "none"
     text = str(value)
-    return text.rstrip("0").rstrip(".") if text.count(".") == 1 and text.replace(".", "").isdigit() else text
+    return money_text(Decimal(text), currency) if AMOUNT.fullmatch(text) else text
 
 
 def period_name(period: BudgetPeriod) -> str:

@@ -36,13 +36,15 @@ def my_usage(request: PageRequest) -> HttpResponse:
     live = sorted(mine[:SESSIONS_SHOWN], key=lambda row: row.state != "frozen")
     burns = burn_by_session(actor, [row.key for row in live], now=now)
     trend = own_usage.trend(actor, member, now=now)
+    requests = own_usage.own_requests(actor, member)
     context: dict[str, Any] = {
         "spans": own_usage.spans(actor, member, now=now),
         "trend": [amount for _, amount in trend],
         "live": [(row, burns.get(row.key)) for row in live],
         "frozen": [row for row in live if row.state == "frozen"],
         "limits": own_periods(actor),
-        "requests": own_usage.own_requests(actor, member),
+        "requests": requests,
+        "waiting": {row.session_key for row in requests if row.state == "pending"},
         "table": table,
         "hint": own_usage.hint(actor, member, now=now),
         "is_empty": not models and not live,

@@ -25,6 +25,7 @@ from dashboards.selectors import burn, narrowing, sessions
 from dashboards.selectors.arithmetic import bill_of
 from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
+from governance.approvals.selectors import may_decide
 from governance.budgets.models import Session
 from governance.budgets.selectors import binding_periods, session_freeze_of
 from governance.budgets.services import session_freeze, session_resume
@@ -233,6 +234,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     children = sessions.sessions_below(actor, session.key, now=now)
     names = sessions.names_of(actor, [session])
     is_first = request.GET.get("calls") != "all"
+    waiting = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
     recent_burn = burn.burn_of(calls, until=now)
     return {
         "session": session,
@@ -243,6 +245,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
             "project": names.projects.get(session.project_id or 0),
         },
         "calls": [(call, sessions.cache_writes_of(call)) for call in (calls[-FEW_CALLS:] if is_first else calls)[::-1]],
+        "clock": clock_of(session, now),
         "calls_loaded": len(calls),
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
@@ -254,7 +257,9 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "freeze": session_freeze_of(actor, session.key),
         "marks": marks[::-1],
         "periods": covering,
-        "waiting": requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering]) if session.state == "frozen" else [],
+        "waiting": waiting if session.state == "frozen" else [row for row in waiting if row.session_key == session.key],
+        "to_decide": next((row for row in waiting if row.session_key == session.key and may_decide(actor, row)), None),
+        "own_request": next((row for row in waiting if actor.member is not None and row.requester_id == actor.member.pk), None),
         "own_period": own_periods[0] if own_periods else None,
         "children": children,
         "holds": sessions.session_holds(actor, session.key),
@@ -263,6 +268,12 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "request_href": f"{reverse('request-new', args=[actor.organization.slug])}?{urlencode({'session': session.key})}",
         "is_live": session.last_at > now - timedelta(hours=1) or session.state == "frozen",
     }
+
+
+def clock_of(session: Session, now: datetime) -> str:
+    """How the instants of its calls are written: to the second, with the day where they are not all of today."""
+    zone = session.organization.zone
+    return "H:i:s" if session.first_at.astimezone(zone).date() == now.astimezone(zone).date() else "j M H:i:s"
 
 
 def bars_of(actor: Actor, session: Session, calls: Iterable[UsageEvent]) -> list[session_charts.CallBar]:

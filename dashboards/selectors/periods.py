@@ -369,6 +369,6 @@ def requests_of(actor: Actor, budget: Budget, limit: int = 20) -> list[ApprovalR
 
 
 def requests_pending(actor: Actor, period_ids: Sequence[int]) -> list[ApprovalRequest]:
-    """Requests that wait on one of the periods, oldest first."""
-    rows = scoped(actor, ApprovalRequest.objects.filter(period__in=period_ids, state=ApprovalRequest.State.PENDING))
-    return list(rows.select_related("requester__user").order_by("created_at", "id"))
+    """Requests the actor may see that wait on one of the periods, oldest first."""
+    rows = requests_visible(actor).filter(period__in=period_ids, state=ApprovalRequest.State.PENDING)
+    return list(rows.order_by("created_at", "id"))
