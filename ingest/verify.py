@@ -91,8 +91,15 @@ def organization_verify(organization: Organization) -> list[Difference]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return [*_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
-                *_hold_differences(organization), *_period_differences(organization)]
+        return differences(organization)
+
+
+def differences(organization: Organization) -> list[Difference]:
+    """Every difference as the present transaction sees it."""
+    return [
+        *_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
+        *_hold_differences(organization), *_period_differences(organization),
+    ]
 
 
 def _rollup_differences(organization: Organization, bucket: str) -> list[Difference]:
@@ -156,9 +163,8 @@ def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Deci
 def organization_repair(organization: Organization) -> int:
     """Mends every difference from the events, alone with the organization's data. Returns how many there were; one audit row says so."""
     organization_lock(organization.pk, exclusive=True)
-    differences = [*_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
-                   *_hold_differences(organization), *_period_differences(organization)]
-    if not differences:
+    found = differences(organization)
+    if not found:
         return 0
     actor = system_actor(organization)
     _sessions_mend(organization)
@@ -171,12 +177,12 @@ def organization_repair(organization: Organization) -> int:
         period.spent, period.calls = amount, calls
         period.save(update_fields=["spent", "calls"])
         period_review(actor=actor, period=period, reason="mended by verify")
-    facts = [{"table": found.table, "row": found.row, "stored": found.stored, "true": found.true} for found in differences[:100]]
+    facts = [{"table": one.table, "row": one.row, "stored": one.stored, "true": one.true} for one in found[:100]]
     audit_record(
-        actor=actor, action="ledger.repaired", target=("organization", organization.pk), old={"differences": facts, "count": len(differences)},
+        actor=actor, action="ledger.repaired", target=("organization", organization.pk), old={"differences": facts, "count": len(found)},
         new={"at": timezone.now()},
     )
-    return len(differences)
+    return len(found)
 
 
 def _sessions_mend(organization: Organization) -> None:

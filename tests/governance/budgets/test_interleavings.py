@@ -1,0 +1,284 @@
+"""Random interleavings of everything that moves a balance, against a reference that makes every sum anew."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+import pytest
+import time_machine
+from django.db import transaction
+from django.db.models import QuerySet
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from governance.budgets import tasks
+from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, TopUp
+from governance.budgets.services import (
+    AuthorizationIn,
+    authorization_hold,
+    authorization_settle,
+    authorization_void,
+    budget_change,
+    budget_create,
+    budget_retire,
+    holds_expire,
+    period_topup,
+)
+from governance.errors import Conflict, PaymentRequired
+from governance.pricing.book import current_book
+from governance.tenancy.access import system_actor
+from governance.tenancy.models import Organization, Team
+from ingest.formats.event import UsageEvent
+from ingest.services import events_store
+from ingest.verify import differences
+from tests.governance.budgets.reference import LONGEST_STEP, START, ZONE, Bucket, Call, Grant, Hold, Plan, Reference, first_counted
+from tests.ingest.few_prices import few_prices
+
+__all__ = ["few_prices"]
+
+EXAMPLES, STEPS = int(os.environ.get("INTERLEAVINGS", "12")), 30
+PER_TOKEN = Decimal(3) / 1_000_000
+TEAMS, SESSIONS = st.sampled_from(("", "platform", "core")), st.sampled_from(("", "s1", "s2"))
+AMOUNTS = st.sampled_from(("0.01", "0.2", "0.5", "1", "3")).map(Decimal)
+LIMITS = st.sampled_from(("0.3", "1", "2.5", "10")).map(Decimal)
+NUMBERS = st.integers(0, 25)
+CHOICES = st.integers(0, 1_000_000)
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Each rule does something to the product and to the reference, and compares the two answers."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        self.now, self.reference = START, Reference()
+        self.events: dict[int, UsageEvent] = {}
+        self.organization = Organization.objects.create(slug="random", name="Random", time_zone=ZONE.key)
+        self.actor = system_actor(self.organization)
+        platform = Team.objects.create(organization=self.organization, slug="platform", name="Platform")
+        core = Team.objects.create(organization=self.organization, slug="core", name="Core", parent=platform)
+        self.teams = {"": None, "platform": platform, "core": core}
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.transaction.__exit__(None, None, None)
+
+    @contextmanager
+    def clock(self) -> Iterator[datetime]:
+        with time_machine.travel(self.now, tick=False):
+            yield self.now
+
+    # time
+
+    @rule(step=st.timedeltas(min_value=timedelta(minutes=1), max_value=LONGEST_STEP))
+    def wait(self, step: timedelta) -> None:
+        self.now += step
+
+    @rule()
+    def sweep(self) -> None:
+        with self.clock() as now:
+            assert holds_expire(now=now) == self.reference.expire(now)
+            tasks.topups_expire()
+            tasks.periods_roll()
+        for grant in self.reference.grants.values():
+            grant.is_over = grant.is_over or (grant.ends_at is not None and grant.ends_at <= now)
+
+    # events
+
+    @rule(numbers=st.lists(NUMBERS, min_size=1, max_size=6), data=st.data())
+    def post(self, numbers: list[int], data: st.DataObject) -> None:
+        """Calls known and new, some with other content than before, some naming a hold."""
+        holds = [None, *self.reference.holds]
+        events = [self._event(number, data, data.draw(st.sampled_from(holds))) for number in numbers]
+        with self.clock() as now:
+            outcomes = events_store(actor=self.actor, api_key=None, source="rest", events=events, now=now)
+        assert [outcome.status for outcome in outcomes] == [self._count(number, event) for number, event in zip(numbers, events, strict=True)]
+
+    def _event(self, number: int, data: st.DataObject, hold: UUID | None) -> UsageEvent:
+        if number not in self.events:
+            at = self.now + data.draw(st.sampled_from((timedelta(0), timedelta(hours=-3), timedelta(days=-2), timedelta(hours=20))))
+            self.events[number] = UsageEvent(
+                id=f"call-{number}", occurred_at=at, provider="anthropic", model="claude-sonnet-4-5", team=data.draw(TEAMS),
+                session=data.draw(SESSIONS), input_tokens=data.draw(st.sampled_from((10_000, 70_000, 150_000))), output_tokens=0,
+            )
+        said = self.events[number] if data.draw(st.integers(0, 5)) else msgspec.structs.replace(self.events[number], input_tokens=1)
+        return msgspec.structs.replace(said, authorization=hold)
+
+    def _count(self, number: int, event: UsageEvent) -> str:
+        known = self.reference.calls.get(number)
+        cost = (event.input_tokens or 0) * PER_TOKEN
+        self.reference.settle(event.authorization, cost if known is None else None)
+        if known is None:
+            self.reference.calls[number] = Call(event.team, event.session, event.occurred_at, cost)
+            return "accepted"
+        return "duplicate" if known.cost == cost else "conflict"
+
+    # holds
+
+    @rule(team=TEAMS, session=SESSIONS, amount=AMOUNTS, minutes=st.integers(1, 1440))
+    def hold(self, team: str, session: str, amount: Decimal, minutes: int) -> None:
+        request = AuthorizationIn(team=team, session=session, amount=amount, ttl_seconds=60 * minutes)
+        if not session or not any(call.session == session for call in self.reference.calls.values()) or team:
+            self._hold(team, session, request)
+
+    def _hold(self, team: str, session: str, request: AuthorizationIn) -> None:
+        assert request.amount is not None
+        frozen = self._frozen()
+        is_fitting = self.reference.fits(team, session, amount=request.amount, now=self.now, frozen=frozen)
+        if not is_fitting and self.reference.expire(self.now):
+            is_fitting = self.reference.fits(team, session, amount=request.amount, now=self.now, frozen=frozen)
+        try:
+            with self.clock() as now:
+                made = authorization_hold(actor=self.actor, api_key=None, request=request, now=now).authorization
+        except PaymentRequired:
+            assert not is_fitting
+            return
+        assert is_fitting
+        places = tuple(self.reference.places(team, session, self.now))
+        self.reference.holds[made.pk] = Hold(request.amount, made.expires_at, places)
+        assert all(self.reference.left(place) >= 0 for place in places if self.reference.plans[place[0]].is_hard)
+
+    def _frozen(self) -> set[tuple[int, Bucket]]:
+        return {self._place(period) for period in self._periods().filter(frozen_at__isnull=False)}
+
+    @precondition(lambda self: self.reference.holds)
+    @rule(choice=CHOICES, amount=AMOUNTS)
+    def settle(self, choice: int, amount: Decimal) -> None:
+        made, hold = self._some_hold(choice)
+        is_refused = hold.state == "voided" or hold.reported not in (None, amount)
+        try:
+            with self.clock() as now:
+                authorization_settle(actor=self.actor, authorization_id=made, amount=amount, now=now)
+        except Conflict:
+            assert is_refused
+            return
+        assert not is_refused
+        if hold.reported is None and hold.state != "settled":
+            hold.state, hold.expires_at = "settling", self.now + timedelta(days=1)
+        hold.reported = amount
+
+    @precondition(lambda self: self.reference.holds)
+    @rule(choice=CHOICES)
+    def void(self, choice: int) -> None:
+        made, hold = self._some_hold(choice)
+        try:
+            with self.clock() as now:
+                authorization_void(actor=self.actor, authorization_id=made, now=now)
+        except Conflict:
+            assert hold.state not in ("held", "voided")
+        else:
+            assert hold.state in ("held", "voided")
+            hold.state = "voided"
+
+    def _some_hold(self, choice: int) -> tuple[UUID, Hold]:
+        return list(self.reference.holds.items())[choice % len(self.reference.holds)]
+
+    # budgets
+
+    @precondition(lambda self: sum(plan.is_active for plan in self.reference.plans.values()) < 5)
+    @rule(
+        scope=st.sampled_from(("organization", "team", "session")), team=st.sampled_from(("platform", "core")),
+        kind=st.sampled_from(("day", "month", "lifetime")), limit=LIMITS, is_hard=st.sampled_from((True, True, False)), is_of_team=st.booleans(),
+    )
+    def make_budget(self, scope: str, team: str, kind: str, limit: Decimal, is_hard: bool, is_of_team: bool) -> None:
+        team = team if scope == "team" or (scope == "session" and is_of_team) else ""
+        kind = "session" if scope == "session" else kind
+        with self.clock() as now:
+            budget = budget_create(
+                actor=self.actor, name=f"{scope} {kind}", scope_kind=scope, team=self.teams[team], period_kind=kind, limit_amount=limit, is_hard=is_hard
+            )
+        self.reference.plans[budget.pk] = Plan(scope, kind, limit, is_hard, first_counted(kind, now), team)
+
+    @precondition(lambda self: any(plan.is_active for plan in self.reference.plans.values()))
+    @rule(choice=CHOICES, limit=LIMITS, is_hard=st.booleans())
+    def change_budget(self, choice: int, limit: Decimal, is_hard: bool) -> None:
+        plan_id, plan = self._some_plan(choice)
+        with self.clock():
+            budget_change(actor=self.actor, budget=Budget.objects.get(pk=plan_id), limit_amount=limit, is_hard=is_hard)
+        plan.limit, plan.is_hard = limit, is_hard
+
+    @precondition(lambda self: sum(plan.is_active for plan in self.reference.plans.values()) > 2)
+    @rule(choice=CHOICES)
+    def retire_budget(self, choice: int) -> None:
+        plan_id, plan = self._some_plan(choice)
+        with self.clock():
+            budget_retire(actor=self.actor, budget=Budget.objects.get(pk=plan_id))
+        plan.is_active = False
+
+    def _some_plan(self, choice: int) -> tuple[int, Plan]:
+        active = [(plan_id, plan) for plan_id, plan in self.reference.plans.items() if plan.is_active]
+        return active[choice % len(active)]
+
+    @rule(choice=CHOICES, amount=AMOUNTS, hours=st.sampled_from((None, 1, 30)))
+    def top_up(self, choice: int, amount: Decimal, hours: int | None) -> None:
+        periods = list(self._periods())
+        if not periods:
+            return
+        period = periods[choice % len(periods)]
+        is_over = period.ends_at is not None and period.ends_at <= self.now
+        ends_at = None if hours is None else self.now + timedelta(hours=hours)
+        try:
+            with self.clock():
+                topup = period_topup(actor=self.actor, period_id=period.pk, amount=amount, ends_at=ends_at, reason="more")
+        except Conflict:
+            assert is_over
+            return
+        assert not is_over
+        self.reference.grants[topup.pk] = Grant(self._place(period), amount, ends_at)
+
+    # what is always true
+
+    def _periods(self) -> QuerySet[BudgetPeriod]:
+        return BudgetPeriod.objects.filter(organization=self.organization, budget__is_active=True).order_by("id")
+
+    def _place(self, period: BudgetPeriod) -> tuple[int, Bucket]:
+        plan = self.reference.plans[period.budget_id]
+        day = period.starts_at.astimezone(ZONE).date() if plan.kind in ("day", "month") else None
+        return period.budget_id, (day, period.session_key)
+
+    @invariant()
+    def balances_are_the_sums(self) -> None:
+        periods = {self._place(period): period for period in self._periods()}
+        for place, period in periods.items():
+            found = (period.spent, period.held, period.topup)
+            assert found == (self.reference.spent(*place), self.reference.held(*place), self.reference.topped_up(*place)), place
+        for call in self.reference.calls.values():
+            for plan_id, plan in self.reference.plans.items():
+                bucket = plan.bucket(call.at, call.session)
+                if plan.is_active and bucket is not None and plan.covers(call.team, call.session):
+                    assert (plan_id, bucket) in periods
+
+    @invariant()
+    def reached_limits_are_frozen(self) -> None:
+        for period in self._periods():
+            is_over = period.ends_at is not None and period.ends_at <= self.now
+            is_reached = period.is_hard and period.spent >= period.allowance
+            if period.frozen_at is not None and not is_over:
+                assert is_reached
+            elif is_reached and not is_over and not period.session_key:
+                assert period.frozen_at is not None
+            freezes = Freeze.objects.filter(period=period, ended_at=None).count()
+            assert freezes == (period.frozen_at is not None)
+
+    @invariant()
+    def holds_are_as_they_ended(self) -> None:
+        rows = {row.pk: row for row in Authorization.objects.filter(organization=self.organization)}
+        for made, hold in self.reference.holds.items():
+            assert (rows[made].state, rows[made].settled_cost) == (hold.state, hold.settled)
+
+    @invariant()
+    def proof_finds_nothing(self) -> None:
+        assert differences(self.organization) == []
+        assert TopUp.objects.filter(organization=self.organization).count() == len(self.reference.grants)
+
+
+@pytest.mark.django_db
+def test_whatever_the_order_balances_are_the_sums_of_what_happened(few_prices: None) -> None:
+    current_book(refresh=True)
+    run_state_machine_as_test(Interleavings, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS))
