@@ -34,7 +34,8 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
         )  # fmt: skip
     style(figure, share=True)
     target = float(target_percent / 100)
-    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 28, "t": 30, "b": 8})
+    legend = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top", "traceorder": "normal", "font": {"color": INK_2}}
+    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 28, "t": 30, "b": 8}, showlegend=True, legend=legend)
     figure.update_yaxes(autorange="reversed", showgrid=False, tickformat="", tickprefix="", ticksuffix="  ")
     quarters = [Decimal(step) / 4 for step in range(5)]
     figure.update_xaxes(range=[0, 1], showgrid=False, tickvals=drawn(quarters), ticktext=[percent_text(quarter, 0) for quarter in quarters])
@@ -49,12 +50,14 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
     ]  # fmt: skip
     return Chart(
         "tier-chart", "Who does the work, and who takes the money", figure, ["Tier", "Tokens", "Of tokens", "Billed", "Of spend"], rows,
-        note="tokens and billed cost by tier", height=220, summary=_tier_summary(parts, target_percent),
+        note="tokens and billed cost by tier", height=240, summary=_tier_summary(parts, target_percent),
     )  # fmt: skip
 
 
 def _segment_text(name: str, share: Decimal | None) -> str:
-    return f"{name} {percent_text(share)}" if share is not None and share >= WRITTEN_FROM else ""
+    if share is None or share < WRITTEN_FROM / 2:
+        return ""
+    return f"{name} {percent_text(share)}" if share >= WRITTEN_FROM else percent_text(share)
 
 
 def _tier_summary(parts: Sequence[Slice], target_percent: Decimal) -> str:

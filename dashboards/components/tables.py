@@ -37,6 +37,7 @@ class Column:
     currency: str = "USD"
     note: Callable[[Any], str] | None = None
     good: str = "down"
+    show: str = "percent"  # of a delta: both, percent or amount
     is_sortable: bool = True
     title: str = ""
 

@@ -147,7 +147,7 @@ def _headline(view: Routing) -> dict[str, Any]:
         "is_over_target": share is not None and share * 100 > target,
         "brain_href": view.spend_href("model", tier=BRAIN),
         "workforce_href": view.spend_href("model", tier=WORKFORCE),
-        "cache_href": view.spend_href("provider"),
+        "blended_href": spend_address(view.actor.organization.slug, {**view.range.params, "measure": "blended"}, "tier", {}),
     }
 
 

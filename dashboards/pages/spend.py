@@ -98,7 +98,7 @@ def spend(request: PageRequest) -> HttpResponse:
             "chart": _chart(view, lines, total) if total.calls else None,
             "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
-            "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view),
+            "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view),
             "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
         },
     )  # fmt: skip
@@ -168,7 +168,7 @@ def _columns(view: Explorer) -> list[Column]:
         Column("cost", "Billed", **money, value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
         Column(
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
-            title=f"{view.measure.label} against {view.range.previous.label}", good="neither" if view.measure.slug in ("calls", "tokens") else "up" if view.measure.slug == "cache-hits" else "down",
+            title=f"{view.measure.label} against {view.range.previous.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
         ),
         *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
         Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
@@ -206,6 +206,12 @@ def _sessions_table(request: PageRequest, view: Explorer) -> Table:
             Column("calls", "Calls", "count"), Column("tokens", "Tokens", "tokens"), Column("last_at", "Last call", "at"),
         ],
     )  # fmt: skip
+
+
+def _tiles(view: Explorer) -> dict[str, str]:
+    """Where the headline figures lead: the same usage, by what makes the figure up."""
+    measures = {name: view.address(measure=name) for name in ("cost", "calls", "tokens", "blended")}
+    return {**measures, "cache": view.address(measure="cache-hits"), "subscription": view.address(by="billing-mode")}
 
 
 def _chips(view: Explorer) -> list[dict[str, str]]:
