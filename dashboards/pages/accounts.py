@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.account.utils import get_next_redirect_url
 from allauth.account.views import LoginView
 from django.conf import settings
 from django.contrib import messages
@@ -38,7 +39,7 @@ class SignIn(LoginView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         # Past LoginView's own, which names the addresses of sign-up and social sign-in: there are none here.
-        return super(LoginView, self).get_context_data(**kwargs) | {"demo_people": demo_people(), "next": self.request.GET.get("next", "")}
+        return super(LoginView, self).get_context_data(**kwargs) | {"demo_people": demo_people(), "next": get_next_redirect_url(self.request) or ""}
 
 
 @never_cache

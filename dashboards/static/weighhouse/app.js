@@ -127,6 +127,8 @@
     input.dispatchEvent(new Event("search"));
   }
   $("#search")?.addEventListener("keydown", (event) => {
+    /* A search field would only empty itself at the first Escape. */
+    if (event.key === "Escape") { event.preventDefault(); event.currentTarget.close(); return; }
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp" && event.key !== "Enter") return;
     const links = $$("#search-results a");
     const now = links.indexOf(document.activeElement);
