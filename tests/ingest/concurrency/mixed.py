@@ -1,12 +1,12 @@
 """The parts of the mixed load: each is played by a process that takes random steps until the time is over."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -101,7 +101,7 @@ def sweeper(world: World, seconds: float, seed: int) -> Counter[str]:
     jobs: dict[str, Callable[[], Any]] = {
         "holds": tasks.holds_expire, "topups": tasks.topups_expire, "periods": tasks.periods_roll, "requests": approvals.requests_expire,
     }
-    return repeatedly(seconds, seed, partial(_one_of, jobs))
+    return repeatedly(seconds, seed, lambda chance: _one_of(jobs, chance))
 
 
 def manager(world: World, seconds: float, seed: int) -> Counter[str]:
@@ -133,14 +133,14 @@ def _budget_make(actor: Actor, chance: random.Random, name: str, world: World) -
     kind = "session" if scope == "session" else chance.choice(("day", "week", "month", "lifetime"))
     return budget_create(
         actor=actor, name=name, scope_kind=scope, team=team, member=member, period_kind=kind,
-        limit_amount=Decimal(chance.choice(("0.05", "0.5", "5"))), is_hard=chance.random() < 0.7,
+        limit_amount=Decimal(chance.choice(("0.5", "5", "50", "500"))), is_hard=chance.random() < 0.6,
         unpriced_call_amount=chance.choice((None, Decimal("0.01"))),
     )
 
 
 def _change(chance: random.Random) -> Mapping[str, Any]:
     return chance.choice((
-        {"limit_amount": Decimal(chance.choice(("0.02", "0.2", "2", "20")))}, {"is_hard": chance.random() < 0.7}, {"thresholds": [chance.randrange(1, 99)]},
+        {"limit_amount": Decimal(chance.choice(("0.2", "5", "50", "500")))}, {"is_hard": chance.random() < 0.7}, {"thresholds": [chance.randrange(1, 99)]},
     ))
 
 
@@ -181,6 +181,7 @@ def verifier(world: World, seconds: float, seed: int) -> Counter[str]:
     organization = actor_of(world.organization_id).organization
 
     def step(chance: random.Random) -> str:
+        time.sleep(0.5)
         differences = organization_verify(organization)
         assert not differences, differences[:3]
         return f"verified with {Session.objects.filter(organization=organization).count()} sessions"
@@ -189,7 +190,8 @@ def verifier(world: World, seconds: float, seed: int) -> Counter[str]:
 
 
 def _one_of(steps: Mapping[str, Callable[[], Any]], chance: random.Random) -> str:
-    """Takes one of the steps; a refusal is an answer like any other."""
+    """Takes one of the steps, after a moment that leaves the machine to the posts; a refusal is an answer like any other."""
+    time.sleep(chance.random() / 2)
     name = chance.choice(sorted(steps))
     try:
         steps[name]()

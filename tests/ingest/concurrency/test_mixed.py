@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from governance.audit.models import AuditRecord
-from governance.budgets.models import Freeze
+from governance.budgets.models import Authorization, Freeze
 from governance.budgets.services import budget_create
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
@@ -26,8 +26,8 @@ def first_budgets(admin: Member, team: Team) -> None:
     actor = member_actor(admin)
     for slug in ("core", "data", "web"):
         Team.objects.create(organization=team.organization, slug=slug, name=slug, parent=team if slug == "core" else None)
-    budget_create(actor=actor, name="All", scope_kind="organization", period_kind="month", limit_amount=Decimal(20))
-    budget_create(actor=actor, name="Sessions", scope_kind="session", period_kind="session", limit_amount=Decimal("0.3"))
+    budget_create(actor=actor, name="All", scope_kind="organization", period_kind="month", limit_amount=Decimal(50))
+    budget_create(actor=actor, name="Sessions", scope_kind="session", period_kind="session", limit_amount=Decimal("0.6"))
     budget_create(actor=actor, name="Platform", scope_kind="team", team=team, period_kind="day", limit_amount=Decimal(5))
     budget_create(actor=actor, name="Soft", scope_kind="organization", period_kind="day", limit_amount=Decimal(1), is_hard=False)
 
@@ -51,6 +51,7 @@ def test_everything_at_once(
     assert deadlocks() == 0
     assert all(answers.values())
     assert answers["verifier"]["verified"] > 1
+    assert {"settled", "voided", "expired"} <= set(Authorization.objects.values_list("state", flat=True))
     assert UsageEvent.objects.count() > 100
     assert Freeze.objects.exists()
     assert AuditRecord.objects.filter(action="request.approved").exists()
