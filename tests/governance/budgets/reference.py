@@ -107,6 +107,14 @@ class Reference:
             if plan.is_active and plan.covers(team, session) and bucket is not None:
                 yield plan_id, bucket
 
+    def places_charged(self) -> Iterator[tuple[int, Bucket]]:
+        """The windows of the budgets in force that a call has been counted in."""
+        for plan_id, plan in self.plans.items():
+            for call in self.calls.values():
+                bucket = plan.bucket(call.at, call.session)
+                if plan.is_active and bucket is not None and plan.covers(call.team, call.session):
+                    yield plan_id, bucket
+
     def fits(self, team: str, session: str, *, amount: Decimal, now: datetime, frozen: set[tuple[int, Bucket]]) -> bool:
         return all(
             place not in frozen and (not self.plans[place[0]].is_hard or self.left(place) >= amount) for place in self.places(team, session, now)
