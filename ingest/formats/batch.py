@@ -62,6 +62,21 @@ class Unsupported(BadBody):
     title = "This kind of body is not taken here"
 
 
+ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+
+
+def without_half_characters(body: bytes, stand_in: bytes) -> bytes:
+    """The body with each escaped half of a surrogate pair made `stand_in`, an escape of six bytes: no decoder takes a half."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    # Both escapes have six bytes, so the copy is mended in place: a list of pieces would take many times the body.
+    mended = bytearray(body)
+    for found in ESCAPE.finditer(body):
+        if found.start("half") >= 0:
+            mended[found.start() : found.end()] = stand_in
+    return bytes(mended)
+
+
 @contextmanager
 def json_reading(wrong_shape: str) -> Iterator[None]:
     """What a JSON decoder raises becomes Unreadable; `wrong_shape` is the sentence for JSON of another shape, with {error} in it or not."""

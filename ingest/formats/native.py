@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, fault_of, json_reading
+from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, fault_of, json_reading, without_half_characters
 from ingest.formats.event import Fault, UsageEvent, control_character_field, fault, fault_in_full
 
 # What a body may hold per allowed event before it is refused unread: bounds the memory that decoding hostile JSON can take.
@@ -14,7 +14,8 @@ VALUES_PER_EVENT = 128
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 ENVELOPE = re.compile(rb'\s*\{\s*"events"\s*:')
-ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+# Stands for half a character, so that its event is refused and not the whole body.
+NUL = b"\\u0000"
 CONTROL_ESCAPE = re.compile(rb"\\(?:u00[01]|[bfnrt])")
 
 
@@ -52,7 +53,7 @@ def parse(body: bytes, *, limit: int, is_lines: bool = False) -> Parsed:
     is_single = not is_lines and ENVELOPE.match(body) is None
     events = all_good(body, is_lines=is_lines, is_single=is_single, limit=limit)
     if events is None:
-        return one_by_one(without_half_characters(body), is_lines=is_lines, limit=limit)
+        return one_by_one(without_half_characters(body, NUL), is_lines=is_lines, limit=limit)
     if len(events) > limit:
         raise too_many(limit)
     return Parsed(events, is_single=is_single)
@@ -89,18 +90,6 @@ def one_by_one(body: bytes, *, is_lines: bool, limit: int) -> Parsed:
             events.append(found)
             positions.append(index)
     return Parsed(events, refused, positions, is_single)
-
-
-def without_half_characters(body: bytes) -> bytes:
-    """The body with each escaped half of a surrogate pair made a NUL, for which its event is refused and not the whole body."""
-    if b"\\ud" not in body and b"\\uD" not in body:
-        return body
-    # Both escapes have six bytes, so the copy is mended in place: a list of pieces would take many times the body.
-    mended = bytearray(body)
-    for found in ESCAPE.finditer(body):
-        if found.start("half") >= 0:
-            mended[found.start() : found.end()] = b"\\u0000"
-    return bytes(mended)
 
 
 def lines(body: bytes, limit: int) -> list[bytes]:

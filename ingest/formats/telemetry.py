@@ -9,12 +9,16 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ingest.formats.batch import TooLarge, Unreadable, json_reading
+from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
 # What a body may hold in all: groups, records, data points, attributes. A protobuf of empty ones takes two bytes for each.
 MOST_PARTS = 1_000_000
+# What stands for half a character, as text decoders have it: harnesses cut prompts anywhere, and no call is lost for that.
+REPLACEMENT = b"\\ufffd"
+# In OTLP/JSON an empty request may be an empty object; any other object has to name what it brings.
+NOTHING = b'{"resourceLogs":null,"resourceMetrics":null,"resourceSpans":null}'
 POINT_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 
 
@@ -67,17 +71,19 @@ class Json(msgspec.Struct, rename="camel", gc=False):
 
 
 class JsonValue(Json):
-    string_value: str | None = None
-    int_value: int | str | None = None
-    double_value: float | int | str | None = None
-    bool_value: bool | None = None
+    """A value by its kind. Exporters of some languages write a number where text is due, and the other way round."""
+
+    string_value: Scalar | None = None
+    int_value: Scalar | None = None
+    double_value: Scalar | None = None
+    bool_value: Scalar | None = None
 
     @property
     def scalar(self) -> Scalar | None:
         if self.string_value is not None:
             return self.string_value
         if self.int_value is not None:
-            return whole(self.int_value)
+            return whole(self.int_value) if isinstance(self.int_value, str) else self.int_value
         return self.double_value if self.double_value is not None else self.bool_value
 
 
@@ -95,8 +101,8 @@ class JsonResource(Json):
 
 
 class JsonRecord(Json):
-    time_unix_nano: int | str | None = 0
-    observed_time_unix_nano: int | str | None = 0
+    time_unix_nano: int | float | str | None = 0
+    observed_time_unix_nano: int | float | str | None = 0
     body: JsonValue | None = None
     event_name: str | None = ""
     attributes: list[JsonAttribute] | None = None
@@ -198,9 +204,9 @@ def spans(body: bytes, *, is_json: bool) -> list[Tally]:
     ]
 
 
-def whole(value: int | str) -> int | str:
-    """The integer in a JSON number or text; text that is none stays, so that whoever reads the field can say so."""
-    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
+def whole(value: str) -> int | str:
+    """The integer in a text; text that is none stays, so that whoever reads the field can say so."""
+    if value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
         return int(value)
     return value
 
@@ -216,8 +222,10 @@ def _decoded(body: bytes, request: Any) -> Any:
 def _decoded_json(body: bytes, shape: type[Any]) -> Any:
     if body.count(b"{") > 2 * MOST_PARTS:
         raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
+    if body.strip() == b"{}":
+        body = NOTHING
     with json_reading("The body is not OTLP/JSON: {error}."):
-        return msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(without_half_characters(body, REPLACEMENT), type=shape)
 
 
 def _protobuf_records(request: ExportLogsServiceRequest, quota: Quota) -> Iterator[LogRecord]:
@@ -242,7 +250,7 @@ def _json_records(request: JsonLogs, quota: Quota) -> Iterator[LogRecord]:
                 yield LogRecord(
                     source,
                     _json_attributes(record.attributes, quota),
-                    record.event_name or (record.body.string_value if record.body else None) or "",
+                    record.event_name or str((record.body.string_value if record.body else None) or ""),
                     _nanoseconds(record.time_unix_nano),
                     _nanoseconds(record.observed_time_unix_nano),
                 )
@@ -270,11 +278,10 @@ def _json_attributes(attributes: list[JsonAttribute] | None, quota: Quota) -> di
     return {key: scalar for key, scalar in scalars if scalar is not None}
 
 
-def _nanoseconds(value: int | str | None) -> int:
-    number = whole(value or 0)
-    if isinstance(number, str):
-        raise Unreadable("wrong_shape", "The body is not OTLP/JSON: a time in nanoseconds is not a number.")
-    return number
+def _nanoseconds(value: float | str | None) -> int:
+    """The time; 0, which is how a time that is not known is said, for what is no number."""
+    number = whole(value) if isinstance(value, str) else value
+    return 0 if number is None or isinstance(number, str) else int(number)
 
 
 def _protobuf_points(metric: Any) -> int:

@@ -100,9 +100,9 @@ class Preparer:
 def out_of_range(event: UsageEvent, now: datetime) -> str:
     """Why the event's instant cannot be taken, or an empty string."""
     if event.occurred_at < now - OLDEST:
-        return f"occurred_at lies more than {OLDEST.days} days back"
+        return f"The time lies more than {OLDEST.days} days back."
     if event.occurred_at > now + NEWEST:
-        return "occurred_at lies more than a day in the future"
+        return "The time lies more than a day in the future."
     return ""
 
 

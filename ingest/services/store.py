@@ -208,7 +208,7 @@ def _rejected(index: int, event: UsageEvent, reason: str) -> Outcome:
 def _seen_again(row: Prepared, stored_hash: UUID) -> Outcome:
     if row.body_hash == stored_hash:
         return Outcome(row.index, "duplicate", str(row.key))
-    reason = "an event with this identity was counted with other content; this one is kept aside"
+    reason = "An event with this id was counted with other content; this one is kept aside."
     return Outcome(row.index, "conflict", str(row.key), "identity_conflict", reason, "request_id" if row.event.request_id else "id")
 
 

@@ -48,9 +48,8 @@ def test_the_event_name_goes_before_the_body() -> None:
         (b"", "broken_json"),
         (b"{", "broken_json"),
         (b"[]", "wrong_shape"),
-        (b"{}", "wrong_shape"),
+        (b'{"resource_logs": []}', "wrong_shape"),
         (b'{"resourceLogs": 7}', "wrong_shape"),
-        (logs(timeUnixNano="noon"), "wrong_shape"),
         (logs(body={"stringValue": "x"}).replace(b"x", b"\xff"), "broken_utf8"),
         (b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":' + b'{"arrayValue":{"values":[' * 50_000, "too_deep"),
         (b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + b"{}," * 1_000_001 + b"{}]}]}]}", "too_many_values"),
@@ -69,6 +68,25 @@ def test_protobuf_that_is_none_or_too_much_is_refused(body: bytes, code: str) ->
         with pytest.raises(BadBody) as caught:
             read(body, is_json=False)
         assert caught.value.code == code
+
+
+def test_an_empty_object_is_an_empty_request() -> None:
+    assert log_records(b" {}\n", is_json=True) == metric_points(b"{}", is_json=True) == spans(b"{}", is_json=True) == []
+
+
+@pytest.mark.parametrize(("sent", "read"), [("noon", 0), (None, 0), (1.5e18, 1_500_000_000_000_000_000), ("7", 7)])
+def test_a_time_that_is_none_is_not_known(sent: object, read: int) -> None:
+    assert log_records(logs(timeUnixNano=sent), is_json=True)[0].time_unix_nano == read
+
+
+def test_half_a_character_loses_no_record() -> None:
+    body = logs(attributes=[attribute("prompt", stringValue="\ud83d"), attribute("model", stringValue="gpt \U0001f642")])
+    assert log_records(body, is_json=True)[0].attributes == {"prompt": "\ufffd", "model": "gpt \U0001f642"}
+
+
+def test_numbers_where_text_is_due_are_taken() -> None:
+    body = logs(attributes=[attribute("a", stringValue=5), attribute("b", boolValue="true"), attribute("c", intValue=7.0)])
+    assert log_records(body, is_json=True)[0].attributes == {"a": 5, "b": "true", "c": 7.0}
 
 
 def test_an_empty_protobuf_is_an_empty_request() -> None:
