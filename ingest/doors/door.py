@@ -76,7 +76,7 @@ class Door(APIView):
         """Puts the events through the storing transaction; what it does not count is kept, unless it was before."""
         if not events:
             return []
-        outcomes = services.events_store(actor=actor, api_key=api_key, source=self.name, events=events)
+        outcomes = services.events_store_together(actor=actor, api_key=api_key, source=self.name, events=events)
         if not keeps_misfits:
             return outcomes
         misfits = (misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected"))

@@ -156,7 +156,7 @@ def test_a_database_that_gives_way_asks_to_send_again(api: APIClient, monkeypatc
     def give_way(**_: Any) -> None:
         raise OperationalError("deadlock detected")
 
-    monkeypatch.setattr(services, "events_store", give_way)
+    monkeypatch.setattr(services, "events_store_together", give_way)
     response = send(api, call())
     assert (response.status_code, response["Retry-After"]) == (503, "2")
     assert json.loads(response.content)["code"] == "unavailable"
