@@ -177,6 +177,15 @@ REFUSED = {
     "approvers": [{"name": "Kim", "email": "kim@example.com"}],
     "request_url": "https://weighhouse.example.com/o/acme/approvals/new?period=911&session=s-7f31",
 }
+SESSION: dict[str, Any] = {
+    "session": "s-7f31", "state": "running", "freeze": None, "calls": 212, "errors": 3, "unpriced_calls": 0, "tokens": 5_210_334,
+    "cost": "87.5960", "notional_cost": "0", "currency": "USD", "first_at": "2026-11-21T08:31:12Z", "last_at": "2026-11-21T10:04:00Z",
+    "budgets": [{
+        "id": 4, "name": "Every session", "scope": "session", "period": 911, "is_hard": True, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None,
+        "limit": "100", "topup": "0", "spent": "87.5960", "held": "0", "left": "12.4040", "frozen_at": None,
+    }],
+    "url": "https://weighhouse.example.com/o/acme/sessions/s-7f31",
+}
 COUNTED = {"id": "5f2a7c54-0c63-8e6b-6f3c-0de3f9b0a2d4", "status": "accepted"}
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER,
@@ -238,6 +247,7 @@ session_get = extend_schema(
     tags=["sessions"],
     summary="How a session stands: its totals, whether it is frozen, and its budgets",
     responses={(200, "application/json"): SessionOut, **problems(404)},
+    examples=[OpenApiExample("Running", response_only=True, status_codes=["200"], value=SESSION)],
 )
 
 

@@ -1,6 +1,6 @@
 """Budgets are made, changed and retired. A new one counts at once what its first window already holds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,19 +11,21 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from governance.audit.services import audit_record
-from governance.budgets.ledger import ledger
+from governance.budgets.ledger import LedgerSum, ledger
 from governance.budgets.models import Budget, BudgetPeriod, Session, ThresholdCrossing
-from governance.budgets.rules import rules_at
+from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.money import AmountTooLarge, quantize
-from governance.periods import window_at
+from governance.periods import Window, window_at
 from governance.tenancy.access import Actor, Right, require
-from governance.tenancy.directory import directory_at
+from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Member, Organization, Project, Team
 from governance.tenancy.services import organization_touch
 
 RECENT = timedelta(days=1)
+# Calls may be reported for an instant this far ahead (a client's clock), and a little longer ago than now.
+AHEAD = timedelta(days=1)
 CHANGEABLE = ("name", "limit_amount", "is_hard", "thresholds")
 
 
@@ -88,37 +90,48 @@ def _first_instant(organization: Organization, period_kind: str) -> datetime:
 
 
 def _count_present_window(actor: Actor, organization: Organization, budget: Budget) -> None:
-    """Makes the present periods with the spend the ledger has for them, and freezes those at their limit.
+    """Makes the periods from now on with the spend the ledger has for them, and freezes those at their limit.
 
     Of old sessions only those that ran within a day are frozen now; an older one would be on its next call.
     """
     directory = directory_at(organization)
     rule = rules_at(directory).by_id[budget.pk]
     now = timezone.now()
-    window = window_at(rule.period_kind, now, organization.zone, organization.year_starts_in)
-    sums = ledger().sums(directory, rule, starts_at=window.starts_at, ends_at=window.ends_at)
+    sums = [(window, found) for window in _windows_from(now, rule, organization) for found in _counted(directory, rule, window)]
     periods = BudgetPeriod.objects.bulk_create(
         BudgetPeriod(
             organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=found.session_key,
             limit_amount=budget.limit_amount, is_hard=budget.is_hard, spent=found.amount, calls=found.calls,
         )
-        for found in sums
+        for window, found in sums
     )
-    last_at = {found.session_key: found.last_at for found in sums}
-    for period in periods:
-        if period.spent >= period.limit_amount and (not period.session_key or last_at[period.session_key] > now - RECENT):
+    for period, (_, found) in zip(periods, sums, strict=True):
+        if period.spent >= period.limit_amount and (not period.session_key or found.last_at > now - RECENT):
             period_review(actor=actor, period=period, reason="limit reached before the budget was made")
     _note_passed_thresholds(periods, budget)
 
 
-def _note_passed_thresholds(periods: list[BudgetPeriod], budget: Budget) -> None:
-    """Thresholds already passed are recorded without telling: whoever makes the budget sees them."""
-    ThresholdCrossing.objects.bulk_create(
+def _windows_from(now: datetime, rule: Rule, organization: Organization) -> list[Window]:
+    """The present window and those that calls may have been reported for ahead of time."""
+    windows = [window_at(rule.period_kind, now, organization.zone, organization.year_starts_in)]
+    while (ends_at := windows[-1].ends_at) is not None and ends_at <= now + AHEAD:
+        windows.append(window_at(rule.period_kind, ends_at, organization.zone, organization.year_starts_in))
+    return windows
+
+
+def _counted(directory: Directory, rule: Rule, window: Window) -> Sequence[LedgerSum]:
+    return ledger().sums(directory, rule, starts_at=window.starts_at, ends_at=window.ends_at)
+
+
+def _note_passed_thresholds(periods: Iterable[BudgetPeriod], budget: Budget) -> None:
+    """Thresholds already passed are recorded without telling: whoever makes or changes the budget sees them."""
+    passed = (
         ThresholdCrossing(organization=budget.organization, period=period, percent=percent, spent=period.spent)
         for period in periods
         for percent in budget.thresholds
-        if budget.limit_amount > 0 and period.spent >= budget.limit_amount * percent / 100
+        if period.allowance > 0 and period.spent >= period.allowance * percent / 100
     )
+    ThresholdCrossing.objects.bulk_create(passed, ignore_conflicts=True)
 
 
 @transaction.atomic
@@ -178,6 +191,7 @@ def _present_periods_follow(actor: Actor, budget: Budget) -> None:
     locked = list(_open(budget).order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
     rows = BudgetPeriod.objects.filter(organization=budget.organization_id, pk__in=locked)
     rows.update(limit_amount=budget.limit_amount, is_hard=budget.is_hard, refused_at=None, refused_amount=None)
+    _note_passed_thresholds(rows.filter(spent__gt=0), budget)
     is_reached = Q(spent__gte=F("limit_amount") + F("topup"), is_hard=True)
     turning = rows.filter(Q(frozen_at__isnull=False) & ~is_reached | Q(frozen_at=None) & is_reached & _recent(budget)).order_by("id")
     for period_id in list(turning.values_list("pk", flat=True)):
