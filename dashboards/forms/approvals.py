@@ -8,24 +8,10 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
+from dashboards.forms.amounts import AmountField
 from governance.periods import local_midnight
 
 SMALLEST = Decimal("0.01")
-LARGEST = Decimal(10) ** 9
-
-
-def amount_field(label: str, **options: Any) -> forms.DecimalField:
-    """An amount of money as people type it."""
-    return forms.DecimalField(
-        label=label,
-        min_value=SMALLEST,
-        max_value=LARGEST,
-        max_digits=24,
-        decimal_places=15,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-        error_messages={"required": "Say how much.", "invalid": "Write an amount, such as 60 or 12.50.", "min_value": "The amount must be at least 0.01."},
-        **options,
-    )
 
 
 class EndField(forms.Form):
@@ -58,7 +44,7 @@ class RequestForm(EndField):
     """Asks for more on one of the budgets that cover the requester's work."""
 
     period = forms.TypedChoiceField(coerce=int, label="Budget")
-    amount = amount_field("How much more")
+    amount = AmountField(smallest=SMALLEST, required_message="Say how much.", label="How much more")
     reason = forms.CharField(
         max_length=2000,
         label="Why",
@@ -79,12 +65,14 @@ class DecisionForm(EndField):
     """Grants in full or part, or denies; a denial needs its reason."""
 
     decision = forms.ChoiceField(choices=[("grant", "Grant"), ("deny", "Deny")])
-    amount = amount_field("Grant")
+    amount = AmountField(smallest=SMALLEST, required_message="Say how much.", label="Grant")
     note = forms.CharField(max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"}))
     reason = forms.CharField(max_length=2000, required=False, label="Why not", widget=forms.Textarea(attrs={"rows": 3}))
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "decision" in self.errors:
+            self.add_error(None, "Say whether to grant or to deny.")
         if cleaned.get("decision") != "deny":
             return cleaned
         self.errors.pop("amount", None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from dashboards.forms.approvals import LARGEST
+from dashboards.forms.amounts import AmountField
 from governance.budgets.models import Budget
 
 Choices = Sequence[tuple[int, str]]
@@ -25,15 +25,7 @@ class LimitForm(forms.Form):
     """What can be changed of a budget."""
 
     name = forms.CharField(max_length=120, label="Name")
-    limit_amount = forms.DecimalField(
-        label="Limit",
-        min_value=Decimal(0),
-        max_value=LARGEST,
-        max_digits=24,
-        decimal_places=15,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-        error_messages={"invalid": "Write an amount, such as 100 or 12.50.", "required": "Say what the limit is."},
-    )
+    limit_amount = AmountField(smallest=Decimal(0), required_message="Say what the limit is.", label="Limit")
     is_hard = forms.TypedChoiceField(
         label="At the limit",
         coerce=lambda value: value == "hard",
@@ -68,15 +60,11 @@ class BudgetForm(LimitForm):
     member = forms.TypedChoiceField(coerce=int, required=False, empty_value=None, label="Member")
     period_kind = forms.ChoiceField(label="Per", choices=WINDOWS, required=False, initial=Budget.Kind.MONTH.value)
     counts_notional = forms.BooleanField(required=False, label="Count subscription usage at list price")
-    unpriced_call_amount = forms.DecimalField(
+    unpriced_call_amount = AmountField(
+        smallest=Decimal(0),
         required=False,
-        min_value=Decimal(0),
-        max_value=LARGEST,
-        max_digits=24,
-        decimal_places=15,
         label="Charge for a call that has no price",
         help_text="A cautious amount for models whose price is not known yet. Empty: nothing is charged.",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )
     field_order = ("name", "scope_kind", "team", "project", "member", "period_kind", "limit_amount", "is_hard", "thresholds")
 
