@@ -20,7 +20,10 @@ KINDS: dict[str, Callable[[Calls], bytes]] = {
 
 @dataclass(frozen=True)
 class Load:
-    """What to send. `each` requests by each client; `per_second` over all clients paces them, None lets each send as it is answered."""
+    """What to send: up to `each` requests by each client within `seconds`.
+
+    `per_second` over all clients paces them; None lets each send as soon as it is answered.
+    """
 
     port: int
     path: str
@@ -29,6 +32,7 @@ class Load:
     clients: int
     each: int
     seed: int
+    seconds: float
     per_second: float | None = None
 
 
@@ -39,6 +43,10 @@ class Answered:
     seconds: float
     latencies_ms: list[float]
     statuses: dict[int, int]
+
+    @property
+    def per_second(self) -> float:
+        return len(self.latencies_ms) / self.seconds
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.latencies_ms)
@@ -89,11 +97,20 @@ def _requests(load: Load, client: int) -> list[bytes]:
 
 def _run(load: Load, requests: Sequence[list[bytes]], sockets: Sequence[socket.socket]) -> Answered:
     found: list[tuple[int, float]] = []
+    broken: list[Exception] = []
     began = time.perf_counter()
 
     def client(number: int) -> None:
+        try:
+            post(number)
+        except (OSError, ValueError) as error:
+            broken.append(error)
+
+    def post(number: int) -> None:
         for index, request in enumerate(requests[number]):
             due = time.perf_counter()
+            if due - began > load.seconds:
+                return
             if load.per_second is not None:
                 due = began + (index * load.clients + number) / load.per_second
                 if (early := due - time.perf_counter()) > 0:
@@ -106,8 +123,8 @@ def _run(load: Load, requests: Sequence[list[bytes]], sockets: Sequence[socket.s
         thread.start()
     for thread in threads:
         thread.join()
-    if len(found) < load.clients * load.each:
-        raise RuntimeError("a client ended early")
+    if broken:
+        raise broken[0]
     seconds = time.perf_counter() - began
     statuses: dict[int, int] = {}
     for status, _ in found:

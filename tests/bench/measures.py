@@ -18,11 +18,13 @@ from tests.bench.clients import Answered, Load, prepared
 from tests.bench.servers import Web, web
 from tests.bench.world import world_make
 
-BATCHES_EACH = 12
-SINGLES_EACH = 500
-HOLDS_EACH = 400
+# One measurement of one side in one round.
+SECONDS = 3.0
+BATCHES_EACH = 25
+COPY_BATCHES = 100
+SINGLES_EACH = 1500
 PACE = 300.0
-PACED_SECONDS = 6
+PACED_EACH = int(PACE * SECONDS / 8)
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Bench:
         self.found.setdefault(name, []).append(figure)
 
     def send(self, *, to: Web, path: str, kind: str, clients: int, each: int, per_second: float | None = None) -> Answered:
-        load = Load(to.port, path, self.secret, kind, clients, each, next(self.seeds), per_second)
+        load = Load(to.port, path, self.secret, kind, clients, each, next(self.seeds), SECONDS, per_second)
         answered = prepared(load).go()
         wrong = {status: number for status, number in answered.statuses.items() if status not in (200, 201)}
         if wrong:
@@ -49,7 +51,7 @@ class Bench:
 
     def rate(self, *, to: Web, path: str, kind: str, clients: int, each: int) -> float:
         """Requests a second."""
-        return clients * each / self.send(to=to, path=path, kind=kind, clients=clients, each=each).seconds
+        return self.send(to=to, path=path, kind=kind, clients=clients, each=each).per_second
 
 
 def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) -> None:
@@ -83,7 +85,7 @@ def _warm(bench: Bench) -> None:
 
 
 def _batch(bench: Bench) -> None:
-    blocks = copying.blocks(copying.sample(bench.database), BATCHES_EACH * 4)
+    blocks = copying.blocks(copying.sample(bench.database), COPY_BATCHES)
     bench.note("copy rows/s", base := copying.rows_per_second(bench.database, blocks))
     bench.note("batch events/s", ours := 1000 * bench.rate(to=bench.product, path="/api/v1/events", kind="batch", clients=4, each=BATCHES_EACH))
     bench.note("batch ratio", ours / base)
@@ -91,9 +93,8 @@ def _batch(bench: Bench) -> None:
 
 def _single(bench: Bench) -> None:
     for clients in (1, 8):
-        each = SINGLES_EACH * 2 // (clients + 1)
-        base = bench.rate(to=bench.bare, path="/store", kind="single", clients=clients, each=each)
-        ours = bench.rate(to=bench.product, path="/api/v1/events", kind="single", clients=clients, each=each)
+        base = bench.rate(to=bench.bare, path="/store", kind="single", clients=clients, each=SINGLES_EACH)
+        ours = bench.rate(to=bench.product, path="/api/v1/events", kind="single", clients=clients, each=SINGLES_EACH)
         bench.note(f"bare view, rows/s, {clients}", base)
         bench.note(f"single posts/s, {clients}", ours)
         bench.note(f"single ratio, {clients}", ours / base)
@@ -101,10 +102,10 @@ def _single(bench: Bench) -> None:
 
 def _authorize(bench: Bench) -> None:
     for name, to, path in (("bare", bench.bare, "/hold"), ("authorize", bench.product, "/api/v1/authorizations")):
-        paced = bench.send(to=to, path=path, kind="authorization", clients=8, each=int(PACE * PACED_SECONDS / 8), per_second=PACE)
+        paced = bench.send(to=to, path=path, kind="authorization", clients=8, each=PACED_EACH, per_second=PACE)
         bench.note(f"{name} p50 ms", paced.percentile(0.5))
         bench.note(f"{name} p99 ms", paced.percentile(0.99))
-        bench.note(f"{name} max/s", bench.rate(to=to, path=path, kind="authorization", clients=8, each=HOLDS_EACH))
+        bench.note(f"{name} max/s", bench.rate(to=to, path=path, kind="authorization", clients=8, each=SINGLES_EACH))
     for figure in ("p50 ms", "p99 ms", "max/s"):
         bench.note(f"ratio {figure}", bench.found[f"authorize {figure}"][-1] / bench.found[f"bare {figure}"][-1])
 
