@@ -43,7 +43,7 @@ def key_for(secret: str) -> ApiKey:
     now = timezone.now()
     if key.expires_at is not None and key.expires_at <= now:
         raise AuthenticationFailed("This API key has expired.", code="key_expired")
-    if (key.member is not None and not key.member.is_active) or (key.service_account is not None and not key.service_account.is_active):
+    if (key.member is not None and not (key.member.is_active and key.member.user.is_active)) or (key.service_account is not None and not key.service_account.is_active):
         raise AuthenticationFailed("The holder of this API key is no longer active.", code="key_holder_inactive")
     if key.last_used_at is None or now - key.last_used_at > USE_RESOLUTION:
         note_use(key.pk)

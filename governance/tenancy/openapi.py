@@ -15,6 +15,10 @@ from drf_spectacular.utils import OpenApiResponse
 
 REFERENCE = "#/components/schemas/{name}"
 UNKNOWN_TO_3_0 = ("propertyNames",)
+KEY_REFUSALS = {
+    "401": "The key is missing, unknown, revoked or expired, or its holder is no longer active.",
+    "403": "The key lacks the scope, or its holder the right.",
+}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,23 @@ def problems(*statuses: int, **sentences: str) -> dict[tuple[int, str], OpenApiR
         (status, "application/problem+json"): OpenApiResponse(Problem, description=told.get(status, ""))
         for status in sorted({*statuses, *told})
     }
+
+
+def completed(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """drf-spectacular's last word on the schema: what every operation that takes a key has in common, and its group by its address."""
+    for path, methods in result["paths"].items():
+        for operation in methods.values():
+            if operation.get("tags") == ["api"]:
+                operation["tags"] = [path.split("/")[3]]
+            if operation.get("security"):
+                for status, sentence in KEY_REFUSALS.items():
+                    operation["responses"].setdefault(status, _refusal(sentence))
+    return result
+
+
+def _refusal(sentence: str) -> dict[str, Any]:
+    schema = {"$ref": REFERENCE.format(name=Problem.__name__)}
+    return {"description": sentence, "content": {"application/problem+json": {"schema": schema}}}
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -71,7 +92,7 @@ class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 
 
 def _without_null(schema: Any) -> Any:
-    """The schema with `X or null` reduced to X, which OpenAPI 3.0 and 3.1 read alike."""
+    """The schema with `X or null` reduced to X where null stands for absent, and said as OpenAPI 3.0 says it elsewhere."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema]
     if not isinstance(schema, dict):
@@ -79,8 +100,8 @@ def _without_null(schema: Any) -> Any:
     kept = {name: _without_null(item) for name, item in schema.items() if name not in UNKNOWN_TO_3_0 and not _says_absent(name, item)}
     choices = [choice for choice in kept.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) == 1:
-        del kept["anyOf"]
-        return kept | choices[0]
+        is_always_there = kept.pop("anyOf") != choices and "default" not in schema
+        return kept | choices[0] | ({"nullable": True} if is_always_there else {})
     return kept
 
 
@@ -97,6 +118,8 @@ def _noted(schema: dict[str, Any]) -> dict[str, Any]:
     for member in schema.get("properties", {}).values():
         for place in (member, member.get("additionalProperties")):
             if isinstance(place, dict) and place.get("format") == "decimal":
+                amount: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "decimal"}]}
+                amount |= {"nullable": True} if place.get("nullable") else {}
                 place.clear()
-                place.update({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "decimal"}]})
+                place.update(amount)
     return schema

@@ -225,7 +225,7 @@ def _check_owner_remains(member: Member, changes: Mapping[str, Any]) -> None:
     if member.role != Role.OWNER:
         return
     stays = changes.get("role", member.role) == Role.OWNER and changes.get("is_active", member.is_active)
-    others = Member.objects.filter(organization=member.organization_id, role=Role.OWNER, is_active=True).exclude(pk=member.pk)
+    others = Member.objects.filter(organization=member.organization_id, role=Role.OWNER, is_active=True, user__is_active=True).exclude(pk=member.pk)
     if not stays and not others.exists():
         raise Conflict("An organization keeps at least one owner.")
 
@@ -253,6 +253,7 @@ def api_key_create(
     scopes, defaults = sorted(set(scopes)), dict(defaults or {})
     if not scopes or set(scopes) - set(Scope.values):
         raise Invalid(f"Scopes are {', '.join(Scope.values)}; name at least one.", field="scopes")
+    _check_scopes(actor, scopes, member)
     if unknown := set(defaults) - DEFAULT_LABELS:
         raise Invalid(f"A key cannot default {', '.join(sorted(unknown))}.", field="defaults")
     if expires_at is not None and expires_at <= timezone.now():
@@ -268,6 +269,14 @@ def api_key_create(
     facts = {"name": name, "prefix": prefix, "scopes": scopes, "defaults": defaults, "expires_at": expires_at}
     audit_record(actor=actor, action="api_key.created", target=("api_key", key.pk), new=facts)
     return key, secret
+
+
+def _check_scopes(actor: Actor, scopes: Iterable[str], holder: Member | None) -> None:
+    """A key never does more than whoever makes it: no scope that the making key lacks, no acting as somebody else."""
+    if actor.api_key is not None and (beyond := set(scopes) - set(actor.api_key.scopes)):
+        raise Forbidden(f"The key that asks does not have {', '.join(sorted(beyond))} itself.", field="scopes")
+    if holder is not None and Scope.ADMIN in scopes and actor.kind != "system" and (actor.member is None or actor.member.pk != holder.pk):
+        raise Forbidden("With this scope the key decides and changes in its holder's name, so only the holder makes it.", field="scopes")
 
 
 @transaction.atomic

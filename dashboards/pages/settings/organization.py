@@ -15,7 +15,7 @@ from governance.tenancy.access import Right, require
 def profile(request: PageRequest) -> HttpResponse:
     """Name, clock, currency, fiscal year, target and retention. Who may only read the record goes there."""
     actor = request.actor
-    if not actor.can(Right.MANAGE_ORGANIZATION) and actor.can(Right.VIEW_AUDIT):
+    if request.method == "GET" and not actor.can(Right.MANAGE_ORGANIZATION) and actor.can(Right.VIEW_AUDIT):
         return redirect("settings-record", slug=actor.organization.slug)
     require(actor, Right.MANAGE_ORGANIZATION)
     organization = actor.organization

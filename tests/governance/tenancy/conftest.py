@@ -1,0 +1,51 @@
+"""One person of every role, and one thing of every kind to look at."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from governance.approvals.models import ApprovalRequest
+from governance.approvals.services import request_create
+from governance.budgets.models import Budget
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member, Organization, Role, Team
+from ingest.models import RejectedInput
+from tests.conftest import key_of, person
+from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
+
+
+@dataclass(frozen=True)
+class Things:
+    """What the named parts of addresses stand for."""
+
+    slug: str
+    key: str
+    budget_id: int
+    request_id: object
+    team_id: int
+    member_id: int
+    key_id: int
+    rejected_id: int
+
+    @property
+    def parts(self) -> dict[str, str]:
+        return {name: str(value) for name, value in vars(self).items()}
+
+
+@pytest.fixture
+def people(organization: Organization, team: Team) -> dict[str, Member]:
+    """By role; the engineer and the approver are in team platform."""
+    return {role: person(organization, email=f"{role}@acme.example", role=role, team=team if role in (Role.ENGINEER, Role.APPROVER) else None) for role in Role}
+
+
+@pytest.fixture
+def things(organization: Organization, people: dict[str, Member], team: Team) -> Things:
+    """A budget of the team, a frozen session of the engineer, its request, a key, and an input that was refused."""
+    engineer = people[Role.ENGINEER]
+    budget: Budget = budget_of(organization, name="Platform session", scope_kind="session", period_kind="session", team=team)
+    period = frozen_session_period(engineer, budget)
+    request: ApprovalRequest = request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(50), reason="Two thirds are done.")
+    rejected = RejectedInput.objects.create(organization=organization, received_at=timezone.now(), door="events", kind="rejected", code="invalid", reason="no time", payload=b"{}")
+    return Things(organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk)

@@ -1,0 +1,169 @@
+"""Every role before every page, and every scope before every address of the API: the whole table, both ways."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from governance.audit.models import AuditRecord
+from governance.tenancy.models import Member, Organization, Role, Scope
+from tests.architecture.addresses import filled, patterns
+from tests.conftest import client_with, key_of, person
+from tests.governance.tenancy.conftest import Things
+
+ALL = frozenset(Role)
+SPENDING = ALL - {Role.ENGINEER}
+MANAGING = frozenset({Role.OWNER, Role.ADMIN})
+BUDGETING = MANAGING | {Role.FINANCE}
+RECORD = frozenset({Role.OWNER, Role.ADMIN, Role.FINANCE, Role.AUDITOR})
+ASKING = ALL - {Role.AUDITOR}
+# Who may open each page. A new page fails here until somebody says who it is for.
+PAGES: dict[str, frozenset[Role]] = {
+    "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "settings-unpriced": SPENDING,
+    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "approvals": ALL, "request": ALL, "my-usage": ALL, "search": ALL,
+    "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
+    # Who may read the record only is sent to it.
+    "settings": RECORD,
+    "settings-teams": MANAGING, "settings-team": MANAGING, "settings-project-add": MANAGING, "settings-members": MANAGING, "settings-member": MANAGING,
+    "settings-accounts": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
+    "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
+}  # fmt: skip
+# Whom a form on the page obeys, where that is fewer than may look.
+CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER}), "budget": BUDGETING}
+ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
+READ_ONLY = {name for name in PAGES if name in {
+    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "settings-unpriced", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
+    "settings-intake", "settings-labels", "settings-connect",
+}}  # fmt: skip
+# A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
+FORMS = sorted(set(PAGES) - READ_ONLY - {"request"})
+
+
+def test_table_names_every_page() -> None:
+    assert set(PAGES) == set(ROUTES)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_role_opens_its_pages_and_no_others(client: Client, people: dict[str, Member], things: Things, role: Role) -> None:
+    client.force_login(people[role].user)
+    answers = {name: client.get(filled(route, **things.parts)).status_code for name, route in ROUTES.items()}
+    opened = {name for name, status in answers.items() if status in (200, 204, 302)}
+    assert opened == {name for name, roles in PAGES.items() if role in roles}
+    assert {status for name, status in answers.items() if name not in opened} <= {403}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_role_changes_what_it_may_and_nothing_else(client: Client, people: dict[str, Member], things: Things, role: Role) -> None:
+    client.force_login(people[role].user)
+    answers = {name: client.post(filled(ROUTES[name], **things.parts), {"action": "freeze"}).status_code for name in FORMS}
+    refused = {name for name, status in answers.items() if status == 403}
+    assert refused == {name for name in FORMS if role not in CHANGING.get(name, PAGES[name])}
+    assert {status for name, status in answers.items() if name not in refused} <= {200, 302, 400, 409, 422}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_nobody_changes_anything_where_pages_only_show(client: Client, people: dict[str, Member], things: Things, role: Role) -> None:
+    client.force_login(people[role].user)
+    before = AuditRecord.objects.count()
+    for name in READ_ONLY:
+        client.post(filled(ROUTES[name], **things.parts))
+    assert AuditRecord.objects.count() == before
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_same_role_elsewhere_sees_nothing_here(client: Client, things: Things, other_organization: Organization, role: Role) -> None:
+    client.force_login(person(other_organization, email=f"{role}@globex.example", role=role).user)
+    for name, route in ROUTES.items():
+        for method in (client.get, client.post):
+            assert method(filled(route, **things.parts)).status_code in (404, 405), name
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_role_of_ones_own_does_not_open_others_things_under_its_address(client: Client, things: Things, other_organization: Organization, role: Role) -> None:
+    """The own slug with somebody else's ids."""
+    client.force_login(person(other_organization, email=f"{role}@globex.example", role=role).user)
+    for name, route in ROUTES.items():
+        if route.count("<") > 1:
+            address = filled(route, **{**things.parts, "slug": other_organization.slug})
+            for method in (client.get, client.post):
+                answer = method(address)
+                assert answer.status_code in (302, 403, 404, 405), name
+                assert b"Platform session" not in answer.content, name
+
+
+def test_a_colleague_does_not_see_an_engineers_session(client: Client, organization: Organization, things: Things) -> None:
+    client.force_login(person(organization, email="colleague@acme.example", role=Role.ENGINEER).user)
+    assert client.get(filled(ROUTES["session"], **things.parts)).status_code == 404
+    assert client.get(filled(ROUTES["request"], **things.parts)).status_code == 404
+    assert things.key.encode() not in client.get(filled(ROUTES["sessions"], **things.parts)).content
+    assert f"sessions/{things.key}".encode() not in client.get(filled(ROUTES["search"], **things.parts) + f"?q={things.key}").content
+
+
+def test_a_member_who_was_deactivated_sees_nothing(client: Client, people: dict[str, Member], things: Things) -> None:
+    member = people[Role.ADMIN]
+    client.force_login(member.user)
+    member.is_active = False
+    member.save()
+    assert {client.get(filled(route, **things.parts)).status_code for route in ROUTES.values()} == {404}
+
+
+# The scope each method of the API takes.
+DOORS: dict[str, dict[str, Scope]] = {
+    "api-events": {"post": Scope.INGEST}, "otlp-logs": {"post": Scope.INGEST}, "otlp-metrics": {"post": Scope.INGEST}, "otlp-traces": {"post": Scope.INGEST},
+    "api-authorizations": {"post": Scope.AUTHORIZE}, "api-authorization": {"get": Scope.AUTHORIZE, "delete": Scope.AUTHORIZE},
+    "api-authorization-settle": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
+    "api-approvals": {"get": Scope.READ, "post": Scope.AUTHORIZE}, "api-approval": {"get": Scope.READ, "delete": Scope.AUTHORIZE},
+    "api-approval-decision": {"post": Scope.ADMIN},
+}  # fmt: skip
+API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
+ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]
+
+
+def says(name: str, answer: Any, code: str) -> bool:
+    """Whether the refusal is a problem document of this code; the telemetry doors answer in their protocol's own form instead."""
+    return name.startswith("otlp-") or (answer["Content-Type"], answer.json()["code"]) == ("application/problem+json", code)
+
+
+def test_table_names_every_address_of_the_api() -> None:
+    assert set(DOORS) == set(API)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_scope_opens_its_doors_and_no_others(organization: Organization, things: Things, scope: Scope) -> None:
+    api = client_with(key_of(organization, scope, name="one"))
+    answers = {(name, method): getattr(api, method)(filled(API[name], **things.parts), {}) for name, method in ASKED}
+    refused = {at for at, answer in answers.items() if answer.status_code == 403 and says(at[0], answer, "permission_denied")}
+    assert refused == {(name, method) for name, method in ASKED if DOORS[name][method] != scope}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"expires_at": timezone.now() - timedelta(seconds=1)}, "key_expired"),
+        ({"revoked_at": timezone.now()}, "key_revoked"),
+        (None, "key_unknown"),
+    ],
+)
+def test_dead_key_is_told_so_at_every_door(organization: Organization, things: Things, fields: dict[str, object] | None, code: str) -> None:
+    key = key_of(organization, *Scope, name="dead", **(fields or {}))
+    if fields is None:
+        key.row.delete()
+    api = client_with(key)
+    for name, method in ASKED:
+        answer = getattr(api, method)(filled(API[name], **things.parts), {})
+        assert answer.status_code == 401, name
+        assert says(name, answer, code), name
+        assert answer["WWW-Authenticate"].startswith("Bearer"), name
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic abc", "wh_1234"])
+def test_malformed_credentials_are_told_so(things: Things, header: str) -> None:
+    api = APIClient()
+    api.credentials(HTTP_AUTHORIZATION=header)
+    for name, method in ASKED:
+        answer = getattr(api, method)(filled(API[name], **things.parts), {}, format="json")
+        assert answer.status_code == 401, name
+        assert says(name, answer, "key_malformed"), name
