@@ -1,9 +1,14 @@
 """A price book for the tests of the pages: three providers of the bundled one, which load quickly."""
 
+from collections.abc import Iterator
+
 import pytest
+import time_machine
 
 from governance.pricing.services import prices_load
 from governance.pricing.sources.genai import bundled_providers
+from governance.tenancy.models import Member, Organization, Team
+from tests.dashboards.usage_made import NOW, use, varied_calls
 
 LOADED = ("anthropic", "openai", "deepseek")
 
@@ -11,3 +16,18 @@ LOADED = ("anthropic", "openai", "deepseek")
 @pytest.fixture
 def prices(db: None) -> None:
     prices_load(providers=[provider for provider in bundled_providers() if provider.slug in LOADED])
+
+
+@pytest.fixture
+def at_now() -> Iterator[None]:
+    """The clock stands at NOW."""
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def varied(at_now: None, prices: None, organization: Organization, team: Team, admin: Member) -> Organization:
+    """The organization after ten days of varied usage of two teams."""
+    Team.objects.create(organization=organization, slug="data", name="Data")
+    use(organization, varied_calls())
+    return organization

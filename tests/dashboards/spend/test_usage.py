@@ -18,31 +18,15 @@ from governance.periods import Window
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
 from ingest.models import UsageEvent
-from tests.dashboards.usage_made import MONTH, NOW, call, use
+from tests.dashboards.usage_made import MONTH, NOW, call, use, varied_calls
 
 pytestmark = pytest.mark.django_db
-MODELS = [("anthropic", "claude-sonnet-4-5"), ("anthropic", "claude-opus-4-5"), ("openai", "gpt-5"), ("deepseek", "deepseek-chat"), ("", "no-such-model")]
-
-
-def some_calls(number: int = 60) -> list[Any]:
-    """Calls over ten days with every kind of gap: no team, no member, no price, subscription, errors, unknown size."""
-    return [
-        call(
-            provider=MODELS[index % 5][0], model=MODELS[index % 5][1], occurred_at=NOW - timedelta(hours=4 * index + 1),
-            team=("platform", "", "data")[index % 3], member=("admin@acme.example", "")[index % 2], harness=("claude-code", "opencode", "")[index % 3],
-            gateway=("", "litellm")[index % 2], role=("planner", "worker")[index % 2], task_class=("code", "extract", "")[index % 3],
-            input_tokens=None if index % 11 == 0 else 1000 + 37 * index, output_tokens=None if index % 11 == 0 else 10 + index,
-            cache_read_tokens=index * 113, status="error" if index % 7 == 0 else "ok", session=f"s{index % 4}",
-            billing_mode="subscription" if index % 6 == 0 else None,
-        )
-        for index in range(number)
-    ]  # fmt: skip
 
 
 @pytest.fixture
 def used(prices: None, organization: Organization, team: Team, admin: Member, lead: Member) -> Organization:
     Team.objects.create(organization=organization, slug="data", name="Data")
-    use(organization, some_calls())
+    use(organization, varied_calls())
     return organization
 
 
