@@ -178,6 +178,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Weighhouse",
     "DESCRIPTION": "Usage in, authorizations, sessions, approvals.",
     "VERSION": "1",
+    "POSTPROCESSING_HOOKS": ["governance.tenancy.openapi.completed"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
     "SERVE_AUTHENTICATION": [],
@@ -209,7 +210,9 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if IS_SERVED_BY_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_SERVED_BY_TLS
 SECURE_HSTS_PRELOAD = IS_SERVED_BY_TLS
-if flag("BEHIND_PROXY", default=False):
+# The proxy's word on scheme and address of the client is taken only where the operator says there is one.
+BEHIND_PROXY = flag("BEHIND_PROXY", default=False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # Ingest limits, stated in docs/api.md. The view reads the body itself, in pieces, so Django's own limit does not apply.
@@ -235,7 +238,6 @@ CELERY_BEAT_SCHEDULE = {
     "notices-deliver": {"task": "governance.notices.tasks.notices_deliver", "schedule": 5.0},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
-    "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
 }
 

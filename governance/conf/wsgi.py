@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
@@ -24,6 +25,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if is_unmeasured and not environ.get("PATH_INFO", "").startswith(READ_PIECE_BY_PIECE):
         body = beginning(environ["wsgi.input"])
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
+    if settings.BEHIND_PROXY and (forwarded := environ.get("HTTP_X_FORWARDED_FOR")):
+        # The last entry is the one our own proxy wrote; those before it are whatever the client claimed.
+        environ["REMOTE_ADDR"] = forwarded.rpartition(",")[2].strip()
     return django(environ, start_response)
 
 

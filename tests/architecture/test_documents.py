@@ -2,16 +2,23 @@
 
 import re
 import subprocess
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parents[2]
+FLOORS = ("governance", "ingest", "dashboards")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TARGET = re.compile(r"(?:`|^\s*|\$ )make ([a-z]+)\b", re.MULTILINE)
 COMMAND = re.compile(r"manage\.py ([a-z_]+)")
-OPTION = re.compile(r"manage\.py ([a-z_]+)(?: ([a-z]+))?[^`\n]*")
+CALL = re.compile(r"manage\.py ([a-z_]+)((?: [^`\n|<>#;]+)?)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+READ = re.compile(r"""(?:os\.environ\.get\(|os\.environ\[|flag\()\s*"([A-Z_]+)\"""")
+TABLED = re.compile(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", re.MULTILINE)
+# Set by the system or by Django's own way of being started, not by the operator.
+NOT_OURS = {"PATH", "DJANGO_SETTINGS_MODULE"}
 
 
 def targets() -> set[str]:
@@ -26,6 +33,38 @@ def test_make_targets_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_management_commands_exist(document: Path) -> None:
     assert set(COMMAND.findall(document.read_text(encoding="utf-8"))) <= set(get_commands())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_options_of_management_commands_exist(document: Path) -> None:
+    for name, rest in CALL.findall(document.read_text(encoding="utf-8")):
+        words = rest.split()
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        command = load_command_class(get_commands()[name], name)
+        known = options_of(command.create_parser("manage.py", name))
+        assert options <= known, f"{name}: {options - known}"
+
+
+def options_of(parser: ArgumentParser) -> set[str]:
+    """The parser's own options and those of its actions."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            found |= {option for inner in action.choices.values() for option in inner._option_string_actions}
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    missing = [target for target in LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / target).exists()]
+    assert missing == []
+
+
+def test_operations_lists_every_variable_that_is_read() -> None:
+    sources = (path.read_text(encoding="utf-8") for floor in FLOORS for path in (ROOT / floor).rglob("*.py") if "static" not in path.parts)
+    read = {name for source in sources for name in READ.findall(source)} - NOT_OURS
+    listed = TABLED.findall((ROOT / "docs" / "operations.md").read_text(encoding="utf-8"))
+    assert {name.strip("` ") for names in listed for name in names.split(",")} == read
 
 
 def test_ci_calls_only_what_the_readme_names() -> None:
