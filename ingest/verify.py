@@ -2,25 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from governance import sql
 from governance.audit.services import audit_record
 from governance.budgets.ledger import ledger
-from governance.budgets.models import BudgetPeriod
-from governance.budgets.rules import Rules, rules_at
+from governance.budgets.models import Budget, BudgetPeriod, Session
+from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.freezes import period_locked, period_review
+from governance.periods import BEGINNING, Window, window_at
 from governance.tenancy.access import system_actor
 from governance.tenancy.directory import directory_at
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
+from ingest.models import UsageRollupDay
 from ingest.services.sums import COUNTS, DIMENSIONS, dimensions_hash
 
 ZERO = Decimal(0)
+# Local days and hours lie within this much of the UTC instants of the same name.
+LOCAL_DAYS = timedelta(days=2)
 OFFSET = "((occurred_at AT TIME ZONE %(zone)s) - (occurred_at AT TIME ZONE 'UTC'))"
 BUCKETS = {
     "hour": f"(date_trunc('hour', (occurred_at AT TIME ZONE 'UTC') + {OFFSET}) - {OFFSET}) AT TIME ZONE 'UTC'",
@@ -44,7 +50,9 @@ SELECT session AS key, count(*) AS calls, count(*) FILTER (WHERE status <> 'ok')
     sum({CONTEXT} + coalesce(output_tokens, 0))::bigint AS tokens,
     coalesce(sum(cost) FILTER (WHERE billing_mode = 'metered'), 0) AS cost,
     coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost
-FROM usage_event WHERE organization_id = %(organization)s AND session <> '' GROUP BY session
+FROM usage_event e WHERE organization_id = %(organization)s AND session <> '' AND NOT EXISTS (
+    SELECT FROM session s WHERE s.organization_id = %(organization)s AND s.key = e.session AND s.first_at < %(kept_from)s)
+GROUP BY session
 """  # noqa: S608
 SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 HELD = """
@@ -77,13 +85,26 @@ def _grouped(bucket: str) -> str:
     dimensions = ", ".join(TABLES[bucket][1])
     return (
         f"SELECT {columns} FROM (SELECT {BUCKETS[bucket]} AS {bucket}, {dimensions}, {MEASURED} FROM usage_event "  # noqa: S608
-        f"WHERE organization_id = %(organization)s GROUP BY 1, {dimensions}) grouped"
+        f"WHERE organization_id = %(organization)s GROUP BY 1, {dimensions}) grouped WHERE {bucket} >= %(kept_from)s"
     )
 
 
 def _stored(bucket: str) -> str:
     columns = ", ".join((bucket, *TABLES[bucket][1], *MEASURES))
-    return f"SELECT {columns} FROM {TABLES[bucket][0]} WHERE organization_id = %(organization)s"  # noqa: S608
+    return f"SELECT {columns} FROM {TABLES[bucket][0]} WHERE organization_id = %(organization)s AND {bucket} >= %(kept_from)s"  # noqa: S608
+
+
+def kept_from(now: datetime) -> datetime:
+    """From when on every event is still there: what retention may have dropped is neither proven nor touched."""
+    longest = Organization.objects.aggregate(days=Max("retention_days"))["days"]
+    if not longest:
+        return BEGINNING
+    first = (now - timedelta(days=longest)).date().replace(day=1)
+    return datetime(first.year, first.month, 1, tzinfo=UTC) + LOCAL_DAYS
+
+
+def _parameters(organization: Organization) -> dict[str, Any]:
+    return {"organization": organization.pk, "zone": organization.time_zone, "kept_from": kept_from(timezone.now())}
 
 
 def organization_verify(organization: Organization) -> list[Difference]:
@@ -103,7 +124,7 @@ def differences(organization: Organization) -> list[Difference]:
 
 
 def _rollup_differences(organization: Organization, bucket: str) -> list[Difference]:
-    parameters = {"organization": organization.pk, "zone": organization.time_zone}
+    parameters = _parameters(organization)
     true, stored = _grouped(bucket), _stored(bucket)
     statement = (
         f"(SELECT 'true' AS side, m.* FROM ({true} EXCEPT ALL {stored}) m) UNION ALL "  # noqa: S608
@@ -122,9 +143,9 @@ def _measures_text(values: Sequence[Any]) -> str:
 
 def _session_differences(organization: Organization) -> list[Difference]:
     columns = ", ".join(SESSION_SUMS)
-    stored = f"SELECT {columns} FROM session WHERE organization_id = %(organization)s"  # noqa: S608
+    stored = f"SELECT {columns} FROM session WHERE organization_id = %(organization)s AND first_at >= %(kept_from)s"  # noqa: S608
     statement = f"SELECT key FROM (({SESSIONS} EXCEPT ALL {stored}) UNION ALL ({stored} EXCEPT ALL {SESSIONS})) m GROUP BY key ORDER BY key LIMIT 1000"  # noqa: S608
-    return [Difference("session", row.key, "other sums", "the events'") for row in sql.rows(statement, {"organization": organization.pk})]
+    return [Difference("session", row.key, "other sums", "the events'") for row in sql.rows(statement, _parameters(organization))]
 
 
 def _hold_differences(organization: Organization) -> list[Difference]:
@@ -142,27 +163,68 @@ def _period_differences(organization: Organization) -> list[Difference]:
 
 
 def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Decimal, int]]:
-    """The periods of active budgets whose spend or calls are not those of the events, with what is true."""
-    rules: Rules = rules_at(directory_at(organization))
+    """The periods of active budgets whose spend or calls are not those of the events, with what is true.
+
+    A period that events call for and that is not there comes without an id and with nothing spent.
+    """
+    rules, since = rules_at(directory_at(organization)), kept_from(timezone.now())
     found = []
-    periods = BudgetPeriod.objects.filter(organization=organization, budget__in=list(rules.by_id)).select_related("budget").order_by("id")
-    windows: dict[tuple[int, Any], dict[str, Any]] = {}
-    for period in periods:
-        key = (period.budget_id, period.starts_at)
-        if key not in windows:
-            sums = ledger().sums(rules.directory, rules.by_id[period.budget_id], starts_at=period.starts_at, ends_at=period.ends_at)
-            windows[key] = {total.session_key: total for total in sums}
-        total = windows[key].get(period.session_key)
-        amount, calls = (total.amount, total.calls) if total is not None else (ZERO, 0)
-        if (period.spent, period.calls) != (amount, calls):
-            found.append((period, amount, calls))
+    for rule in rules.by_id.values():
+        for window, periods in _periods_by_window(organization, rule, since=since).items():
+            sums = ledger().sums(rules.directory, rule, starts_at=window.starts_at, ends_at=window.ends_at)
+            true = {total.session_key: (total.amount, total.calls) for total in sums}
+            for key in sorted(true.keys() - periods.keys()):
+                periods[key] = _period_missing(organization, rule, window, key)
+            found += [
+                (period, *true.get(key, (ZERO, 0))) for key, period in periods.items()
+                if (period.spent, period.calls) != true.get(key, (ZERO, 0)) and not _began_before(period, since)
+            ]
+    return sorted(found, key=lambda row: row[0].pk or 0)
+
+
+def _periods_by_window(organization: Organization, rule: Rule, *, since: datetime) -> dict[Window, dict[str, BudgetPeriod]]:
+    """The windows the budget has counted so far, with the periods that are there, by session."""
+    windows: list[Window] = []
+    until, at = timezone.now() + LOCAL_DAYS, max(rule.counts_from, since)
+    while at <= until:
+        windows.append(window_at(rule.period_kind, at, organization.zone, organization.year_starts_in))
+        at = until + LOCAL_DAYS if (ends_at := windows[-1].ends_at) is None else ends_at
+    kept = {window.starts_at: window for window in windows if window.starts_at >= since or window.ends_at is None}
+    found: dict[Window, dict[str, BudgetPeriod]] = {window: {} for window in kept.values()}
+    rows = BudgetPeriod.objects.filter(organization=organization, budget=rule.id, starts_at__in=list(kept))
+    for period in rows.select_related("budget").order_by("id"):
+        found[kept[period.starts_at]][period.session_key] = period
     return found
+
+
+def _period_missing(organization: Organization, rule: Rule, window: Window, session_key: str) -> BudgetPeriod:
+    budget = Budget.objects.get(organization=organization, pk=rule.id)
+    return BudgetPeriod(
+        organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=session_key,
+        limit_amount=budget.limit_amount, is_hard=budget.is_hard,
+    )
+
+
+def _began_before(period: BudgetPeriod, since: datetime) -> bool:
+    """Whether a period without an end has counted calls that retention may have dropped."""
+    if period.ends_at is not None or since == BEGINNING:
+        return False
+    rows = Session.objects.filter(organization=period.organization_id, first_at__lt=since)
+    if period.session_key:
+        return rows.filter(key=period.session_key).exists()
+    return UsageRollupDay.objects.filter(organization=period.organization_id, day__lt=since.date()).exists()
 
 
 @transaction.atomic
 def organization_repair(organization: Organization) -> int:
-    """Mends every difference from the events, alone with the organization's data. Returns how many there were; one audit row says so."""
+    """Mends every difference from the events, alone with the organization's data. Returns how many there were; one audit row says so.
+
+    The lock on the configuration keeps new events and holds out, the locks on the periods, taken in id order like
+    everywhere, the ends of holds and top-ups.
+    """
     organization_lock(organization.pk, exclusive=True)
+    locked = BudgetPeriod.objects.filter(organization=organization).order_by("id").select_for_update(no_key=True)
+    list(locked.values_list("pk", flat=True))
     found = differences(organization)
     if not found:
         return 0
@@ -173,9 +235,9 @@ def organization_repair(organization: Organization) -> int:
     for row in sql.rows(HELD, {"organization": organization.pk}):
         BudgetPeriod.objects.filter(organization=organization, pk=row.id).update(held=row.held_true, topup=row.topup_true)
     for untrue, amount, calls in _untrue_periods(organization):
-        period = period_locked(actor, untrue.pk)
+        period = untrue if untrue.pk is None else period_locked(actor, untrue.pk)
         period.spent, period.calls = amount, calls
-        period.save(update_fields=["spent", "calls"])
+        period.save()
         period_review(actor=actor, period=period, reason="mended by verify")
     facts = [{"table": one.table, "row": one.row, "stored": one.stored, "true": one.true} for one in found[:100]]
     audit_record(
@@ -188,13 +250,13 @@ def organization_repair(organization: Organization) -> int:
 def _sessions_mend(organization: Organization) -> None:
     moved = ", ".join(f"{name} = t.{name}" for name in SESSION_SUMS[1:])
     statement = f"UPDATE session s SET {moved} FROM ({SESSIONS}) t WHERE s.organization_id = %(organization)s AND s.key = t.key"  # noqa: S608
-    sql.execute(statement, {"organization": organization.pk})
+    sql.execute(statement, _parameters(organization))
 
 
 def _rollups_rebuild(organization: Organization, bucket: str) -> None:
     table, dimensions = TABLES[bucket]
-    rows = sql.rows(_grouped(bucket), {"organization": organization.pk, "zone": organization.time_zone})
-    sql.execute(f"DELETE FROM {table} WHERE organization_id = %(organization)s", {"organization": organization.pk})  # noqa: S608
+    rows = sql.rows(_grouped(bucket), _parameters(organization))
+    sql.execute(f"DELETE FROM {table} WHERE organization_id = %(organization)s AND {bucket} >= %(kept_from)s", _parameters(organization))  # noqa: S608
     columns = ("organization_id", "dimensions_hash", bucket, *dimensions, *MEASURES)
     keys = 1 + len(dimensions)
     with sql.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:

@@ -78,7 +78,7 @@ def gateway(world: World, seconds: float, seed: int) -> Counter[str]:
     actor, numbers = actor_of(world.organization_id), count(seed * 1_000_000)
 
     def step(chance: random.Random) -> str:
-        labels = {"session": f"session-{chance.randrange(SESSIONS)}", "team": chance.choice(TEAMS)}
+        labels = {"session": f"gateway-{seed}-{chance.randrange(200)}", "team": chance.choice(TEAMS)}
         ask = AuthorizationIn(amount=Decimal(chance.choice(("0.01", "0.05", "0.001"))), ttl_seconds=1, **labels)
         try:
             held = authorization_hold(actor=actor, api_key=None, request=ask)

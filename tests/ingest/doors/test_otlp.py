@@ -106,7 +106,7 @@ def test_a_database_that_gives_way_is_retryable(api: APIClient, monkeypatch: pyt
     def give_way(**_: Any) -> None:
         raise OperationalError("the connection is gone")
 
-    monkeypatch.setattr(services, "events_store", give_way)
+    monkeypatch.setattr(services, "events_store_together", give_way)
     response = send(api, logs(call()))
     assert (response.status_code, response["Retry-After"], json.loads(response.content)["code"]) == (503, "2", 14)
 

@@ -1,0 +1,153 @@
+"""Every example in the API's description is tried: what it says is sent is taken, and what it says is answered is of the shape described."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import jsonschema
+import pytest
+import time_machine
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from governance.budgets.models import BudgetPeriod
+from governance.budgets.services import budget_create
+from governance.pricing.book import current_book
+from governance.pricing.services import prices_load
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member, Organization, Scope, Team
+from ingest.doors.description import METHODS, openapi
+from tests.conftest import client_with, key_of
+
+pytestmark = pytest.mark.django_db
+SCOPES = (Scope.INGEST, Scope.AUTHORIZE, Scope.READ)
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in openapi()["paths"].items():
+        for method in METHODS:
+            if method in methods:
+                yield path, method, methods[method]
+
+
+def sent() -> list[Any]:
+    """(operation, address, media type, body) of every request example."""
+    return [
+        pytest.param(operation["operationId"], path, media_type, example["value"], id=f"{operation['operationId']}-{name}")
+        for path, _, operation in operations()
+        for media_type, body in operation.get("requestBody", {}).get("content", {}).items()
+        for name, example in body.get("examples", {}).items()
+    ]
+
+
+def answered() -> list[Any]:
+    """(schema, body) of every answer example that has a schema of its own."""
+    return [
+        pytest.param(body["schema"], example["value"], id=f"{operation['operationId']}-{status}-{name}")
+        for _, _, operation in operations()
+        for status, answer in operation["responses"].items()
+        for body in answer.get("content", {}).values()
+        for name, example in body.get("examples", {}).items()
+    ]
+
+
+def plain(schema: Any) -> Any:
+    """OpenAPI 3.0's `nullable` as JSON Schema says it."""
+    if isinstance(schema, list):
+        return [plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: plain(value) for key, value in schema.items() if key != "nullable"}
+    return {"anyOf": [found, {"type": "null"}]} if schema.get("nullable") is True else found
+
+
+@pytest.fixture(autouse=True)
+def day_of_the_examples() -> Iterator[None]:
+    with time_machine.travel("2026-11-21T12:00:00Z"):
+        yield
+
+
+@pytest.fixture
+def caller(organization: Organization, engineer: Member) -> APIClient:
+    return client_with(key_of(organization, *SCOPES, member=engineer))
+
+
+def held(caller: APIClient) -> str:
+    """The id of an authorization."""
+    return str(caller.post("/api/v1/authorizations", {"session": "s-7f31", "amount": "0.25"}, format="json").json()["id"])
+
+
+def frozen(caller: APIClient, admin: Member, session: str) -> None:
+    """A session that has spent more than its budget."""
+    prices_load()
+    current_book(refresh=True)
+    budget_create(actor=member_actor(admin), name="Platform session", scope_kind="session", period_kind="session", limit_amount=Decimal("0.01"))
+    call = {"id": "c1", "occurred_at": timezone.now().isoformat(), "model": "claude-sonnet-4-5", "output_tokens": 10_000, "session": session}
+    assert caller.post("/api/v1/events", call, format="json").status_code == 201
+    assert BudgetPeriod.objects.filter(frozen_at__isnull=False).exists()
+
+
+@pytest.mark.parametrize(("operation", "path", "media_type", "body"), sent())
+def test_what_is_said_to_be_sent_is_taken(
+    operation: str, path: str, media_type: str, body: Any, caller: APIClient, admin: Member, organization: Organization, team: Team
+) -> None:
+    client = caller
+    if operation == "authorizations_settle":
+        path = path.format(authorization_id=held(caller))
+    elif operation == "authorizations_hold":
+        prices_load()
+        current_book(refresh=True)
+    elif operation == "approvals_file":
+        frozen(caller, admin, body["session"])
+    elif operation == "approvals_decide":
+        frozen(caller, admin, "s1")
+        filed = caller.post("/api/v1/approvals", {"session": "s1", "amount": "50", "reason": "It is needed."}, format="json")
+        path = path.format(request_id=filed.json()["id"])
+        client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
+    data = body if isinstance(body, str) else json.dumps(body)
+    response = client.generic("POST", path, data, content_type=media_type)
+    assert response.status_code in (200, 201), response.content
+    answer = json.loads(response.content)
+    assert answer.get("rejected", 0) == 0
+    if path.endswith(("/logs", "/metrics")):
+        assert answer == {}
+
+
+@pytest.mark.parametrize(("schema", "body"), answered())
+def test_what_is_said_to_be_answered_is_of_the_shape_described(schema: dict[str, Any], body: Any) -> None:
+    components = plain(openapi()["components"])
+    jsonschema.validate(body, {**plain(schema), "components": components}, cls=jsonschema.Draft202012Validator)
+
+
+def test_real_answers_are_of_the_shape_described(caller: APIClient, admin: Member, team: Team) -> None:
+    authorization_id = held(caller)
+    frozen(caller, admin, "s1")
+    refused = {"session": "s1", "amount": "1"}
+    found = [
+        ("/api/v1/sessions/{key}", "get", "200", caller.get("/api/v1/sessions/s1")),
+        ("/api/v1/prices", "get", "200", caller.get("/api/v1/prices?model=claude-sonnet-4-5")),
+        ("/api/v1/authorizations", "post", "402", caller.post("/api/v1/authorizations", refused, format="json")),
+        ("/api/v1/authorizations/{authorization_id}", "get", "200", caller.get(f"/api/v1/authorizations/{authorization_id}")),
+        ("/api/v1/approvals", "get", "200", caller.get("/api/v1/approvals")),
+    ]
+    for path, method, status, response in found:
+        assert response.status_code == int(status)
+        content = openapi()["paths"][path][method]["responses"][status]["content"]
+        schema = plain(next(iter(content.values()))["schema"])
+        jsonschema.validate(json.loads(response.content), {**schema, "components": plain(openapi()["components"])})
+
+
+def test_every_operation_shows_an_answer_or_says_that_there_is_none() -> None:
+    bare = [
+        operation["operationId"]
+        for _, _, operation in operations()
+        if "204" not in operation["responses"]
+        and not any(body.get("examples") for answer in operation["responses"].values() for body in answer.get("content", {}).values())
+    ]
+    assert bare == []
+
+
+def test_every_operation_says_what_a_bad_key_is_answered() -> None:
+    for _, _, operation in operations():
+        assert {"401", "403"} <= set(operation["responses"])
