@@ -45,7 +45,7 @@ EXAMPLE_REQUEST = {
     "currency": "USD",
     "reason": "The migration is two thirds done; stopping now loses the context.",
     "ends_at": None,
-    "created_at": "2026-03-03T13:05:00Z",
+    "created_at": "2026-11-21T10:05:00Z",
     "ended_at": None,
     "session": "0b6f1c1e-7a51",
     "requester": {"id": 17, "name": "Robin", "email": "robin@example.com"},
@@ -55,6 +55,21 @@ EXAMPLE_REQUEST = {
     "deciders": [{"id": 3, "name": "Kim", "email": "kim@example.com"}],
     "may_decide": False,
     "link": "https://weighhouse.example.com/o/acme/approvals/019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10",
+}
+
+
+EXAMPLE_ITEM = {key: value for key, value in EXAMPLE_REQUEST.items() if key not in ("deciders", "may_decide")}
+EXAMPLE_GRANT = {
+    "state": "approved",
+    "ended_at": "2026-11-21T10:20:00Z",
+    "decision": {
+        "grant": True,
+        "amount": "25",
+        "note": "",
+        "ends_at": "2026-11-22T18:00:00Z",
+        "decider": {"id": 3, "name": "Kim", "email": "kim@example.com"},
+        "at": "2026-11-21T10:20:00Z",
+    },
 }
 
 
@@ -207,6 +222,7 @@ class RequestsView(ScopedView):
         description="The requests the key's holder may see, newest first.",
         parameters=[ListIn],
         responses={200: RequestListOut, **PROBLEMS},
+        examples=[OpenApiExample("One waits", response_only=True, status_codes=["200"], value={"items": [EXAMPLE_ITEM], "next": None})],
     )
     def get(self, request: Request) -> Response:
         asked = _valid(ListIn(data=request.query_params))
@@ -295,9 +311,10 @@ class DecisionView(ScopedView):
         responses={201: RequestDetailOut, **PROBLEMS},
         examples=[
             OpenApiExample(
-                "Grant a part for a day", request_only=True, value={"grant": True, "amount": "25", "ends_at": "2026-03-04T18:00:00Z"}
+                "Grant a part for a day", request_only=True, value={"grant": True, "amount": "25", "ends_at": "2026-11-22T18:00:00Z"}
             ),
             OpenApiExample("Deny", request_only=True, value={"grant": False, "note": "Use the batch queue for this."}),
+            OpenApiExample("Granted", response_only=True, status_codes=["201"], value=EXAMPLE_REQUEST | EXAMPLE_GRANT),
         ],
     )
     def post(self, request: Request, request_id: UUID) -> Response:

@@ -82,7 +82,7 @@ class StructSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         shown = {name: _noted(_without_null(schema)) for name, schema in components.items()}
         own = shown.pop(self.target.__name__)
         for name, schema in shown.items():
-            component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+            component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         notes = getattr(self.target, "field_notes", {})
         for name, schema in own["properties"].items():

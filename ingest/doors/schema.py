@@ -8,11 +8,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 
 from governance.tenancy.openapi import problems
-from ingest.formats.event import Outcome, UsageEvent
+from ingest.formats.event import MAX_TAGS, MAX_UNITS, Outcome, UsageEvent
 
 LIMITS = (
     f"Limits: {settings.INGEST_MAX_EVENTS:,} events, {settings.INGEST_MAX_BODY_BYTES:,} bytes as sent, "
-    f"{settings.INGEST_MAX_DECODED_BYTES:,} bytes unpacked. `Content-Encoding: gzip` and `zstd` are taken."
+    f"{settings.INGEST_MAX_DECODED_BYTES:,} bytes unpacked, {MAX_TAGS} tags and {MAX_UNITS} units an event, and the sizes that each field names. "
+    "`Content-Encoding: gzip` and `zstd` are taken. null says the same as an absent field: not known."
 )
 
 
@@ -56,7 +57,14 @@ EVENT: dict[str, Any] = {
     "output_tokens": 57,
     "latency_ms": 146,
 }
-SECOND = {"id": "nightly-7/call-12", "occurred_at": "2026-11-21T10:04:09Z", "model": "gpt-5", "input_tokens": 476, "output_tokens": 200, "reasoning_tokens": 64}
+SECOND: dict[str, Any] = {
+    "id": "nightly-7/call-12",
+    "occurred_at": "2026-11-21T10:04:09Z",
+    "model": "gpt-5",
+    "input_tokens": 476,
+    "output_tokens": 200,
+    "reasoning_tokens": 64,
+}
 ACCEPTED = {"index": 0, "status": "accepted", "id": "5f2a7c54-0c63-8e6b-6f3c-0de3f9b0a2d4"}
 ANSWER = {"accepted": 1, "duplicate": 0, "conflict": 0, "rejected": 0, "results": [ACCEPTED]}
 REJECTED = {
@@ -140,7 +148,38 @@ events_post = extend_schema(
 )
 
 
-def otlp_post(signal: str, description: str, answer: str) -> Any:
+def telemetry(service: str, group: str, scope: str, content: dict[str, Any]) -> dict[str, Any]:
+    """An OTLP/JSON request with one scope: `group` is its first key, `scope` the key of its scopes."""
+    resource = {"attributes": attributes({"service.name": service, "service.version": "2.1.329", "team.id": "platform"})}
+    return {group: [{"resource": resource, scope: [{"scope": {"name": "com.anthropic.claude_code"}, **content}]}]}
+
+
+def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """OTLP/JSON attributes: 64-bit integers are text there."""
+    kinds = {int: "intValue", float: "doubleValue", str: "stringValue"}
+    return [{"key": key, "value": {kinds[type(value)]: str(value) if isinstance(value, int) else value}} for key, value in values.items()]
+
+
+NANOSECONDS = "1795255440807000000"
+LOGS = telemetry("claude-code", "resourceLogs", "scopeLogs", {"logRecords": [{
+    "timeUnixNano": NANOSECONDS,
+    "body": {"stringValue": "claude_code.api_request"},
+    "attributes": attributes({
+        "event.name": "api_request", "session.id": "97e8544a-a043-4d89-ad42-4e8480be4b00", "model": "claude-sonnet-4-5", "input_tokens": 120,
+        "cache_read_tokens": 10240, "output_tokens": 57, "cost_usd": 0.013119, "duration_ms": 146, "request_id": "req_011CQ4pvX7",
+    }),
+}]})  # fmt: skip
+METRICS = telemetry("claude-code", "resourceMetrics", "scopeMetrics", {"metrics": [{
+    "name": "claude_code.token.usage",
+    "sum": {"dataPoints": [{"timeUnixNano": NANOSECONDS, "asDouble": 120, "attributes": attributes({"type": "input"})}], "aggregationTemporality": 1},
+}]})  # fmt: skip
+SPANS = telemetry("codex_exec", "resourceSpans", "scopeSpans", {"spans": [{
+    "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "model_call", "kind": 3,
+    "startTimeUnixNano": NANOSECONDS, "endTimeUnixNano": NANOSECONDS,
+}]})  # fmt: skip
+
+
+def otlp_post(signal: str, description: str, answer: str, *, sender: str, sent: dict[str, Any]) -> Any:
     """The description of one signal's door. Bodies and answers are OTLP's own, so only their kind is said."""
     return extend_schema(
         operation_id=f"otlp_{signal}",
@@ -160,6 +199,7 @@ def otlp_post(signal: str, description: str, answer: str) -> Any:
             },
         },
         examples=[
+            OpenApiExample(f"As {sender} sends it", value=sent, request_only=True, media_type="application/json"),
             OpenApiExample("All counted", value={}, response_only=True, status_codes=["200"], media_type="application/json"),
             OpenApiExample(
                 "Refused",
@@ -177,14 +217,20 @@ otlp_logs_post = otlp_post(
     "Usage is read from log records: of Claude Code, one event for each `api_request` and `api_error`. "
     "Records of clients that have no format here yet are named in `partialSuccess` and not stored.",
     "ExportLogsServiceResponse",
+    sender="Claude Code",
+    sent=LOGS,
 )
 otlp_metrics_post = otlp_post(
     "metrics",
     "Checked and answered, never counted: clients report the same usage in their log records.",
     "ExportMetricsServiceResponse",
+    sender="Claude Code",
+    sent=METRICS,
 )
 otlp_traces_post = otlp_post(
     "traces",
     "Checked and answered, not counted: Claude Code's spans repeat its log records, and spans of other clients are not read yet.",
     "ExportTraceServiceResponse",
+    sender="another client",
+    sent=SPANS,
 )
