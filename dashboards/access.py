@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django_htmx.middleware import HtmxDetails
 
 from governance.errors import Forbidden, NotFound
 from governance.tenancy import access
@@ -21,6 +22,7 @@ class PageRequest(HttpRequest):
     """A request that went through `page`: it carries the actor."""
 
     actor: Actor
+    htmx: HtmxDetails
 
 
 def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Arguments], HttpResponse]], View]:
@@ -31,9 +33,10 @@ def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Argu
     """
 
     def decorate(view: Callable[Concatenate[Any, Arguments], HttpResponse]) -> View:
-        @login_required
         @wraps(view)
         def guarded(request: PageRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.user.pk is None:
+                return redirect_to_login(request.get_full_path())
             member = access.member_in(request.user.pk, slug)
             request.actor = access.member_actor(member, request.META.get("REMOTE_ADDR"))
             try:

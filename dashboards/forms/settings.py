@@ -49,7 +49,7 @@ class NamedForm(forms.Form):
     slug = forms.CharField(max_length=80, required=False, label="Label in usage", help_text="Lower-case letters, digits, hyphens. Left empty it follows the name.")
 
     def clean_slug(self) -> str:
-        slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:80]
+        slug: str = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:80]
         if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", slug):
             raise forms.ValidationError("Write lower-case letters, digits and hyphens, such as data-platform.")
         return slug

@@ -39,7 +39,8 @@ class SignIn(LoginView):  # type: ignore[misc]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         # Past LoginView's own, which names the addresses of sign-up and social sign-in: there are none here.
-        return super(LoginView, self).get_context_data(**kwargs) | {"demo_people": demo_people(), "next": get_next_redirect_url(self.request) or ""}
+        context: dict[str, Any] = super(LoginView, self).get_context_data(**kwargs)
+        return context | {"demo_people": demo_people(), "next": get_next_redirect_url(self.request) or ""}
 
 
 @never_cache

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import template
 from django.forms import BoundField
+from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -109,7 +110,7 @@ def sparkline(values: Sequence[Decimal | int | float | None], label: str = "") -
 @register.simple_tag(takes_context=True)
 def query(context: Any, **changes: Any) -> str:
     """The page's address with some parameters changed: {% query sort="cost" page=None %}."""
-    params = context["request"].GET.copy()
+    params: QueryDict = context["request"].GET.copy()
     for key, value in changes.items():
         if value is None or value == "":
             params.pop(key, None)

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 
 from tests.browser.house import ENGINEER, OWNER, House, addresses, opened
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROKEN_EVENT = {"id": "broken-1", "occurred_at": "yesterday", "provider": "anthropic", "model": "claude-sonnet-4-5", "input_tokens": 5}
-Visitors = dict[str, dict]
+Visitors = dict[str, StorageState]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,9 +46,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def session_of(chromium: Browser, house: House) -> Iterator[dict[str, dict]]:
+def session_of(chromium: Browser, house: House) -> Visitors:
     """The cookies of whoever has signed in once in this module."""
-    yield {}
+    return {}
 
 
 def signed_in(chromium: Browser, house: House, sessions: Visitors, email: str, **options: object) -> BrowserContext:

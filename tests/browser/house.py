@@ -33,14 +33,14 @@ class House:
 
     def command(self, *words: str, said: str = "") -> str:
         """What `manage.py …` prints."""
-        done = subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=dict(self.environment), input=said, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=dict(self.environment), input=said, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def one(self, query: str) -> str:
         """The first value that the query finds."""
         with psycopg.connect(self.database_url) as connection:
-            found = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            found = connection.execute(query).fetchone()
         assert found is not None, query
         return str(found[0])
 

@@ -2,11 +2,11 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Page, ViewportSize
 
 from tests.architecture.addresses import filled, patterns
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 # Addresses that are posted to or asked by a script, and answer with a redirect or a fragment.
 NO_PAGES = {"first-event", "settings-project-add", "settings-connect-key"}
 PAGES = [(name, route) for name, route, _ in patterns() if route.startswith("o/") and name not in NO_PAGES]

@@ -55,7 +55,10 @@ def rejected_page(request: PageRequest, rejected_id: int) -> HttpResponse:
         else:
             told(request, [outcome.status for outcome in outcomes])
             return redirect("settings-rejected", slug=request.actor.organization.slug, rejected_id=row.pk)
-    values = {"row": row, "payload": payload_text(row), "refusal": refusal, "corrected": request.POST.get("corrected", ""), "tone": TONES[row.kind], "outcome_tone": OUTCOMES.get(row.replay_outcome, "")}
+    values = {
+        "row": row, "payload": payload_text(row), "refusal": refusal, "corrected": request.POST.get("corrected", ""), "tone": TONES[row.kind],
+        "outcome_tone": OUTCOMES.get(row.replay_outcome, ""),
+    }  # fmt: skip
     return shown(request, "rejected", "settings-intake", values, status=409 if refusal else 200)
 
 

@@ -31,7 +31,7 @@ def team_tree(actor: Actor) -> list[Node]:
     """The teams as trees, by name, each with its number of active members."""
     rows = scoped(actor, Team.objects.annotate(people=Count("members", filter=Q(members__is_active=True)))).order_by("name", "id")
     nodes = {team.pk: Node(team) for team in rows}
-    roots = []
+    roots: list[Node] = []
     for node in nodes.values():
         parent = nodes.get(node.team.parent_id) if node.team.parent_id else None
         (parent.below if parent else roots).append(node)
