@@ -103,3 +103,5 @@ def test_command_fails_when_there_is_no_price(prices: None) -> None:
         shown("show", "glm-6", "--at", "2026-01-01")
     with pytest.raises(CommandError, match="is not a date"):
         shown("show", "glm-5", "--at", "yesterday")
+    with pytest.raises(CommandError, match="is not a date"):
+        shown("show", "glm-5", "--at", "0001-01-01T00:00+14:00")

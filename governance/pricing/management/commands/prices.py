@@ -58,9 +58,9 @@ class Command(BaseCommand):
 def _instant(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ArgumentTypeError(f"'{text}' is not a date such as 2026-03-16 or an instant such as 2026-03-16T12:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _description(model: CatalogueModel, at: datetime) -> Iterable[str]:
