@@ -7,7 +7,11 @@ from django.db import connection, transaction
 from governance import sql
 from governance.periods import add_months
 
-NAMES = "SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1"
+DEFAULT = "usage_event_default"
+NAMES = """
+SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1
+"""
 STRAY_MONTHS = "SELECT DISTINCT date_trunc('month', occurred_at AT TIME ZONE 'UTC')::date AS first FROM usage_event_default ORDER BY 1"
 
 
@@ -28,30 +32,30 @@ def months_ensure(*, today: date, months_back: int = 4, months_ahead: int = 2) -
     stray = [row.first for row in sql.rows(STRAY_MONTHS)]
     present = {row.name for row in sql.rows(NAMES)}
     wanted = [first for first in sorted({*around, *stray}) if partition_name(first) not in present]
-    return [_month_make(first) for first in wanted]
+    return [partition_name(first) for first in wanted if _month_make(first)]
 
 
 @transaction.atomic
-def _month_make(first: date) -> str:
-    """Makes one month; rows of it that wait in the default partition move along, within one transaction."""
-    name, (starts_at, ends_at) = partition_name(first), month_bounds(first)
+def _month_make(first: date) -> bool:
+    """Makes one month; rows of it that wait in the default partition move along, within one transaction. False: somebody else made it."""
+    name, bounds = partition_name(first), month_bounds(first)
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE usage_event IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS {name} (LIKE usage_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-        cursor.execute(
-            f"WITH moved AS (DELETE FROM usage_event_default WHERE occurred_at >= %s AND occurred_at < %s RETURNING *) "  # noqa: S608 - our own name
-            f"INSERT INTO {name} SELECT * FROM moved",
-            [starts_at, ends_at],
-        )
-        cursor.execute(f"ALTER TABLE usage_event ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", [starts_at.isoformat(), ends_at.isoformat()])
-    return name
+        if name in {row.name for row in sql.rows(NAMES)}:
+            return False
+        cursor.execute(f"CREATE TABLE {name} (LIKE usage_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        moved = f"DELETE FROM {DEFAULT} WHERE occurred_at >= %s AND occurred_at < %s RETURNING *"  # noqa: S608 - our own names
+        cursor.execute(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved", bounds)  # noqa: S608
+        attach = f"ALTER TABLE usage_event ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)"
+        cursor.execute(attach, [edge.isoformat() for edge in bounds])
+    return True
 
 
 def months_retain(*, oldest: date) -> list[str]:
     """Drops the months that ended before `oldest`. Returns the names dropped; rollups and sessions stay."""
     dropped = []
     for row in sql.rows(NAMES):
-        if row.name == "usage_event_default":
+        if row.name == DEFAULT:
             continue
         year, month = row.name.rsplit("_", 2)[1:]
         if add_months(date(int(year), int(month), 1), 1) <= oldest:
