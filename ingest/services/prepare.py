@@ -17,6 +17,20 @@ NEWEST = timedelta(days=1)
 METERED = "metered"
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One event by what makes it the same call as another, before anything else about it is known."""
+
+    index: int
+    event: UsageEvent
+    key: UUID
+    body_hash: UUID
+
+
+def claim_of(index: int, event: UsageEvent, source: str) -> Claim:
+    return Claim(index, event, identity_key(event, source), body_hash(event))
+
+
 @dataclass(slots=True)
 class Prepared:
     """One event ready to be stored: what it said, whom it belongs to, what it costs."""
@@ -55,11 +69,11 @@ class Preparer:
     book: Book
     defaults: Mapping[str, str]
     key_member_id: int | None
-    source: str
     attributions: dict[tuple[str, str, str], Attribution]
 
-    def prepare(self, index: int, event: UsageEvent) -> Prepared:
+    def prepare(self, claim: Claim) -> Prepared:
         """The event's row. Labels come from the event, else from the key's defaults."""
+        event = claim.event
         defaults = self.defaults.get
         team = event.team or defaults("team", "")
         project = event.project or defaults("project", "")
@@ -70,10 +84,10 @@ class Preparer:
             event.output_tokens, event.reasoning_tokens, event.units,
         )
         return Prepared(
-            index=index,
+            index=claim.index,
             event=event,
-            key=identity_key(event, self.source),
-            body_hash=body_hash(event),
+            key=claim.key,
+            body_hash=claim.body_hash,
             who=self._attribution(team, project, member),
             team_label=team,
             project_label=project,

@@ -1,8 +1,9 @@
 """The storing transaction: identity, events, sessions, rollups and budgets move together or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -12,14 +13,14 @@ from psycopg.types.json import Jsonb
 
 from governance import sql
 from governance.budgets.rules import Rules, rules_of
-from governance.budgets.services import charge, holds_settle, holds_settle_counted
+from governance.budgets.services import charge_follow, charge_send, holds_settle, holds_settle_counted
 from governance.pricing.book import current_book
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.services import statements
-from ingest.services.prepare import Prepared, Preparer, out_of_range, unresolved_labels
+from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS, Batch, SessionSums, Sums, batch_sums, dimensions_hash, settled_costs
 
 # From this many events on, COPY is quicker than one INSERT each.
@@ -41,6 +42,14 @@ def events_store(
         return _Storing(actor, api_key, source, now).store(events)
 
 
+class _Opened(NamedTuple):
+    """What the first round trip found: the configuration's version, the keys that are new, and the freezes in force (budget, session)."""
+
+    version: int
+    fresh: AbstractSet[UUID]
+    frozen: AbstractSet[tuple[int | None, str]]
+
+
 class _Storing:
     """One run of the storing transaction."""
 
@@ -50,66 +59,78 @@ class _Storing:
         self.cursor = sql.cursor()
 
     def store(self, events: Sequence[UsageEvent]) -> list[Outcome]:
-        rules, preparer = self._configuration()
         outcomes: list[Outcome | None] = [None] * len(events)
-        prepared: list[Prepared] = []
+        claims: list[Claim] = []
         for index, event in enumerate(events):
             if reason := out_of_range(event, self.now):
                 outcomes[index] = _rejected(index, event, reason)
             else:
-                prepared.append(preparer.prepare(index, event))
-        accepted = self._identify(prepared, outcomes)
-        counted_before = _authorizations_seen_again(prepared, accepted)
-        if accepted:
+                claims.append(claim_of(index, event, self.source))
+        if claims:
+            self._store(claims, outcomes)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _store(self, claims: Sequence[Claim], outcomes: list[Outcome | None]) -> None:
+        first: dict[UUID, Claim] = {}
+        for claim in claims:
+            first.setdefault(claim.key, claim)
+        opened = self._open(first)
+        fresh = self._identify(claims, first=first, fresh=opened.fresh, outcomes=outcomes)
+        counted_before = _authorizations_seen_again(claims, fresh)
+        if fresh:
+            rules, preparer = self._configuration(opened.version)
+            accepted = [preparer.prepare(claim) for claim in fresh]
+            _mark_after_freeze(accepted, rules, opened.frozen)
             self._write(accepted, rules, counted_before)
         elif counted_before:
             holds_settle_counted(organization_id=self.organization_id, authorization_ids=counted_before, now=self.now)
-        return [outcome for outcome in outcomes if outcome is not None]
 
-    def _configuration(self) -> tuple[Rules, Preparer]:
-        """The organization's names, budgets and prices, held still until the transaction ends."""
+    def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
+        """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
+        ordered = [first[key] for key in sorted(first)]
+        sessions = sorted({claim.event.session for claim in ordered if claim.event.session})
         # The version is read by a statement of its own: its snapshot must not predate the lock.
         with self.cursor.connection.pipeline():
             self.cursor.execute(statements.LOCK_CONFIGURATION, [self.organization_id])
             reading = sql.cursor().execute(statements.CONFIGURATION, [self.organization_id])
-        version = reading.fetchone()[0]
+            claiming = self._send(statements.INSERT_IDENTITIES, {
+                "key": [claim.key for claim in ordered],
+                "body_hash": [claim.body_hash for claim in ordered],
+                "occurred_at": [claim.event.occurred_at for claim in ordered],
+            })
+            looking = sql.cursor().execute(
+                statements.FROZEN, {"organization": self.organization_id, "sessions": sessions, "now": self.now}
+            )
+        return _Opened(reading.fetchall()[0][0], {key for (key,) in claiming}, {(row[0], row[1]) for row in looking})
+
+    def _configuration(self, version: int) -> tuple[Rules, Preparer]:
+        """The organization's names, budgets and prices, held still until the transaction ends."""
         directory = directory_of(self.actor.organization, version)
         preparer = Preparer(
             directory=directory,
             book=current_book(),
             defaults=self.api_key.defaults if self.api_key is not None else {},
             key_member_id=self.api_key.member_id if self.api_key is not None else None,
-            source=self.source,
             attributions={},
         )
         return rules_of(directory), preparer
 
-    def _identify(self, prepared: Sequence[Prepared], outcomes: list[Outcome | None]) -> list[Prepared]:
-        """Claims the events' keys and says what becomes of each; returns those that are counted."""
-        first: dict[UUID, Prepared] = {}
-        again: list[Prepared] = []
-        for row in prepared:
-            if first.setdefault(row.key, row) is not row:
-                again.append(row)  # noqa: PERF401
-        if not first:
-            return []
-        ordered = [first[key] for key in sorted(first)]
-        self.cursor.execute(statements.INSERT_IDENTITIES, {
-            "organization": self.organization_id,
-            "key": [row.key for row in ordered],
-            "body_hash": [row.body_hash for row in ordered],
-            "occurred_at": [row.event.occurred_at for row in ordered],
-        })
-        fresh = {key for (key,) in self.cursor}
-        accepted = [row for row in first.values() if row.key in fresh]
-        for row in accepted:
-            outcomes[row.index] = Outcome(row.index, "accepted", str(row.key))
-        known = {row.key: row.body_hash for row in accepted}
-        seen_before = [row for row in first.values() if row.key not in fresh]
+    def _identify(
+        self, claims: Sequence[Claim], *, first: Mapping[UUID, Claim], fresh: AbstractSet[UUID], outcomes: list[Outcome | None]
+    ) -> list[Claim]:
+        """Says what becomes of each event; returns those that are counted now."""
+        accepted = [claim for claim in first.values() if claim.key in fresh]
+        for claim in accepted:
+            outcomes[claim.index] = Outcome(claim.index, "accepted", str(claim.key))
+        if len(accepted) == len(claims):
+            return accepted
+        known = {claim.key: claim.body_hash for claim in accepted}
+        seen_before = [key for key in first if key not in fresh]
         if seen_before:
-            known |= self._note_sightings([row.key for row in seen_before])
-        for row in (*seen_before, *again):
-            outcomes[row.index] = _seen_again(row, known[row.key])
+            known |= self._note_sightings(seen_before)
+        for claim in claims:
+            if outcomes[claim.index] is None:
+                outcomes[claim.index] = _seen_again(claim, known[claim.key])
         return accepted
 
     def _note_sightings(self, keys: list[UUID]) -> dict[UUID, UUID]:
@@ -118,39 +139,24 @@ class _Storing:
         return dict(self.cursor.fetchall())
 
     def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[UUID]) -> None:
-        self._mark_after_freeze(accepted, rules)
-        self._insert_events(accepted)
         costs = settled_costs(accepted) | dict.fromkeys(counted_before)
         released = holds_settle(organization_id=self.organization_id, costs=costs, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone)
+        rows = [self._event_row(row) for row in accepted]
+        if len(rows) >= COPY_FROM:
+            with self.cursor.copy(statements.COPY_EVENTS) as copy:
+                for row in rows:
+                    copy.write_row(row)
         with self.cursor.connection.pipeline():
+            if len(rows) < COPY_FROM:
+                for row in rows:
+                    sql.cursor().execute(statements.INSERT_EVENT, row)
             self._add_sessions(batch.sessions)
             self._add_rollups(batch)
             self._add_labels(accepted)
-        charge(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
-
-    def _mark_after_freeze(self, accepted: Sequence[Prepared], rules: Rules) -> None:
-        """Marks events whose session, or a budget over it, stood frozen when they came."""
-        sessions = sorted({row.event.session for row in accepted if row.event.session})
-        self.cursor.execute(statements.FROZEN, {"organization": self.organization_id, "sessions": sessions, "now": self.now})
-        frozen = {(budget_id, session_key) for budget_id, session_key in self.cursor}
-        if not frozen:
-            return
-        by_hand = {session_key for budget_id, session_key in frozen if budget_id is None}
-        for row in accepted:
-            session = row.event.session
-            row.is_after_freeze = session in by_hand or any(
-                (rule.id, session if rule.scope_kind == "session" else "") in frozen for rule in rules.matching(row.who, session)
-            )
-
-    def _insert_events(self, accepted: Sequence[Prepared]) -> None:
-        rows = (self._event_row(row) for row in accepted)
-        if len(accepted) < COPY_FROM:
-            self.cursor.executemany(statements.INSERT_EVENT, list(rows))
-            return
-        with self.cursor.copy(statements.COPY_EVENTS) as copy:
-            for row in rows:
-                copy.write_row(row)
+            moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
+        if moving is not None:
+            charge_follow(actor=self.actor, rules=rules, moved=moving.fetchall(), now=self.now)
 
     def _event_row(self, row: Prepared) -> tuple[Any, ...]:
         event, rating, who = row.event, row.rating, row.who
@@ -193,7 +199,7 @@ class _Storing:
         return sql.cursor().execute(statement, {"organization": self.organization_id, **arrays})
 
 
-def _authorizations_seen_again(prepared: Sequence[Prepared], accepted: Sequence[Prepared]) -> list[UUID]:
+def _authorizations_seen_again(prepared: Sequence[Claim], accepted: Sequence[Claim]) -> list[UUID]:
     """The authorizations named only by calls that were counted before, through another report of them."""
     if len(prepared) == len(accepted):
         return []
@@ -201,11 +207,23 @@ def _authorizations_seen_again(prepared: Sequence[Prepared], accepted: Sequence[
     return sorted(found for found in named if found is not None)
 
 
+def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str]]) -> None:
+    """Marks events whose session, or a budget over it, stood frozen when they came."""
+    if not frozen:
+        return
+    by_hand = {session_key for budget_id, session_key in frozen if budget_id is None}
+    for row in accepted:
+        session = row.event.session
+        row.is_after_freeze = session in by_hand or any(
+            (rule.id, session if rule.scope_kind == "session" else "") in frozen for rule in rules.matching(row.who, session)
+        )
+
+
 def _rejected(index: int, event: UsageEvent, reason: str) -> Outcome:
     return Outcome(index, "rejected", event.id or event.request_id, "out_of_range", reason, "occurred_at")
 
 
-def _seen_again(row: Prepared, stored_hash: UUID) -> Outcome:
+def _seen_again(row: Claim, stored_hash: UUID) -> Outcome:
     if row.body_hash == stored_hash:
         return Outcome(row.index, "duplicate", str(row.key))
     reason = "An event with this id was counted with other content; this one is kept aside."

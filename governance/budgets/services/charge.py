@@ -6,11 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
+
 from governance.audit.services import audit_record
 from governance.budgets.models import Freeze, ThresholdCrossing
 from governance.budgets.rules import PeriodKey, Rule, Rules
 from governance.budgets.services import tell
-from governance.budgets.services.periods import periods_ensure, periods_move
+from governance.budgets.services.periods import periods_ensure, periods_move_send
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import Attribution
 
@@ -31,15 +33,23 @@ class Spend:
     unpriced_calls: int
 
 
-def charge(*, actor: Actor, rules: Rules, spends: Sequence[Spend], released: Mapping[int, Decimal], now: datetime) -> None:
-    """Moves the periods' balances, freezes what reached a hard limit, records thresholds passed. Writes in the caller's transaction.
+def charge_send(
+    *, actor: Actor, rules: Rules, spends: Sequence[Spend], released: Mapping[int, Decimal], now: datetime
+) -> psycopg.Cursor[Any] | None:
+    """Moves the periods' balances, and freezes what reached a hard limit; the last writes of the caller's transaction but `charge_follow`.
 
-    `released` is what settled holds give back, by period id.
+    `released` is what settled holds give back, by period id. Waits for nothing, so that it can be part of a pipeline;
+    the rows of the cursor are for `charge_follow`.
     """
     totals = period_totals(rules, spends)
     organization_id = actor.organization.pk
     periods_ensure(organization_id=organization_id, rules=rules, keys=totals)
-    for period in periods_move(organization_id=organization_id, spent=totals, released=released, now=now):
+    return periods_move_send(organization_id=organization_id, spent=totals, released=released, now=now)
+
+
+def charge_follow(*, actor: Actor, rules: Rules, moved: Sequence[Any], now: datetime) -> None:
+    """Records the freezes that the move put in force and the thresholds that it passed, and tells of them."""
+    for period in moved:
         if period.froze:
             _freeze(actor, rules.by_id[period.budget_id], period, now)
         if period.spent > period.spent_before and period.budget_id in rules.by_id:

@@ -152,8 +152,10 @@ def _decide(
 ) -> Held | PaymentRequired | None:
     """One try: what was held, why it is refused, or None when the id was used by somebody else just now."""
     organization = actor.organization
-    sql.execute("SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)", [organization.pk])
-    state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session})[0]
+    with sql.cursor().connection.pipeline():
+        sql.cursor().execute("SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)", [organization.pk])
+        reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session})
+    state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
     if state.freeze_id is not None:
         return _refusal_by_hand(actor, request, state)
@@ -162,13 +164,15 @@ def _decide(
     amount = _estimate(request, [rule for _, rule in applicable], now)
     _check_currency(request, [rule for _, rule in applicable])
     keys = [key for key, _ in applicable]
-    periods_ensure(organization_id=organization.pk, rules=rules, keys=keys)
     parameters = {
         "organization": organization.pk, **key_arrays(keys), "amount": amount, "id": uuid7(), "idempotency_key": request.id,
         "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
         "now": now, "expires_at": now + timedelta(seconds=request.ttl_seconds),
     }
-    rows = sql.rows(DECIDE, parameters)
+    with sql.cursor().connection.pipeline():
+        periods_ensure(organization_id=organization.pk, rules=rules, keys=keys)
+        deciding = sql.cursor().execute(DECIDE, parameters)
+    rows = deciding.fetchall()
     refusing = [row for row in rows if row.id is not None and not row.fits]
     if refusing:
         binding = min(refusing, key=lambda row: (row.session_key == "", row.limit_amount + row.topup - row.spent - row.held))

@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
+
 from governance import sql
 from governance.budgets.rules import PeriodKey, Rules
 
@@ -80,9 +82,17 @@ def periods_move(
     Returns a row for each period moved: id, budget_id, session_key, starts_at, ends_at, spent, limit_amount, topup,
     spent_before, froze.
     """
+    moving = periods_move_send(organization_id=organization_id, spent=spent, released=released, now=now)
+    return [] if moving is None else moving.fetchall()
+
+
+def periods_move_send(
+    *, organization_id: int, spent: Mapping[PeriodKey, tuple[Decimal, int]], released: Mapping[int, Decimal], now: datetime
+) -> psycopg.Cursor[Any] | None:
+    """As `periods_move`, without waiting for the rows: for a pipeline. None when there is nothing to move."""
     if not spent and not released:
-        return []
-    return sql.rows(MOVE, {
+        return None
+    return sql.cursor().execute(MOVE, {
         "organization": organization_id,
         "now": now,
         **key_arrays(list(spent)),
