@@ -28,6 +28,7 @@ from governance.tenancy.access import Actor, Right
 TONES = {"pending": "warn", "approved": "ok", "denied": "danger", "withdrawn": "", "expired": ""}
 TENTH = Decimal("0.1")
 TABS = ("pending", "decided", "all")
+QUEUE_SHOWN = 30
 
 
 @page()
@@ -47,7 +48,14 @@ def request_list(request: PageRequest) -> HttpResponse:
     )
     if table.is_asked_as_csv:
         return table.csv_response()
-    context = {"table": table, "state": state, "tabs": TABS, "waiting": rows[:30] if state == "pending" else (), "can_decide": actor.can(Right.DECIDE)}
+    context = {
+        "table": table,
+        "state": state,
+        "tabs": TABS,
+        "waiting": rows[:QUEUE_SHOWN] if state == "pending" else (),
+        "can_decide": actor.can(Right.DECIDE),
+        "can_request": actor.can(Right.REQUEST),
+    }
     return render(request, "approvals/list.html", context)
 
 

@@ -141,6 +141,7 @@ def session_list(request: PageRequest) -> HttpResponse:
         "range": wanted.range,
         "tabs": [(name, tab_href(request, name, usual), counts.get(name) if name != "live" else sum(counts.values())) for name in STATES],
         "burn_total": sum(rows.burns.values(), Decimal(0)),
+        "can_connect": actor.can(Right.MANAGE_ORGANIZATION),
         "is_empty": not table.rows and not wanted.is_any and not sessions.any_session(actor),
     }
     if request.headers.get("HX-Target") not in ("live", "sessions"):

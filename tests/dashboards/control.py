@@ -15,7 +15,7 @@ from django.utils import timezone
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_create
 from governance.tenancy.access import member_actor, system_actor
-from governance.tenancy.models import Member, Organization, Team
+from governance.tenancy.models import Member, Organization, Role, Team
 from ingest.formats.event import UsageEvent
 from ingest.services import events_store
 
@@ -76,4 +76,4 @@ def people(team: Team, engineer: Member, number: int) -> Sequence[Member]:
     """Members beside the engineer, in the same team."""
     from tests.conftest import person
 
-    return [person(engineer.organization, email=f"p{place}@acme.example", role=engineer.role, team=team) for place in range(number)]
+    return [person(engineer.organization, email=f"p{place}@acme.example", role=Role.ENGINEER, team=team) for place in range(number)]

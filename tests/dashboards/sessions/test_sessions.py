@@ -1,5 +1,6 @@
 """The list of sessions and one session: what they show to whom, how they narrow, and freezing by hand."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -160,8 +161,8 @@ def test_longer_lists_ask_no_more_queries(admin: Member, engineer: Member, team:
     budget(admin, limit="3")
     paths = [address(admin, path) for path in ("sessions", "sessions?state=all&provider=anthropic", "sessions/parent")]
 
-    def work(members: object) -> None:
-        for member in members:  # type: ignore[attr-defined]
+    def work(members: Sequence[Member]) -> None:
+        for member in members:
             use(admin.organization, session=f"run-{member.pk}", parent_session="parent", calls=2, member=member.user.email)
 
     use(admin.organization, session="parent", calls=2)
