@@ -73,7 +73,7 @@ class Chart:
 
     @property
     def json(self) -> str:
-        """The figure for charts.js, safe inside a script element."""
+        """The figure for charts.js, without a character that HTML would read otherwise."""
         text = json.dumps(self.figure.to_plotly_json(), default=_plain, separators=(",", ":"))
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

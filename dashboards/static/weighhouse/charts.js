@@ -34,7 +34,7 @@
   }
   function draw(chart, colours) {
     const plot = chart.querySelector(".plot");
-    const figure = JSON.parse(chart.querySelector("script.figure").textContent);
+    const figure = JSON.parse(chart.querySelector(".figure-data").textContent);
     const { data, layout } = themed(figure, colours);
     const shown = fitted(layout, plot.clientWidth);
     window.Plotly.react(plot, data, shown, CONFIG).then(() => {
