@@ -185,7 +185,7 @@ def add_marks(figure: go.Figure, marks: Sequence[Mark], *, width: int = 560) -> 
     for at, found in days.items():
         figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": found[0].tone, "width": 1, "dash": "dot"})
         text = _short(found[0].label, 34) + (f" +{len(found) - 1}" if len(found) > 1 else "")
-        room = 6.3 * len(text) + 18
+        room = 6.6 * len(text) + 30
         left = _place(places, at) * width
         start, anchor = (left, "left") if left + room <= width + 60 else (left - room, "right")
         line = next((index for index, taken in enumerate(lines) if taken <= start), len(lines))

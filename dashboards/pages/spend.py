@@ -145,18 +145,18 @@ def _series(view: Explorer, keys: Sequence[str], total: Figures) -> tuple[str, l
 def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: Figures) -> Table:
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
-        "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency) if before else None),
+        "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency)) if before else None,
         "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls or None, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
     }  # fmt: skip
     return Table.from_request(
-        request, id=f"spend-by-{view.by.slug}", columns=_columns(view), rows=lines, sort="", search=("name",), page_size=25,
+        request, id=f"spend-by-{view.by.slug}", columns=_columns(view, is_known_before=bool(before)), rows=lines, sort="", search=("name",), page_size=25,
         title=f"By {view.by.label.lower()}", note="click a row to look inside it", foot=foot,
         empty="Nothing was used in this range with these filters. Take a wider range or remove a filter.",
     )  # fmt: skip
 
 
-def _columns(view: Explorer) -> list[Column]:
+def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
     money = {"kind": "money", "currency": view.currency}
     is_coloured = view.by.slug in BRANDED
     first = Column(
@@ -167,7 +167,7 @@ def _columns(view: Explorer) -> list[Column]:
         first,
         Column("cost", "Billed", **money, value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
         Column(
-            "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before),
+            "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before) if is_known_before else None,
             title=f"{view.measure.label} against {view.range.previous.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
         ),
         *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
