@@ -127,8 +127,9 @@ def _rollup_differences(organization: Organization, bucket: str) -> list[Differe
     parameters = _parameters(organization)
     true, stored = _grouped(bucket), _stored(bucket)
     statement = (
-        f"(SELECT 'true' AS side, m.* FROM ({true} EXCEPT ALL {stored}) m) UNION ALL "  # noqa: S608
-        f"(SELECT 'stored' AS side, m.* FROM ({stored} EXCEPT ALL {true}) m) LIMIT 1000"
+        f"WITH t AS MATERIALIZED ({true}), s AS MATERIALIZED ({stored}) "  # noqa: S608
+        "(SELECT 'true' AS side, m.* FROM (TABLE t EXCEPT ALL TABLE s) m) UNION ALL "
+        "(SELECT 'stored' AS side, m.* FROM (TABLE s EXCEPT ALL TABLE t) m) LIMIT 1000"
     )
     sides: dict[tuple[Any, ...], dict[str, str]] = {}
     keys = 1 + len(TABLES[bucket][1])
@@ -144,7 +145,10 @@ def _measures_text(values: Sequence[Any]) -> str:
 def _session_differences(organization: Organization) -> list[Difference]:
     columns = ", ".join(SESSION_SUMS)
     stored = f"SELECT {columns} FROM session WHERE organization_id = %(organization)s AND first_at >= %(kept_from)s"  # noqa: S608
-    statement = f"SELECT key FROM (({SESSIONS} EXCEPT ALL {stored}) UNION ALL ({stored} EXCEPT ALL {SESSIONS})) m GROUP BY key ORDER BY key LIMIT 1000"  # noqa: S608
+    statement = (
+        f"WITH t AS MATERIALIZED (SELECT {columns} FROM ({SESSIONS}) true_sums), s AS MATERIALIZED ({stored}) "  # noqa: S608
+        "SELECT key FROM ((TABLE t EXCEPT ALL TABLE s) UNION ALL (TABLE s EXCEPT ALL TABLE t)) m GROUP BY key ORDER BY key LIMIT 1000"
+    )
     return [Difference("session", row.key, "other sums", "the events'") for row in sql.rows(statement, _parameters(organization))]
 
 
