@@ -107,5 +107,6 @@ def roomy(monthly: Decimal) -> Decimal:
 
 
 def tight(spent: Decimal) -> Decimal:
-    """A limit that the spend comes up to 98 or 99 percent of, in whole dollars."""
-    return max((spent * TIGHT).quantize(Decimal(1), rounding=ROUND_UP), Decimal(1))
+    """A limit that the spend comes up to 98 or 99 percent of, in whole dollars or tens of them."""
+    step = Decimal(10) if spent > 1000 else Decimal(1)
+    return max((spent * TIGHT / step).quantize(Decimal(1), rounding=ROUND_UP) * step, Decimal(1))

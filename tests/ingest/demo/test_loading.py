@@ -137,4 +137,4 @@ def test_a_team_is_near_the_limit_of_a_window_that_is_some_days_old(until: datet
 
 def test_limits_are_numbers_that_people_would_set() -> None:
     assert [roomy(Decimal(amount)) for amount in ("0", "100", "1000", "29000")] == [20, 120, 1100, 31500]
-    assert [tight(Decimal(amount)) for amount in ("0", "30", "2833.43")] == [1, 31, 2868]
+    assert [tight(Decimal(amount)) for amount in ("0", "30", "2833.43")] == [1, 31, 2870]
