@@ -158,6 +158,22 @@
     const asked = new URL(event.detail.path, location.href);
     if (element.hasAttribute("data-live") && element.getAttribute("hx-select") === `#${element.id}` && asked.pathname === location.pathname) event.detail.path = location.pathname + location.search;
   });
+  /* What has been renewed keeps the focus on the same link and its tables where they were scrolled to. */
+  const linkKey = (element) => `${element.tagName} ${element.getAttribute("href") || element.id} ${element.textContent.trim().slice(0, 60)}`;
+  document.addEventListener("htmx:oobBeforeSwap", (event) => keepPlace(event.detail.target));
+  document.addEventListener("htmx:beforeSwap", (event) => keepPlace(event.detail.target));
+  function keepPlace(part) {
+    if (!part?.id || !(part.contains(document.activeElement) || $(".table-scroll", part))) return;
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const key = focused && linkKey(focused);
+    const scrolled = $$(".table-scroll", part).map((element) => element.scrollLeft);
+    document.addEventListener("htmx:afterSettle", () => {
+      const renewed = document.getElementById(part.id);
+      if (!renewed) return;
+      $$(".table-scroll", renewed).forEach((element, index) => { element.scrollLeft = scrolled[index] || 0; });
+      if (key && document.activeElement === document.body) $$("a, button, summary, [tabindex]", renewed).find((element) => linkKey(element) === key)?.focus({ preventScroll: true });
+    }, { once: true });
+  }
   document.addEventListener("htmx:beforeSwap", (event) => {
     /* The session ended or the right was withdrawn: show the whole page that says so. */
     if (event.detail.xhr.status === 403 || event.detail.xhr.responseURL.includes("/sign-in")) { event.detail.shouldSwap = false; location.reload(); }
