@@ -10,7 +10,7 @@ from django.forms import BoundField
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from dashboards.charts.base import Chart, colour_of
@@ -20,6 +20,14 @@ from dashboards.components.ranges import NAMES, Range
 from dashboards.components.tables import Table
 
 register = template.Library()
+
+
+@register.filter
+def prose(text: str) -> SafeString:
+    """Plain text in which `this` is code."""
+    parts = str(text or "").split("`")
+    marked = len(parts) % 2 == 1
+    return format_html_join("", "{}", ((format_html("<code>{}</code>", part) if marked and index % 2 else part,) for index, part in enumerate(parts)))
 
 
 @register.simple_tag

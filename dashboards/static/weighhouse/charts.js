@@ -29,7 +29,8 @@
     const labels = layout.annotations || [];
     const kept = labels.filter((annotation) => annotation.name !== "series-label" && annotation.name !== "mark-label");
     const hadLabels = labels.some((annotation) => annotation.name === "series-label");
-    return { ...layout, annotations: kept, showlegend: hadLabels || layout.showlegend, margin: { ...layout.margin, r: 12 },
+    const hadMarks = labels.some((annotation) => annotation.name === "mark-label");
+    return { ...layout, annotations: kept, showlegend: hadLabels || layout.showlegend, margin: { ...layout.margin, r: 12, ...(hadMarks ? { t: 12 } : {}) },
       legend: { orientation: "h", y: -0.18, x: 0, font: { size: 11 } } };
   }
   function draw(chart, colours) {
