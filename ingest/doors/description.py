@@ -94,7 +94,9 @@ def description_page(request: HttpRequest) -> HttpResponse:
     groups: dict[str, list[Operation]] = {}
     for tag, operation in operations(schema):
         groups.setdefault(tag, []).append(operation)
-    components = [component(name, found) for name, found in sorted(schema["components"].get("schemas", {}).items()) if found.get("properties")]
+    components = [
+        component(name, found) for name, found in sorted(schema["components"].get("schemas", {}).items()) if found.get("properties")
+    ]
     return render(request, "api/docs.html", {"info": schema["info"], "groups": sorted(groups.items()), "components": components})
 
 
@@ -113,7 +115,11 @@ def operation(path: str, method: str, found: Mapping[str, Any]) -> Operation:
         for one in found.get("parameters", [])
     ]
     answers = [
-        Answer(status, ", ".join(sorted({kind_of(body.get("schema", {})) for body in one.get("content", {}).values()})), one.get("description", ""))
+        Answer(
+            status,
+            ", ".join(sorted({kind_of(body.get("schema", {})) for body in one.get("content", {}).values()})),
+            one.get("description", ""),
+        )
         for status, one in sorted(found["responses"].items())
     ]
     return Operation(
@@ -126,7 +132,9 @@ def operation(path: str, method: str, found: Mapping[str, Any]) -> Operation:
         bodies=[f"{media_type}: {kind_of(body.get('schema', {}))}" for media_type, body in sent.items()],
         requests=examples(sent),
         answers=answers,
-        responses=[example for status, one in sorted(found["responses"].items()) for example in examples(one.get("content", {}), f"{status} ")],
+        responses=[
+            example for status, one in sorted(found["responses"].items()) for example in examples(one.get("content", {}), f"{status} ")
+        ],
     )
 
 

@@ -54,9 +54,7 @@ class Door(APIView):
         is_passing = isinstance(exc, OperationalError | InterfaceError)
         if is_passing:
             log.warning("The %s door has to ask a client to send again.", self.name, exc_info=exc)
-        response = super().handle_exception(
-            Unavailable("The database did not answer in time; send the same again.") if is_passing else exc
-        )
+        response = super().handle_exception(Unavailable("The database did not answer in time; send the same again.") if is_passing else exc)
         if is_passing:
             response["Retry-After"] = RETRY_AFTER_SECONDS
         return response
@@ -85,7 +83,9 @@ class Door(APIView):
 
     def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
         misfits = [
-            Misfit(kind=RejectedInput.Kind.REJECTED, code=one.fault.code, reason=one.fault.reason, field=one.fault.field, payload=one.payload)
+            Misfit(
+                kind=RejectedInput.Kind.REJECTED, code=one.fault.code, reason=one.fault.reason, field=one.fault.field, payload=one.payload
+            )
             for one in refused
         ]
         misfits_keep(api_key=api_key, door=self.name, misfits=misfits)

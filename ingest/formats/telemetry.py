@@ -176,7 +176,10 @@ def metric_points(body: bytes, *, is_json: bool) -> list[Tally]:
     if not is_json:
         request = _decoded(body, ExportMetricsServiceRequest())
         return [
-            Tally(_source(group.resource.attributes, scoped.scope.name, quota), sum(_protobuf_points(one) for one in quota.parts(scoped.metrics)))
+            Tally(
+                _source(group.resource.attributes, scoped.scope.name, quota),
+                sum(_protobuf_points(one) for one in quota.parts(scoped.metrics)),
+            )
             for group in quota.parts(request.resource_metrics)
             for scoped in quota.parts(group.scope_metrics)
         ]

@@ -47,7 +47,13 @@ def tokens_of(event: UsageEvent) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "calls"),
-    [("claude-code/001", 1), ("claude-code/003", 2), ("claude-code/010", 2), ("claude-code-via-litellm/001", 0), ("claude-code-via-litellm/003", 2)],
+    [
+        ("claude-code/001", 1),
+        ("claude-code/003", 2),
+        ("claude-code/010", 2),
+        ("claude-code-via-litellm/001", 0),
+        ("claude-code-via-litellm/003", 2),
+    ],
 )
 def test_each_call_is_counted_once_with_its_tokens(api: APIClient, name: str, calls: int) -> None:
     sent = capture(name)
@@ -103,7 +109,9 @@ def test_gzip_is_the_same_report(api: APIClient) -> None:
     assert UsageEvent.objects.count() == 2
 
 
-@pytest.mark.parametrize("name", ["claude-code/002", "claude-code/004", "claude-code/011", "claude-code/009", "claude-code-via-litellm/002"])
+@pytest.mark.parametrize(
+    "name", ["claude-code/002", "claude-code/004", "claude-code/011", "claude-code/009", "claude-code-via-litellm/002"]
+)
 def test_metrics_and_spans_repeat_the_logs_and_are_not_counted_again(api: APIClient, name: str) -> None:
     sent = capture(name)
     response = sent.post(api)

@@ -9,7 +9,14 @@ from hypothesis import strategies as some
 
 from ingest.redaction import broken_redacted, payload_redacted, without_secrets
 
-GOOD = {"id": "call-1", "occurred_at": "2026-11-21T10:00:00Z", "model": "gpt-5", "input_tokens": -1, "reported_cost": "0.10", "tags": {"a": "b"}}
+GOOD = {
+    "id": "call-1",
+    "occurred_at": "2026-11-21T10:00:00Z",
+    "model": "gpt-5",
+    "input_tokens": -1,
+    "reported_cost": "0.10",
+    "tags": {"a": "b"},
+}
 PROMPT = "Write a poem about my mother's illness"
 SECRETS = [
     "sk-ant-api03-AAAAAAAAAAAAAAAAAAAA",
@@ -33,10 +40,18 @@ def test_an_event_of_known_fields_is_kept_as_it_came() -> None:
     assert (found.payload, found.is_whole) == (payload, True)
 
 
-@pytest.mark.parametrize("wrap", [lambda event: event, lambda event: {"events": [GOOD, event]}, lambda event: {"events": [event], "note": PROMPT}])
+@pytest.mark.parametrize(
+    "wrap", [lambda event: event, lambda event: {"events": [GOOD, event]}, lambda event: {"events": [event], "note": PROMPT}]
+)
 @pytest.mark.parametrize(
     "odd",
-    [{"prompt": PROMPT}, {"messages": [{"role": "user", "content": PROMPT}]}, {"model": {"x": PROMPT}}, {"tags": {"a": [PROMPT]}}, {"task": PROMPT * 20}],
+    [
+        {"prompt": PROMPT},
+        {"messages": [{"role": "user", "content": PROMPT}]},
+        {"model": {"x": PROMPT}},
+        {"tags": {"a": [PROMPT]}},
+        {"task": PROMPT * 20},
+    ],
 )
 def test_what_somebody_wrote_is_taken_out_of_anything_that_is_json(wrap: Any, odd: dict[str, Any]) -> None:
     found = payload_redacted(json.dumps(wrap(GOOD | odd)).encode())
@@ -55,13 +70,21 @@ def test_numbers_under_unknown_names_stay() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_secrets_are_cut_to_their_first_letters_wherever_they_stand(secret: str) -> None:
-    for document in ({"task": f"with {secret}"}, {"tags": {"key": secret}}, {"tags": {secret: "x"}}, {secret: 1}, {"events": [{"id": secret}]}):
+    for document in (
+        {"task": f"with {secret}"},
+        {"tags": {"key": secret}},
+        {"tags": {secret: "x"}},
+        {secret: 1},
+        {"events": [{"id": secret}]},
+    ):
         assert secret not in json.dumps(kept(document))
         assert secret not in broken_redacted(json.dumps(document).encode()[:-1]).payload.decode()
     assert secret not in without_secrets(f"There is no field `{secret}`.")
 
 
-@pytest.mark.parametrize("name", ["task-abcdefghijklmnopqrst", "req_011CQ4pvX7abcdefghijkl", "97e8544a-a043-4d89-ad42-4e8480be4b00", "basic"])
+@pytest.mark.parametrize(
+    "name", ["task-abcdefghijklmnopqrst", "req_011CQ4pvX7abcdefghijkl", "97e8544a-a043-4d89-ad42-4e8480be4b00", "basic"]
+)
 def test_ids_are_no_secrets(name: str) -> None:
     assert without_secrets(name) == name
 

@@ -82,7 +82,9 @@ def test_a_bad_body_is_refused_with_a_problem_and_kept(api: APIClient, body: Any
 
 
 @pytest.mark.parametrize("body", [b"{}", b"\n".join([b"{}"] * 3), b'{"events": []}'], ids=["one", "lines", "many"])
-@pytest.mark.parametrize("content_type", ["application/json", 'application/json; charset="UTF-8"', "application/x-ndjson", "application/jsonl", ""])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", 'application/json; charset="UTF-8"', "application/x-ndjson", "application/jsonl", ""]
+)
 def test_every_spelling_of_json_is_taken(api: APIClient, body: bytes, content_type: str) -> None:
     assert send(api, body, content_type).status_code in (200, 422)
 

@@ -25,7 +25,13 @@ EVENTS = "/api/v1/events"
 
 def call(number: int = 1, **changes: Any) -> dict[str, Any]:
     at = timezone.now() - timedelta(minutes=1)
-    return {"id": f"call-{number}", "occurred_at": at.replace(microsecond=number).isoformat(), "model": "gpt-5", "input_tokens": 3, **changes}
+    return {
+        "id": f"call-{number}",
+        "occurred_at": at.replace(microsecond=number).isoformat(),
+        "model": "gpt-5",
+        "input_tokens": 3,
+        **changes,
+    }
 
 
 def send(api: APIClient, body: bytes | object, content_type: str = "application/json", **headers: Any) -> Any:
@@ -79,7 +85,9 @@ def test_an_empty_batch_is_nothing_to_do(api: APIClient) -> None:
     assert counts(send(api, {"events": []})) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress), ("identity", bytes), ("GZIP", gzip.compress)])
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress), ("identity", bytes), ("GZIP", gzip.compress)]
+)
 def test_bodies_are_unpacked(api: APIClient, encoding: str, pack: Any) -> None:
     body = pack(json.dumps({"events": [call(1), call(2)]}).encode())
     assert counts(send(api, body, HTTP_CONTENT_ENCODING=encoding)) == (2, 0, 0, 0)

@@ -82,8 +82,16 @@ def frozen(caller: APIClient, admin: Member, session: str) -> None:
     """A session that has spent more than its budget."""
     prices_load()
     current_book(refresh=True)
-    budget_create(actor=member_actor(admin), name="Platform session", scope_kind="session", period_kind="session", limit_amount=Decimal("0.01"))
-    call = {"id": "c1", "occurred_at": timezone.now().isoformat(), "model": "claude-sonnet-4-5", "output_tokens": 10_000, "session": session}
+    budget_create(
+        actor=member_actor(admin), name="Platform session", scope_kind="session", period_kind="session", limit_amount=Decimal("0.01")
+    )
+    call = {
+        "id": "c1",
+        "occurred_at": timezone.now().isoformat(),
+        "model": "claude-sonnet-4-5",
+        "output_tokens": 10_000,
+        "session": session,
+    }
     assert caller.post("/api/v1/events", call, format="json").status_code == 201
     assert BudgetPeriod.objects.filter(frozen_at__isnull=False).exists()
 

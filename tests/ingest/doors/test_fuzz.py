@@ -25,11 +25,29 @@ pytestmark = pytest.mark.django_db
 DOCUMENTED = {200, 201, 400, 409, 413, 415, 422}
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 anything = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20) | some.sampled_from([2**63, 1e308, "\x00", "\ud7ff"]),
+    some.none()
+    | some.booleans()
+    | some.integers()
+    | some.floats()
+    | some.text(max_size=20)
+    | some.sampled_from([2**63, 1e308, "\x00", "\ud7ff"]),
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = ["id", "request_id", "occurred_at", "model", "input_tokens", "output_tokens", "reasoning_tokens", "units", "reported_cost", "tags", "session", "status"]
+NAMES = [
+    "id",
+    "request_id",
+    "occurred_at",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "units",
+    "reported_cost",
+    "tags",
+    "session",
+    "status",
+]
 odd_fields = some.dictionaries(some.sampled_from(NAMES), anything, max_size=4)
 
 
@@ -60,7 +78,10 @@ def test_odd_events_harm_no_good_one(api: APIClient, changes: list[dict[str, Any
 
 
 @settings(max_examples=EXAMPLES)
-@given(body=some.binary(max_size=200), content_type=some.sampled_from(["application/json", "application/x-ndjson", "application/x-protobuf", "text/plain"]))
+@given(
+    body=some.binary(max_size=200),
+    content_type=some.sampled_from(["application/json", "application/x-ndjson", "application/x-protobuf", "text/plain"]),
+)
 @pytest.mark.parametrize("path", ["/api/v1/events", "/otlp/v1/logs", "/otlp/v1/metrics", "/otlp/v1/traces"])
 def test_any_bytes_get_an_answer(api: APIClient, path: str, body: bytes, content_type: str) -> None:
     assert api.generic("POST", path, cast("str", body), content_type=content_type).status_code in DOCUMENTED

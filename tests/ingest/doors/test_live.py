@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,6 +16,7 @@ import pytest
 import zstandard
 from django.conf import settings
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from ingest.models import UsageEvent
 from tests.conftest import KeyInHand
@@ -48,23 +48,32 @@ class Server:
             return response.status, json.loads(response.read())
 
 
-@pytest.fixture
-def server(api_key: KeyInHand, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def process(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, psutil.Process]]:
+    """The server's port and process; one for all tests here, because it takes seconds to start."""
     port = free_port()
-    connection.ensure_connection()
-    where = connection.connection.info
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+        where = connection.connection.info
     url = f"postgresql://{where.user}:{where.password}@/{where.dbname}?host={where.host}&port={where.port}"
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with subprocess.Popen(
         [*command, "--blocking-threads", "2", "--log-level", "error", "governance.conf.wsgi:application"],
         cwd=settings.BASE_DIR,
-        env=os.environ | {"DATABASE_URL": url, "VAR": str(tmp_path)},
-    ) as process:
+        env=os.environ | {"DATABASE_URL": url, "VAR": str(tmp_path_factory.mktemp("var"))},
+    ) as started:
         try:
-            wait_for(port)
-            yield Server(port, psutil.Process(process.pid), api_key.secret)
+            wait_for(port, started)
+            yield port, psutil.Process(started.pid)
         finally:
-            process.terminate()
+            started.terminate()
+
+
+@pytest.fixture
+def server(process: tuple[int, psutil.Process], api_key: KeyInHand) -> Server:
+    return Server(*process, api_key.secret)
 
 
 def free_port() -> int:
@@ -72,9 +81,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Returns when the server answers. A busy machine takes long to start one."""
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        with suppress(OSError, http.client.HTTPException), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
             client.request("GET", EVENTS)
             client.getresponse().read()
             return
@@ -97,6 +108,7 @@ def test_hostile_bodies_cost_little_and_the_next_event_is_counted(server: Server
     assert refused(server.post(bomb, **{"Content-Encoding": "zstd"})) == (413, "decoded_body_too_large")
     assert refused(server.post(b'{"events": [' + b"{}," * (10 * MEBIBYTE) + b"{}]}")) == (413, "too_many_values")
     assert refused(server.post(b'{"a":' * 100_000)) == (400, "too_deep")
+    assert server.post(b'{"events": ["' + b"\\ud800" * (5 * MEBIBYTE) + b'"]}')[0] == 200
     assert server.memory_bytes - before < MOST_GROWTH
     assert server.post(json.dumps(call(2)))[0] == 201
 
@@ -108,7 +120,8 @@ def test_a_body_without_a_length_is_read(server: Server) -> None:
 
 
 def test_a_connection_that_ends_early_counts_nothing(server: Server) -> None:
-    head = f"POST {EVENTS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.secret}\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
+    lines = ("Host: localhost", f"Authorization: Bearer {server.secret}", "Content-Type: application/json", "Content-Length: 9999", "", "")
+    head = "\r\n".join((f"POST {EVENTS} HTTP/1.1", *lines))
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(head.encode() + json.dumps(call(1)).encode())
     assert server.post(json.dumps(call(2)))[0] == 201

@@ -26,7 +26,13 @@ MINUTE_NS = int(timezone.now().timestamp()) * 1_000_000_000
 
 
 def call(request_id: str = "req_1", **changes: Any) -> dict[str, Any]:
-    attributes = {"event.name": "api_request", "session.id": "s1", "model": "claude-sonnet-4-5", "input_tokens": 120, "request_id": request_id}
+    attributes = {
+        "event.name": "api_request",
+        "session.id": "s1",
+        "model": "claude-sonnet-4-5",
+        "input_tokens": 120,
+        "request_id": request_id,
+    }
     kinds = {int: "intValue", str: "stringValue", float: "doubleValue"}
     return {
         "timeUnixNano": str(MINUTE_NS),
@@ -45,7 +51,10 @@ def send(api: APIClient, body: bytes, content_type: str = JSON, path: str = LOGS
 
 def test_one_bad_record_is_named_and_kept_and_harms_no_other(api: APIClient) -> None:
     answer = json.loads(send(api, logs(call("req_1"), call("req_2", input_tokens=-5, prompt="secret"), call("req_3"))).content)
-    assert answer["partialSuccess"] == {"rejectedLogRecords": "1", "errorMessage": "1 not counted: A whole number of at least 0 is expected."}
+    assert answer["partialSuccess"] == {
+        "rejectedLogRecords": "1",
+        "errorMessage": "1 not counted: A whole number of at least 0 is expected.",
+    }
     assert UsageEvent.objects.count() == 2
     kept = RejectedInput.objects.get()
     assert (kept.kind, kept.door, kept.field, kept.is_whole) == ("rejected", "otlp", "input_tokens", True)
@@ -86,7 +95,9 @@ def test_answers_and_errors_come_in_the_requests_encoding(api: APIClient) -> Non
     ],
     ids=["type", "compression", "cut", "bomb", "many"],
 )
-def test_bad_requests_are_refused_and_nothing_of_them_is_kept(api: APIClient, body: bytes, content_type: str, headers: dict[str, str], status: int, code: int) -> None:
+def test_bad_requests_are_refused_and_nothing_of_them_is_kept(
+    api: APIClient, body: bytes, content_type: str, headers: dict[str, str], status: int, code: int
+) -> None:
     response = send(api, body, content_type, **headers)
     found = Status.FromString(response.content).code if content_type == PROTOBUF else json.loads(response.content)["code"]
     assert (response.status_code, found) == (status, code)

@@ -24,7 +24,9 @@ CALL: dict[str, Any] = {
 }
 
 
-def record(changes: dict[str, Any] | None = None, *, source: Source = SOURCE, name: str = "claude_code.api_request", nano: int = NOON) -> LogRecord:
+def record(
+    changes: dict[str, Any] | None = None, *, source: Source = SOURCE, name: str = "claude_code.api_request", nano: int = NOON
+) -> LogRecord:
     attributes = {key: value for key, value in (CALL | (changes or {})).items() if value is not None}
     return LogRecord(source, attributes, name, nano, NOON + 1)
 
@@ -54,7 +56,9 @@ def test_a_source_is_known_by_scope_or_service(source: Source, is_read: bool) ->
 
 
 def test_numbers_are_taken_in_every_spelling() -> None:
-    event = event_of(record({"input_tokens": "120", "output_tokens": 57.0, "cache_read_tokens": "10240.0", "duration_ms": "146", "cost_usd": "0.0131"}))
+    event = event_of(
+        record({"input_tokens": "120", "output_tokens": 57.0, "cache_read_tokens": "10240.0", "duration_ms": "146", "cost_usd": "0.0131"})
+    )
     assert (event.input_tokens, event.output_tokens, event.cache_read_tokens, event.latency_ms) == (120, 57, 10240, 146)
     assert event.reported_cost == Decimal("0.0131")
 
@@ -78,7 +82,14 @@ def test_counts_that_were_not_sent_stay_unknown() -> None:
 
 
 def test_an_error_is_a_call_without_counts() -> None:
-    changes = {"event.name": "api_error", "input_tokens": None, "output_tokens": None, "status_code": 429, "attempt": 2, "error": "what was asked"}
+    changes = {
+        "event.name": "api_error",
+        "input_tokens": None,
+        "output_tokens": None,
+        "status_code": 429,
+        "attempt": 2,
+        "error": "what was asked",
+    }
     event = event_of(record(changes, name="claude_code.api_error"))
     assert (event.status, event.input_tokens, event.output_tokens, event.request_id) == ("error", None, None, "req_1")
     assert event.tags == {"status_code": "429", "attempt": "2"}
@@ -108,7 +119,9 @@ def test_time_falls_back_to_the_events_own_stamp_then_to_the_observers() -> None
     assert event_of(record({"event.timestamp": None}, nano=0)).occurred_at.isoformat() == "2026-11-21T12:00:00+00:00"
 
 
-@pytest.mark.parametrize(("said", "provider"), [("firstParty", "anthropic"), ("bedrock", "aws"), ("vertex", "google"), (None, "anthropic"), ("Acme", "acme")])
+@pytest.mark.parametrize(
+    ("said", "provider"), [("firstParty", "anthropic"), ("bedrock", "aws"), ("vertex", "google"), (None, "anthropic"), ("Acme", "acme")]
+)
 def test_the_biller_is_named_as_the_price_book_does(said: str | None, provider: str) -> None:
     assert event_of(record({"anthropic.provider": said})).provider == provider
 

@@ -32,7 +32,12 @@ def test_ids_enums_nulls_and_unknown_fields_do_not_matter() -> None:
         body=None,
         eventName=None,
         laterAddition={"x": [1]},
-        attributes=[attribute("a"), attribute("b", arrayValue={"values": []}), {"key": "c", "value": None}, attribute("d", boolValue=False)],
+        attributes=[
+            attribute("a"),
+            attribute("b", arrayValue={"values": []}),
+            {"key": "c", "value": None},
+            attribute("d", boolValue=False),
+        ],
     )
     assert log_records(body, is_json=True)[0].attributes == {"d": False}
 
@@ -62,7 +67,9 @@ def test_json_that_is_no_otlp_is_refused(body: bytes, code: str) -> None:
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize(("body", "code"), [(b"not protobuf", "broken_protobuf"), (b"\x0a\x00" * 1_000_001, "too_many_values")], ids=["broken", "many"])
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"not protobuf", "broken_protobuf"), (b"\x0a\x00" * 1_000_001, "too_many_values")], ids=["broken", "many"]
+)
 def test_protobuf_that_is_none_or_too_much_is_refused(body: bytes, code: str) -> None:
     for read in (log_records, metric_points, spans):
         with pytest.raises(BadBody) as caught:
