@@ -29,46 +29,74 @@ def burn_down(
     unit = SYMBOLS.get(currency, currency + " ")
     figure = style(go.Figure(), unit=unit)
     figure.add_scatter(
-        x=[local(at, zone) for at, _ in levels], y=drawn([level for _, level in levels]), name="Spent", mode="lines", line={"color": ACCENT, "width": 2.2},
+        x=[local(at, zone) for at, _ in levels], y=drawn([level for _, level in levels]), name="Spent",
+        mode="lines", line={"color": ACCENT, "width": 2.2},
         fill="tozeroy", fillcolor="rgba(90,140,160,0.14)", hovertemplate=f"%{{x|%-d %b}}: %{{y:{unit},.2f}} spent<extra></extra>",
     )  # fmt: skip
     shown = forecast.points if forecast is not None and ends_at is not None else ()
     if shown:
         add_forecast(
-            figure, [local(point.at, zone) for point in shown], [point.expected for point in shown], [point.low for point in shown], [point.high for point in shown]
+            figure,
+            [local(point.at, zone) for point in shown],
+            [point.expected for point in shown],
+            [point.low for point in shown],
+            [point.high for point in shown],
         )
-    label = f"limit {money_text(limit, currency)}" if allowance == limit else f"limit {money_text(limit, currency)} + top-ups {money_text(allowance - limit, currency)}"
+    label = (
+        f"limit {money_text(limit, currency)}"
+        if allowance == limit
+        else f"limit {money_text(limit, currency)} + top-ups {money_text(allowance - limit, currency)}"
+    )
     add_limit(figure, allowance, label)
     spent = levels[-1][1] if levels else Decimal(0)
     top = max([allowance, spent, *(point.high for point in shown)])
     figure.update_yaxes(range=[0, float(top * Decimal("1.1")) or 1])
-    add_marks(figure, [Mark(local(mark.at, zone), mark.label, mark.href, mark.tone) if isinstance(mark.at, datetime) else mark for mark in marks])
+    add_marks(
+        figure, [Mark(local(mark.at, zone), mark.label, mark.href, mark.tone) if isinstance(mark.at, datetime) else mark for mark in marks]
+    )
     rows = [[f"{at.astimezone(zone):%Y-%m-%d %H:%M}", f"{level:f}", ""] for at, level in levels]
-    rows += [[f"{point.at.astimezone(zone):%Y-%m-%d %H:%M}", "", f"{point.expected:.2f} ({point.low:.2f} to {point.high:.2f})"] for point in shown[1:]]
+    rows += [
+        [f"{point.at.astimezone(zone):%Y-%m-%d %H:%M}", "", f"{point.expected:.2f} ({point.low:.2f} to {point.high:.2f})"]
+        for point in shown[1:]
+    ]
     note = "dashed: forecast, with the band that holds eight of ten outcomes" if shown else ""
     summary = f"{money_text(spent, currency)} spent of {money_text(allowance, currency)}."
-    return Chart("budget-burn", "Burn-down", figure, ["Until", f"Spent ({currency})", "Forecast"], rows, note=note, height=320, summary=summary)
+    return Chart(
+        "budget-burn", "Burn-down", figure, ["Until", f"Spent ({currency})", "Forecast"], rows, note=note, height=320, summary=summary
+    )
 
 
 def period_bars(periods: Sequence[tuple[str, Decimal, Decimal, bool]], *, currency: str = "USD") -> Chart:
-    """Periods (label, spent, allowance, whether it runs), oldest first: bars against each period's own allowance, the running one hatched."""
+    """Periods (label, spent, allowance, whether it runs), oldest first: bars against each one's allowance, the running one hatched."""
     unit = SYMBOLS.get(currency, currency + " ")
     figure = style(go.Figure(), unit=unit)
     names = [name for name, *_ in periods]
     colours = [DANGER if spent > allowance else WARN if spent * 10 >= allowance * 8 else ACCENT for _, spent, allowance, _ in periods]
     figure.add_bar(
         x=names, y=drawn([spent for _, spent, _, _ in periods]), name="Spent",
-        marker={"color": colours, "line": {"width": 0}, "pattern": {"shape": ["/" if runs else "" for *_, runs in periods], "size": 5, "solidity": 0.45, "fillmode": "replace"}},
+        marker={
+            "color": colours, "line": {"width": 0},
+            "pattern": {"shape": ["/" if runs else "" for *_, runs in periods], "size": 5, "solidity": 0.45, "fillmode": "replace"},
+        },
         hovertemplate=f"%{{x}}: %{{y:{unit},.2f}}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=names, y=drawn([allowance for _, _, allowance, _ in periods]), name="Allowed", mode="markers", marker={"symbol": "line-ew", "size": 26, "line": {"color": ICE, "width": 2}},
+        x=names, y=drawn([allowance for _, _, allowance, _ in periods]), name="Allowed", mode="markers",
+        marker={"symbol": "line-ew", "size": 26, "line": {"color": ICE, "width": 2}},
         hovertemplate=f"%{{x}}: %{{y:{unit},.2f}} allowed<extra></extra>",
     )  # fmt: skip
     figure.update_layout(bargap=0.35)
     figure.update_xaxes(type="category", tickfont={"color": INK_3, "size": 11.5}, tickformatstops=[])
     rows = [[name, f"{spent:f}", f"{allowance:f}"] for name, spent, allowance, _ in periods]
-    return Chart("budget-periods", "Periods", figure, ["Period", f"Spent ({currency})", f"Allowed ({currency})"], rows, note="line: allowed", height=240)
+    return Chart(
+        "budget-periods",
+        "Periods",
+        figure,
+        ["Period", f"Spent ({currency})", f"Allowed ({currency})"],
+        rows,
+        note="line: allowed",
+        height=240,
+    )
 
 
 def local(at: datetime, zone: ZoneInfo) -> datetime:

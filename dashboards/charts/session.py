@@ -75,13 +75,15 @@ def timeline(
     places = list(range(len(calls)))
     hovers = [f"{at_text(call.at, zone)} {escape(call.model)}" for call in calls]
     figure.add_scatter(
-        x=places, y=drawn(levels), name="cumulative", mode="lines", line={"color": INK, "width": 2, "shape": "hv" if len(calls) < 12 else "linear"},
+        x=places, y=drawn(levels), name="cumulative", mode="lines",
+        line={"color": INK, "width": 2, "shape": "hv" if len(calls) < 12 else "linear"},
         customdata=hovers, hovertemplate=f"%{{customdata}}<br>%{{y:{number_format(unit)}}} so far<extra></extra>", showlegend=False,
     )  # fmt: skip
     for index, (model, maker) in enumerate(model_order(calls)):
         own = [place for place, call in enumerate(calls) if name_of(call, calls) == model]
         figure.add_bar(
-            x=own, y=drawn([calls[place].owed for place in own]), name=model, yaxis="y2", marker={"color": OTHER if model == "other" else model_colour(maker, index), "line": {"width": 0}},
+            x=own, y=drawn([calls[place].owed for place in own]), name=model, yaxis="y2",
+            marker={"color": OTHER if model == "other" else model_colour(maker, index), "line": {"width": 0}},
             text=[hovers[place] for place in own], textposition="none", customdata=[calls[place].href for place in own],
             hovertemplate=f"%{{text}}<br>%{{y:{unit},.4f}}<extra></extra>",
         )  # fmt: skip
@@ -93,7 +95,8 @@ def timeline(
     add_happenings(figure, happenings, calls, zone=zone)
     names = ["Time", "Model", f"Cost ({currency})", f"Cumulative ({currency})"]
     rows = [
-        [at_text(call.at, zone), call.model, "unpriced" if call.cost is None else f"{call.owed:f}", f"{level:f}"] for call, level in zip(calls, levels, strict=True)
+        [at_text(call.at, zone), call.model, "unpriced" if call.cost is None else f"{call.owed:f}", f"{level:f}"]
+        for call, level in zip(calls, levels, strict=True)
     ]
     earlier = f" after {count_text(calls_before)} earlier" if calls_before > 0 else ""
     note = f"{count_text(len(calls))} call{'' if len(calls) == 1 else 's'}{earlier} · line: cumulative, bars: each call"
@@ -138,7 +141,8 @@ def layout_panels(figure: go.Figure, *, unit: str) -> None:
         yaxis2=upper | {"domain": [0, 0.26], "anchor": "x", "nticks": 3, "tickformat": ",~r", "tickprefix": unit, "gridcolor": LINE_2},
         xaxis={"anchor": "y2"},
         barmode="stack", bargap=0.2, showlegend=True, hovermode="closest",
-        legend={"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top", "font": {"size": 12}, "itemclick": False, "itemdoubleclick": False},
+        legend={"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top", "font": {"size": 12},
+                "itemclick": False, "itemdoubleclick": False},
         margin={"t": 26, "b": 40},
     )  # fmt: skip
 
@@ -158,9 +162,26 @@ def time_axis(figure: go.Figure, instants: Sequence[datetime], zone: ZoneInfo, m
 
 def add_limit_above(figure: go.Figure, amount: Decimal, label: str) -> None:
     """The limit as a dashed line in the upper panel."""
-    figure.add_shape(type="line", xref="paper", x0=0, x1=1, yref="y", y0=float(amount), y1=float(amount), line={"color": ICE, "width": 1.5, "dash": "dash"})
+    figure.add_shape(
+        type="line",
+        xref="paper",
+        x0=0,
+        x1=1,
+        yref="y",
+        y0=float(amount),
+        y1=float(amount),
+        line={"color": ICE, "width": 1.5, "dash": "dash"},
+    )
     figure.add_annotation(
-        xref="paper", x=0, xanchor="left", yref="y", y=float(amount), yanchor="bottom", text=escape(label), showarrow=False, font={"color": ICE, "size": 12}
+        xref="paper",
+        x=0,
+        xanchor="left",
+        yref="y",
+        y=float(amount),
+        yanchor="bottom",
+        text=escape(label),
+        showarrow=False,
+        font={"color": ICE, "size": 12},
     )
 
 
@@ -188,8 +209,10 @@ def context_growth(calls: Sequence[CallBar], *, zone: ZoneInfo) -> Chart:
     known = [call for call in calls if call.context_tokens is not None]
     figure = style(go.Figure(), unit="")
     figure.add_scatter(
-        x=list(range(len(known))), y=[call.context_tokens for call in known], mode="lines", line={"color": ACCENT, "width": 2}, fill="tozeroy",
-        fillcolor="rgba(90,140,160,0.14)", customdata=[f"{at_text(call.at, zone)} {escape(call.model)}" for call in known], hovertemplate="%{customdata}<br>%{y:,} tokens<extra></extra>",
+        x=list(range(len(known))), y=[call.context_tokens for call in known],
+        mode="lines", line={"color": ACCENT, "width": 2}, fill="tozeroy",
+        fillcolor="rgba(90,140,160,0.14)", customdata=[f"{at_text(call.at, zone)} {escape(call.model)}" for call in known],
+        hovertemplate="%{customdata}<br>%{y:,} tokens<extra></extra>",
     )  # fmt: skip
     time_axis(figure, [call.at for call in known], zone)
     rows = [[at_text(call.at, zone), call.model, count_text(call.context_tokens)] for call in known]
@@ -197,5 +220,3 @@ def context_growth(calls: Sequence[CallBar], *, zone: ZoneInfo) -> Chart:
     note = f"input tokens per call, up to {tokens_text(max(sizes))}" if sizes else "input tokens per call"
     summary = f"From {tokens_text(sizes[0])} to {tokens_text(sizes[-1])} input tokens." if sizes else "No call reported its input."
     return Chart("session-context", "Context", figure, ["Time", "Model", "Input tokens"], rows, note=note, height=200, summary=summary)
-
-

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -55,10 +55,12 @@ class RequestForm(EndField):
 
     def __init__(self, *args: Any, periods: Sequence[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choice = self.fields["period"]
-        assert isinstance(choice, forms.TypedChoiceField)  # noqa: S101 - tells the type checker what the class says above
+        choice = cast("forms.TypedChoiceField", self.fields["period"])
         choice.choices = list(periods)
-        choice.error_messages |= {"required": "Choose the budget to raise.", "invalid_choice": "This budget does not cover your work (any more)."}
+        choice.error_messages |= {
+            "required": "Choose the budget to raise.",
+            "invalid_choice": "This budget does not cover your work (any more).",
+        }
 
 
 class DecisionForm(EndField):
@@ -66,7 +68,9 @@ class DecisionForm(EndField):
 
     decision = forms.ChoiceField(choices=[("grant", "Grant"), ("deny", "Deny")])
     amount = AmountField(smallest=SMALLEST, required_message="Say how much.", label="Grant")
-    note = forms.CharField(max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"}))
+    note = forms.CharField(
+        max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"})
+    )
     reason = forms.CharField(max_length=2000, required=False, label="Why not", widget=forms.Textarea(attrs={"rows": 3}))
 
     def clean(self) -> dict[str, Any]:

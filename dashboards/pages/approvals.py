@@ -63,13 +63,29 @@ def queue_columns(actor: Actor) -> list[Column]:
     slug = actor.organization.slug
     return [
         Column("amount", "Asked", "money", href=lambda row: reverse("request", args=[slug, row.pk])),
-        Column("requester", "By", "strong", value=lambda row: str(row.requester), href=lambda row: reverse("request", args=[slug, row.pk]), is_sortable=False),
-        Column("session_key", "For", value=lambda row: f"Session {row.session_key}" if row.session_key else row.period.budget.name, note=lambda row: row.reason),
+        Column(
+            "requester",
+            "By",
+            "strong",
+            value=lambda row: str(row.requester),
+            href=lambda row: reverse("request", args=[slug, row.pk]),
+            is_sortable=False,
+        ),
+        Column(
+            "session_key",
+            "For",
+            value=lambda row: f"Session {row.session_key}" if row.session_key else row.period.budget.name,
+            note=lambda row: row.reason,
+        ),
         Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
-        Column("decision", "Decided by", value=lambda row: str(row.decision.decider) if hasattr(row, "decision") else "", is_sortable=False),
-        Column("granted", "Granted", "money", value=lambda row: row.decision.amount if hasattr(row, "decision") else None, is_sortable=False),
+        Column(
+            "decision", "Decided by", value=lambda row: str(row.decision.decider) if hasattr(row, "decision") else "", is_sortable=False
+        ),
+        Column(
+            "granted", "Granted", "money", value=lambda row: row.decision.amount if hasattr(row, "decision") else None, is_sortable=False
+        ),
         Column("created_at", "Filed", "ago"),
-    ]  # fmt: skip
+    ]
 
 
 @page()
@@ -124,7 +140,9 @@ def request_change(request: PageRequest, asked: ApprovalRequest) -> HttpResponse
 def refused(request: PageRequest, asked: ApprovalRequest, form: DecisionForm, refusal: DomainError) -> HttpResponse:
     """The page again as things stand now, with the refusal on top."""
     asked = request_get(request.actor, asked.pk)
-    return render(request, "approvals/request.html", request_context(request, asked, form) | {"refusal": refusal.detail}, status=refusal.status)
+    return render(
+        request, "approvals/request.html", request_context(request, asked, form) | {"refusal": refusal.detail}, status=refusal.status
+    )
 
 
 def request_context(request: PageRequest, asked: ApprovalRequest, form: DecisionForm) -> dict[str, Any]:
@@ -139,7 +157,11 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "asked": asked,
         "amount_text": round_text(asked.amount, asked.currency),
         "amount_hint": amount_hint(actor, asked),
-        "until_hint": "Empty: as it was asked for" if asked.ends_at else "Empty: to the end of the session" if asked.session_key else "Empty: to the end of the period",
+        "until_hint": "Empty: as it was asked for"
+        if asked.ends_at
+        else "Empty: to the end of the session"
+        if asked.session_key
+        else "Empty: to the end of the period",
         "lasts": lasts_text(case.lasting) if case.lasting else "",
         "case": case,
         "tone": TONES[asked.state],
@@ -151,7 +173,9 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "deciders": deciders(actor, asked),
         "decision": getattr(asked, "decision", None),
         "next": requests.next_pending(actor, asked) if actor.can(Right.DECIDE) else None,
-        "timeline": timeline_of(actor, case.session, list(case.calls), marks=marks, allowance=own_periods[0].allowance if own_periods else None)
+        "timeline": timeline_of(
+            actor, case.session, list(case.calls), marks=marks, allowance=own_periods[0].allowance if own_periods else None
+        )
         if case.session and case.calls
         else None,
         "session_seen": case.session is not None and sessions.is_visible(actor, case.session),

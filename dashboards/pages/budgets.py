@@ -50,7 +50,9 @@ def budget_list(request: PageRequest) -> HttpResponse:
         "is_retired": is_retired,
         "can_manage": actor.can(Right.MANAGE_BUDGETS),
         "frozen": [line for line in lines if line.is_frozen],
-        "at_risk": [line for line in running if not line.is_frozen and line.forecast and line.forecast.exhausted_at and line.period.ends_at],
+        "at_risk": [
+            line for line in running if not line.is_frozen and line.forecast and line.forecast.exhausted_at and line.period.ends_at
+        ],
         "frozen_sessions": sum(line.below.frozen for line in lines if line.below),
     }
     return render(request, "budgets/list.html", context)
@@ -213,7 +215,12 @@ def history_of(actor: Actor, budget: Budget) -> list[dict[str, Any]] | None:
         return None
     rows = scoped(actor, AuditRecord.objects.filter(target_kind="budget", target_id=str(budget.pk)))
     return [
-        {"action": record.action.partition(".")[2].capitalize(), "actor_label": record.actor_label, "at": record.at, "changes": changes_of(record, budget.currency)}
+        {
+            "action": record.action.partition(".")[2].capitalize(),
+            "actor_label": record.actor_label,
+            "at": record.at,
+            "changes": changes_of(record, budget.currency),
+        }
         for record in rows.order_by("-at", "-id")[:HISTORY_SHOWN]
     ]
 
@@ -222,7 +229,9 @@ def changes_of(record: AuditRecord, currency: str) -> list[tuple[str, str | None
     """What a change moved, in words; for the making of a budget only its limit."""
     new, old = record.new or {}, record.old or {}
     names = [name for name in new if name in HISTORY_WORDS and (old or name == "limit_amount")]
-    return [(HISTORY_WORDS[name], value_words(old[name], currency) if name in old else None, value_words(new[name], currency)) for name in names]
+    return [
+        (HISTORY_WORDS[name], value_words(old[name], currency) if name in old else None, value_words(new[name], currency)) for name in names
+    ]
 
 
 def value_words(value: Any, currency: str) -> str:
@@ -236,7 +245,7 @@ def value_words(value: Any, currency: str) -> str:
 
 
 def period_name(period: BudgetPeriod) -> str:
-    """The window in words: "1–30 November 2026"; "all time" where it never ends."""  # noqa: RUF002
+    """The window in words, its days without repeating month or year; "all time" where it never ends."""
     if period.session_key:
         return f"Session {period.session_key}"
     if period.ends_at is None:
@@ -281,10 +290,17 @@ def budget_form(request: PageRequest) -> BudgetForm:
     actor = request.actor
     return BudgetForm(
         request.POST if request.method == "POST" else None,
-        initial={"thresholds": "50, 80, 100", "scope_kind": request.GET.get("scope", Budget.ScopeKind.TEAM.value), "team": request.GET.get("team")},
+        initial={
+            "thresholds": "50, 80, 100",
+            "scope_kind": request.GET.get("scope", Budget.ScopeKind.TEAM.value),
+            "team": request.GET.get("team"),
+        },
         teams=list(scoped(actor, Team.objects.order_by("name")).values_list("pk", "name")),
         projects=list(scoped(actor, Project.objects.order_by("name")).values_list("pk", "name")),
-        members=[(row.pk, str(row)) for row in scoped(actor, Member.objects.filter(is_active=True).select_related("user").order_by("user__name", "id"))],
+        members=[
+            (row.pk, str(row))
+            for row in scoped(actor, Member.objects.filter(is_active=True).select_related("user").order_by("user__name", "id"))
+        ],
     )
 
 

@@ -29,7 +29,15 @@ def my_usage(request: PageRequest) -> HttpResponse:
         raise NotFound("This page is for people.")
     member = actor.member
     models = own_usage.by_model(actor, member, now=now)
-    table = Table.from_request(request, id="models", title="By model", note="last 30 days", columns=model_columns(actor.organization.currency), rows=models, sort="-cost")
+    table = Table.from_request(
+        request,
+        id="models",
+        title="By model",
+        note="last 30 days",
+        columns=model_columns(actor.organization.currency),
+        rows=models,
+        sort="-cost",
+    )
     if table.is_asked_as_csv:
         return table.csv_response("my-usage")
     mine = sessions.sessions_listed(actor, state="live", wanted=Narrowing({"member": (str(member.pk),)}), now=now)
@@ -61,7 +69,9 @@ def model_columns(currency: str) -> list[Column]:
         Column("calls", "Calls", "count", value=lambda row: row.figures.calls),
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
         Column("per_call", "Per call", "money", value=lambda row: row.figures.cost_per_call, currency=currency),
-        Column("cached", "From cache", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"),
+        Column(
+            "cached", "From cache", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"
+        ),
         Column("unpriced", "Unpriced", "count", value=lambda row: row.figures.unpriced_calls),
     ]
 

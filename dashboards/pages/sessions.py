@@ -72,7 +72,9 @@ class Rows:
                 title="billed cost per minute over the last 15 minutes",
             ),
             Column("cost", "Spent", "money", currency=currency),
-            Column("limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency, title="its own, with what was granted on top"),
+            Column(
+                "limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency, title="its own, with top-ups",
+            ),
             Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency),
             Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
             Column("calls", "Calls", "count"),

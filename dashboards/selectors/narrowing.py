@@ -68,7 +68,10 @@ def narrowed(rows: QuerySet[Any], wanted: Narrowing) -> QuerySet[Any]:
 def _calls(filters: Filters, window: Window | None) -> QuerySet[UsageEvent]:
     """The calls of the session at hand that pass. Its first and last instant keep the search to the partitions it lies in."""
     of_session = UsageEvent.objects.filter(
-        organization=OuterRef("organization"), session=OuterRef("key"), occurred_at__gte=OuterRef("first_at"), occurred_at__lte=OuterRef("last_at")
+        organization=OuterRef("organization"),
+        session=OuterRef("key"),
+        occurred_at__gte=OuterRef("first_at"),
+        occurred_at__lte=OuterRef("last_at"),
     ).exclude(session="")
     if window is not None:
         of_session = of_session.filter(occurred_at__gte=window.starts_at, occurred_at__lt=window.ends_at)
@@ -114,8 +117,6 @@ def chips(actor: Actor, wanted: Narrowing) -> list[tuple[str, str, str, str]]:
         names = names_of(actor, DIMENSIONS[slug], values)
         found += [(slug, _text(value), DIMENSIONS[slug].label, names[value]) for value in values]
     return found
-
-
 
 
 def _value_of(text: str) -> str:

@@ -57,8 +57,13 @@ def spans(actor: Actor, member: Member, *, now: datetime) -> list[Span]:
     found = []
     for name, first in (("Today", today), ("This week", first_day("week", today)), ("This month", first_day("month", today))):
         length = tomorrow - first
-        earlier = first - {"Today": timedelta(days=1), "This week": timedelta(days=7)}.get(name, first - first_day("month", first - timedelta(days=1)))
-        windows = [Window(local_midnight(start, zone), local_midnight(min(start + length, end), zone)) for start, end in ((first, tomorrow), (earlier, first))]
+        earlier = first - {"Today": timedelta(days=1), "This week": timedelta(days=7)}.get(
+            name, first - first_day("month", first - timedelta(days=1))
+        )
+        windows = [
+            Window(local_midnight(start, zone), local_midnight(min(start + length, end), zone))
+            for start, end in ((first, tomorrow), (earlier, first))
+        ]
         figures = [totals(actor, window=window, filters=own(member)) for window in windows]
         found.append(Span(name, *figures))
     return found
@@ -118,7 +123,11 @@ def own_calls(actor: Actor, member: Member, *, window: Window, classes: Sequence
         task_class__in=classes, tier__in=(Tier.FLAGSHIP, Tier.STANDARD), billing_mode="metered", unpriced_calls=0, cost__gt=0
     )
     sums = {f"sum_{bucket}": Sum(bucket) for bucket in BUCKETS}
-    grouped: Iterable[Mapping[str, Any]] = rows.order_by().values("task_class", "provider", "model", money=F("currency")).annotate(all_calls=Sum("calls"), amount=Sum("cost"), **sums)
+    grouped: Iterable[Mapping[str, Any]] = (
+        rows.order_by()
+        .values("task_class", "provider", "model", money=F("currency"))
+        .annotate(all_calls=Sum("calls"), amount=Sum("cost"), **sums)
+    )
     found: dict[str, list[PricedCall]] = {}
     for row in grouped:
         usage = Usage(**{bucket: round(row[f"sum_{bucket}"] / row["all_calls"]) for bucket in BUCKETS})

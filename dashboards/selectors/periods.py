@@ -283,7 +283,9 @@ def period_levels(actor: Actor, period: BudgetPeriod, *, now: datetime) -> list[
     Walked back from the balance by hour (windows of a day) or by day, so that the line ends on the balance.
     """
     budget = period.budget
-    steps = hourly(actor, budget, period) if budget.period_kind == Budget.Kind.DAY and not budget.member_id else daily(actor, budget, period)
+    steps = (
+        hourly(actor, budget, period) if budget.period_kind == Budget.Kind.DAY and not budget.member_id else daily(actor, budget, period)
+    )
     end = min(now, period.ends_at) if period.ends_at else now
     levels = [(end, period.spent)]
     level = period.spent
@@ -309,7 +311,9 @@ def amount_of(budget: Budget) -> Sum:
 
 
 def hourly(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime, Decimal]:
-    rows = scoped(actor, UsageRollup.objects.filter(scope_q(budget, teams_below(actor)), hour__gte=period.starts_at, currency=budget.currency))
+    rows = scoped(
+        actor, UsageRollup.objects.filter(scope_q(budget, teams_below(actor)), hour__gte=period.starts_at, currency=budget.currency)
+    )
     rows = rows.filter(hour__lt=period.ends_at) if period.ends_at else rows
     return dict(rows.order_by().values_list("hour").annotate(amount=amount_of(budget)))
 
@@ -348,7 +352,9 @@ def seen_periods(actor: Actor) -> Q:
 
 def topups_of(actor: Actor, budget: Budget, limit: int = 50) -> list[TopUp]:
     """The top-ups of the budget's periods, latest first; for a session budget those of all its sessions."""
-    rows = scoped(actor, TopUp.objects.filter(seen_periods(actor), period__budget=budget)).select_related("period", "granted_by__user", "decision")
+    rows = scoped(actor, TopUp.objects.filter(seen_periods(actor), period__budget=budget)).select_related(
+        "period", "granted_by__user", "decision"
+    )
     return list(rows.order_by("-granted_at", "-id")[:limit])
 
 
@@ -359,7 +365,9 @@ def crossings_of(actor: Actor, period: BudgetPeriod) -> list[ThresholdCrossing]:
 
 def freezes_of(actor: Actor, budget: Budget, limit: int = 50) -> list[Freeze]:
     """The freezes the budget caused, latest first."""
-    rows = scoped(actor, Freeze.objects.filter(seen_periods(actor), period__budget=budget)).select_related("started_by__user", "ended_by__user")
+    rows = scoped(actor, Freeze.objects.filter(seen_periods(actor), period__budget=budget)).select_related(
+        "started_by__user", "ended_by__user"
+    )
     return list(rows.order_by("-started_at", "-id")[:limit])
 
 

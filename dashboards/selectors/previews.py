@@ -62,7 +62,12 @@ def creation_preview(actor: Actor, wanted: Mapping[str, Any], *, now: datetime) 
     organization = Organization.objects.get(pk=actor.organization.pk)
     directory = directory_of(organization, organization.config_version)
     window = window_at(wanted["period_kind"], now, organization.zone, organization.year_starts_in)
-    sums = ledger().sums(directory, rule_of(wanted, starts_at=window.starts_at, currency=organization.currency), starts_at=window.starts_at, ends_at=window.ends_at)
+    sums = ledger().sums(
+        directory,
+        rule_of(wanted, starts_at=window.starts_at, currency=organization.currency),
+        starts_at=window.starts_at,
+        ends_at=window.ends_at,
+    )
     is_template = wanted["scope_kind"] == Budget.ScopeKind.SESSION
     alive = [found for found in sums if not is_template or found.last_at > now - RECENT]
     limit = wanted["limit_amount"]

@@ -55,7 +55,12 @@ def queue(actor: Actor, *, state: str = "pending") -> QuerySet[ApprovalRequest]:
         default=Value(0),
     )
     rows = requests_visible(actor).select_related(
-        "requester__user", "requester__team", "period__budget__team", "period__budget__project", "period__budget__member__user", "decision__decider__user"
+        "requester__user",
+        "requester__team",
+        "period__budget__team",
+        "period__budget__project",
+        "period__budget__member__user",
+        "decision__decider__user",
     )
     rows = rows.annotate(blocked=blocked)
     if state == "pending":
@@ -98,7 +103,9 @@ def wider_periods(actor: Actor, asked: BudgetPeriod) -> list[BudgetPeriod]:
     above = Q(scope_kind=Budget.ScopeKind.TEAM, team__in=teams)
     if budget.scope_kind != Budget.ScopeKind.ORGANIZATION:
         above |= Q(scope_kind=Budget.ScopeKind.ORGANIZATION)
-    rows = scoped(actor, BudgetPeriod.objects.filter(budget__in=scoped(actor, Budget.objects.filter(above, is_active=True)), session_key=""))
+    rows = scoped(
+        actor, BudgetPeriod.objects.filter(budget__in=scoped(actor, Budget.objects.filter(above, is_active=True)), session_key="")
+    )
     running = rows.filter(Q(ends_at=None) | Q(ends_at__gt=asked.created_at), starts_at__lte=asked.created_at)
     return list(running.select_related("budget").order_by("-budget__team_id", "id"))
 
@@ -113,14 +120,25 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
         if position and period.budget_id in paces:
             period.organization = actor.organization
             raised = BudgetPeriod(
-                organization=actor.organization, ends_at=period.ends_at, limit_amount=period.limit_amount, topup=period.topup, spent=period.spent + amount
+                organization=actor.organization,
+                ends_at=period.ends_at,
+                limit_amount=period.limit_amount,
+                topup=period.topup,
+                spent=period.spent + amount,
             )
             course = periods.period_forecast(raised, paces[period.budget_id], now=now)
             exhausted_at = course.exhausted_at if course and period.ends_at else None
         name = f"Session {period.session_key}" if period.session_key else period.budget.name
         found.append(
             Balance(
-                name, period.spent, period.held, period.limit_amount + period.topup, period.is_hard, period.pk in frozen, position == 0, exhausted_at
+                name,
+                period.spent,
+                period.held,
+                period.limit_amount + period.topup,
+                period.is_hard,
+                period.pk in frozen,
+                position == 0,
+                exhausted_at,
             )
         )
     return found
@@ -162,7 +180,12 @@ def economy_models(actor: Actor, *, now: datetime, task_classes: Sequence[str] =
     rows = scoped(actor, UsageRollupDay.objects.filter(day__gte=first, tier=Tier.ECONOMY))
     if task_classes:
         rows = rows.filter(task_class__in=task_classes)
-    found = rows.order_by().values_list("provider", "model").annotate(sent=Sum("input_tokens") + Sum("cache_read_tokens")).order_by("-sent", "model")
+    found = (
+        rows.order_by()
+        .values_list("provider", "model")
+        .annotate(sent=Sum("input_tokens") + Sum("cache_read_tokens"))
+        .order_by("-sent", "model")
+    )
     return [(provider, model) for provider, model, _ in found[:MODELS_COMPARED]]
 
 

@@ -19,7 +19,7 @@ LIMIT = Decimal(2)
 EXPECTED = "0.10"
 USED = {"input_tokens": 20_317, "cache_read_tokens": 154_211, "cache_write_5m_tokens": 9_173, "output_tokens": 1_129}
 MOST_CALLS = 20
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 ASKED, GRANTED = Decimal("1.50"), Decimal("0.75")
 
 
@@ -74,7 +74,7 @@ def gateway(house: House) -> Iterator[Gateway]:
 def window(chromium: Browser, house: House, sessions: Visitors, email: str) -> Page:
     """A person's own browser."""
     context = signed_in(chromium, house, sessions, email, base_url=house.url, viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     return context.new_page()
 
 
@@ -118,13 +118,16 @@ def tightest(session: dict[str, Any]) -> dict[str, Any]:
     return next(budget for budget in session["budgets"] if Decimal(budget["limit"]) == LIMIT)
 
 
-def test_blocked_work_goes_on_as_soon_as_somebody_grants_more(chromium: Browser, house: House, session_of: Visitors, gateway: Gateway) -> None:
+def test_blocked_work_goes_on_as_soon_as_somebody_grants_more(
+    chromium: Browser, house: House, session_of: Visitors, gateway: Gateway
+) -> None:
     engineer, admin, late = (window(chromium, house, session_of, email) for email in (ENGINEER, OWNER, LEAD))
     limit_each_run(admin)
     refusal = gateway.call_until_refused()
     assert refusal["code"] == "budget_exceeded"
     assert refusal["is_frozen"], refusal["detail"]
     assert Decimal(refusal["spent"]) > Decimal(refusal["limit"]) == LIMIT
+    assert {LEAD, OWNER} <= {person["email"] for person in refusal["approvers"]}
     assert gateway.session()["state"] == "frozen"
 
     engineer.goto(refusal["request_url"])
@@ -158,7 +161,9 @@ def test_blocked_work_goes_on_as_soon_as_somebody_grants_more(chromium: Browser,
     assert gateway.call().status_code == 201
     after = totals(house, gateway, engineer)
     assert len(after) == 1, after
-    assert after.pop() - spent.pop() == Decimal(house.one(f"SELECT cost FROM usage_event WHERE session = '{RUN}' ORDER BY occurred_at DESC LIMIT 1"))
+    assert after.pop() - spent.pop() == Decimal(
+        house.one(f"SELECT cost FROM usage_event WHERE session = '{RUN}' ORDER BY occurred_at DESC LIMIT 1")
+    )
     assert Decimal(tightest(gateway.session())["topup"]) == GRANTED
     assert house.one(f"SELECT count(*) FROM topup t JOIN budget_period p ON p.id = t.period_id WHERE p.session_key = '{RUN}'") == "1"
     for page in (engineer, admin, late):

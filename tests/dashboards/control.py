@@ -1,4 +1,4 @@
-"""What the tests of the control pages begin with: usage stored through the real pipeline at the present time, and people at their browsers."""
+"""What the tests of the control pages begin with: usage stored through the real pipeline just now, and people at their browsers."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -26,7 +26,13 @@ _numbers = count(1)
 def use(organization: Organization, *, session: str, calls: int = 1, minutes_ago: float = 1, **fields: Any) -> None:
     """Stores calls of 1.50 USD each, named for nobody unless said otherwise."""
     now = timezone.now()
-    facts: dict[str, Any] = {"provider": "anthropic", "model": MODEL, "harness": "claude-code", "output_tokens": 100_000, "session": session}
+    facts: dict[str, Any] = {
+        "provider": "anthropic",
+        "model": MODEL,
+        "harness": "claude-code",
+        "output_tokens": 100_000,
+        "session": session,
+    }
     events = [
         UsageEvent(id=f"control-{next(_numbers)}", occurred_at=now - timedelta(minutes=minutes_ago, milliseconds=place), **(facts | fields))
         for place in range(calls)
@@ -38,7 +44,9 @@ def use(organization: Organization, *, session: str, calls: int = 1, minutes_ago
 def budget(admin: Member, *, name: str = "Any session", limit: str = "3", scope_kind: str = "session", **fields: Any) -> Budget:
     """A budget made by the admin."""
     kind = fields.pop("period_kind", "session" if scope_kind == "session" else "month")
-    return budget_create(actor=member_actor(admin), name=name, scope_kind=scope_kind, period_kind=kind, limit_amount=Decimal(limit), **fields)
+    return budget_create(
+        actor=member_actor(admin), name=name, scope_kind=scope_kind, period_kind=kind, limit_amount=Decimal(limit), **fields
+    )
 
 
 def frozen(admin: Member, member: Member, *, session: str = "run-1") -> BudgetPeriod:

@@ -25,11 +25,19 @@ def period(admin: Member, engineer: Member) -> BudgetPeriod:
 
 
 def asking(period: BudgetPeriod, /, **changes: str) -> dict[str, str]:
-    return {"session": period.session_key, "period": str(period.pk), "amount": "60", "reason": "Half the files are converted.", "until": ""} | changes
+    return {
+        "session": period.session_key,
+        "period": str(period.pk),
+        "amount": "60",
+        "reason": "Half the files are converted.",
+        "until": "",
+    } | changes
 
 
 def asked(engineer: Member, period: BudgetPeriod, amount: str = "60") -> ApprovalRequest:
-    return request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(amount), reason="Half done.", session_key=period.session_key)
+    return request_create(
+        actor=member_actor(engineer), period_id=period.pk, amount=Decimal(amount), reason="Half done.", session_key=period.session_key
+    )
 
 
 def page_of(member: Member, request: ApprovalRequest) -> str:
@@ -49,7 +57,9 @@ def test_engineer_asks_admin_grants_a_part_and_the_open_page_shows_it(admin: Mem
     poll = page_of(engineer, request) + "?seen=pending"
     assert browser.get(poll, headers={"HX-Request": "true"}).status_code == 204
 
-    decided = at(admin).post(page_of(admin, request), {"decision": "grant", "amount": "12.50", "until": "", "note": "Enough for today."}, follow=True)
+    decided = at(admin).post(
+        page_of(admin, request), {"decision": "grant", "amount": "12.50", "until": "", "note": "Enough for today."}, follow=True
+    )
     assert "Granted $12.50" in text_of(decided)
     seen = text_of(browser.get(poll, headers={"HX-Request": "true"}))
     assert "The session is <strong>resumed</strong>" in seen

@@ -103,7 +103,9 @@ def test_a_retired_budget_keeps_its_history_and_lets_go(admin: Member, engineer:
     assert "Any session" not in text_of(browser.get(address(admin, "budgets")))
     assert "Any session" in text_of(browser.get(address(admin, "budgets?state=retired")))
     assert browser.post(path, {"step": "retire"}).status_code in (302, 409)
-    assert "idle" in text_of(browser.get(address(admin, "sessions?state=idle"))) or "running" in text_of(browser.get(address(admin, "sessions")))
+    assert "idle" in text_of(browser.get(address(admin, "sessions?state=idle"))) or "running" in text_of(
+        browser.get(address(admin, "sessions"))
+    )
 
 
 def test_everybody_sees_what_covers_them(admin: Member, engineer: Member, stranger: Member, team: Team, organization: Organization) -> None:

@@ -41,7 +41,16 @@ def test_the_list_shows_state_spend_and_limit(admin: Member, period: BudgetPerio
 
 def test_the_list_narrows_by_every_dimension_that_spend_leads_from(admin: Member, engineer: Member, team: Team) -> None:
     organization = admin.organization
-    use(organization, session="own", member=engineer.user.email, harness="codex", provider="openai", model="gpt-5", role="planner", task_class="code")
+    use(
+        organization,
+        session="own",
+        member=engineer.user.email,
+        harness="codex",
+        provider="openai",
+        model="gpt-5",
+        role="planner",
+        task_class="code",
+    )
     use(organization, session="own", member=engineer.user.email, harness="codex", role="worker")
     use(organization, session="other", gateway="litellm", billing_mode="subscription")
     assert listed(admin, f"team={team.pk}") == {"own"}
@@ -67,13 +76,22 @@ def test_a_range_keeps_the_sessions_with_a_call_in_it(admin: Member) -> None:
     assert "The dates could not be read" in page
 
 
-def test_everybody_sees_what_is_theirs(admin: Member, engineer: Member, lead: Member, stranger: Member, team: Team, period: BudgetPeriod) -> None:
+def test_everybody_sees_what_is_theirs(
+    admin: Member, engineer: Member, lead: Member, stranger: Member, team: Team, period: BudgetPeriod
+) -> None:
     other = person(engineer.organization, email="other@acme.example", role=Role.ENGINEER, team=team)
     auditor = person(engineer.organization, email="auditor@acme.example", role=Role.AUDITOR)
     path = address(engineer, "sessions/run-1")
     assert listed(engineer) == listed(lead) == listed(auditor) == {"run-1"}
     assert listed(other) == set()
-    assert [at(member).get(path).status_code for member in (engineer, lead, auditor, admin, other, stranger)] == [200, 200, 200, 200, 404, 404]
+    assert [at(member).get(path).status_code for member in (engineer, lead, auditor, admin, other, stranger)] == [
+        200,
+        200,
+        200,
+        200,
+        404,
+        404,
+    ]
     assert at(auditor).post(path, {"action": "freeze", "reason": "to see"}).status_code == 403
     assert at(engineer).post(path, {"action": "resume", "reason": "please"}).status_code == 403
     assert at(stranger).get(address(stranger, "sessions/run-1")).status_code == 404
