@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from msgspec import Meta
 
 from governance import sql
-from governance.budgets.models import Authorization, BudgetPeriod
+from governance.budgets.models import Authorization, Budget, BudgetPeriod
 from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of
 from governance.budgets.selectors import deciders_of
 from governance.budgets.services.endings import amount_checked, holds_expire_some
@@ -177,7 +177,7 @@ def _decide(
     if refusing:
         binding = min(refusing, key=lambda row: (row.session_key == "", row.limit_amount + row.topup - row.spent - row.held))
         refusal_note(organization_id=organization.pk, period_id=binding.id, amount=amount, now=now)
-        return _refusal(organization, rules, binding, request=request, amount=amount)
+        return _refusal(organization, rules, binding, request=request, amount=amount, who=who)
     if not rows[0].made:
         return None
     return _held(parameters, rows, organization)
@@ -233,7 +233,9 @@ def _check_currency(request: AuthorizationIn, rules: Sequence[Rule]) -> None:
         raise Invalid(f"The budgets that apply are kept in {rules[0].currency}.", field="currency")
 
 
-def _refusal(organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, amount: Decimal) -> PaymentRequired:
+def _refusal(
+    organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, amount: Decimal, who: Attribution
+) -> PaymentRequired:
     rule = rules.by_id[binding.budget_id]
     allowance = binding.limit_amount + binding.topup
     left = allowance - binding.spent - binding.held
@@ -245,9 +247,14 @@ def _refusal(organization: Organization, rules: Rules, binding: Any, *, request:
         budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
         session=request.session, currency=rule.currency, limit=allowance, spent=binding.spent, held=binding.held, left=left, amount=amount,
         short_by=amount - left,
-        approvers=deciders_of(organization, rule.team_id),
+        approvers=deciders_of(organization, _deciding_team(rule, who)),
         request_url=_request_url(organization, binding.id, request.session),
     )
+
+
+def _deciding_team(rule: Rule, who: Attribution) -> int | None:
+    """The team whose approvers answer for the budget: its own, or for a session's limit that names none the session's."""
+    return who.team_id if rule.team_id is None and rule.scope_kind == Budget.ScopeKind.SESSION else rule.team_id
 
 
 def _refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> PaymentRequired:
