@@ -35,7 +35,7 @@ def tier_chart(parts: Sequence[Slice], *, target_percent: Decimal, currency: str
     style(figure, share=True)
     target = float(target_percent / 100)
     legend = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top", "traceorder": "normal", "font": {"color": INK_2}}
-    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 28, "t": 30, "b": 8}, showlegend=True, legend=legend)
+    figure.update_layout(barmode="stack", bargap=0.35, margin={"l": 8, "r": 28, "t": 30, "b": 8}, showlegend=True, legend=legend, uniformtext={"minsize": 11, "mode": "hide"})
     figure.update_yaxes(autorange="reversed", showgrid=False, tickformat="", tickprefix="", ticksuffix="  ")
     quarters = [Decimal(step) / 4 for step in range(5)]
     figure.update_xaxes(range=[0, 1], showgrid=False, tickvals=drawn(quarters), ticktext=[percent_text(quarter, 0) for quarter in quarters])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -249,14 +249,14 @@ def _route_table(request: PageRequest, view: LockIn) -> Table:
 
 
 def _exposure_table(request: PageRequest, view: LockIn) -> Table:
-    money = {"kind": "money", "currency": view.currency}
+    money = partial(Column, kind="money", currency=view.currency)
     return Table.from_request(
         request, id="exposure", prefix="exposure-", rows=view.exposed, page_size=10, title="If one provider raised its prices", empty="Nothing was billed in this range.",
         note=f"by {view.rise.normalize():f} %, per 30 days, at the pace of this range",
         columns=[
             Column("provider", "Provider", "swatch", value=lambda row: (row.provider, view.name("provider", row.provider)), href=lambda row: view.spend_href("team", provider=row.provider)),
-            Column("spent", "Billed in range", **money), Column("monthly", "Per month now", **money),
-            Column("extra", "More per month", **money), Column("after", "Per month then", **money),
+            money("spent", "Billed in range"), money("monthly", "Per month now"),
+            money("extra", "More per month"), money("after", "Per month then"),
         ],
     )  # fmt: skip
 

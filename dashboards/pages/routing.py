@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -212,7 +212,7 @@ def _change(row: Standing) -> tuple[str, str]:
 
 def _simple_table(request: PageRequest, view: Routing, rows: Sequence[usage.Combination]) -> Table:
     teams = names_of(view.actor, DIMENSIONS["team"], {row.keys[2] for row in rows})
-    money = {"kind": "money", "currency": view.currency}
+    money = partial(Column, kind="money", currency=view.currency)
     columns = [
         Column(
             "task", "Task class", "strong", value=lambda row: row.keys[0],
@@ -223,8 +223,8 @@ def _simple_table(request: PageRequest, view: Routing, rows: Sequence[usage.Comb
         Column("team", "Team", value=lambda row: teams[row.keys[2]]),
         Column("calls", "Calls", "count", value=lambda row: row.figures.calls),
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
-        Column("cost", "Billed", **money, value=lambda row: row.figures.billed),
-        Column("notional", "Subscription", **money, value=lambda row: row.figures.notional_cost or None, title="At list price, not billed"),
+        money("cost", "Billed", value=lambda row: row.figures.billed),
+        money("notional", "Subscription", value=lambda row: row.figures.notional_cost or None, title="At list price, not billed"),
     ]  # fmt: skip
     return Table.from_request(
         request, id="simple", prefix="simple-", columns=columns, rows=rows, sort="-cost", page_size=10, title="Flagships on simple work",

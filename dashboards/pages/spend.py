@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -157,7 +157,7 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
 
 
 def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
-    money = {"kind": "money", "currency": view.currency}
+    money = partial(Column, kind="money", currency=view.currency)
     is_coloured = view.by.slug in BRANDED
     first = Column(
         "name", view.by.label, "swatch" if is_coloured else "strong",
@@ -165,7 +165,7 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
     )  # fmt: skip
     return [
         first,
-        Column("cost", "Billed", **money, value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
+        money("cost", "Billed", value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
         Column(
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before) if is_known_before else None,
             title=f"{view.measure.label} against {view.range.previous.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
@@ -174,11 +174,11 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
         Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
         Column("unpriced", "Unpriced", "count", value=lambda line: line.figures.unpriced_calls or None, title="Calls without a known price: in no amount here"),
         Column("tokens", "Tokens", "tokens", value=lambda line: line.figures.tokens),
-        Column("call", "Per call", **money, value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price"),
-        Column("blended", "Per Mtok", **money, value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price"),
+        money("call", "Per call", value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price"),
+        money("blended", "Per Mtok", value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price"),
         Column("cache", "Cache hits", "percent", value=lambda line: line.figures.cache_hit_share, title="Prompt tokens that a cache served"),
         Column("errors", "Errors", "percent", value=lambda line: line.figures.error_share),
-        Column("notional", "Subscription", **money, value=lambda line: line.figures.notional_cost or None, title="Subscription usage at list price; not billed, in no total"),
+        money("notional", "Subscription", value=lambda line: line.figures.notional_cost or None, title="Subscription usage at list price; not billed, in no total"),
     ]  # fmt: skip
 
 

@@ -57,8 +57,13 @@ def used_by_flow(actor: Actor, *, window: Window, measure: str = "cost", currenc
 
 def flows_of(used: Iterable[Combination], measure: str) -> list[Flow]:
     """What went from team through harness and gateway to provider and maker, largest first."""
-    found = [Flow(*row.keys, amount=amount_of(row.figures, measure)) for row in used]
+    found = [_flow(row, amount_of(row.figures, measure)) for row in used]
     return sorted((flow for flow in found if flow.amount), key=lambda flow: -flow.amount)
+
+
+def _flow(row: Combination, amount: Decimal) -> Flow:
+    team, harness, gateway, provider, maker = row.keys
+    return Flow(team, harness, gateway, provider, maker, amount)
 
 
 def concentration_by_week(

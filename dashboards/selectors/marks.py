@@ -85,7 +85,7 @@ def price_move(before: PriceRow | None, after: PriceRow) -> Decimal | None:
         old = (before.rates if before else {}).get(meter)
         new = after.rates.get(meter)
         if old and new and Decimal(old["base"]) > 0:
-            return (Decimal(new["base"]) / new["per"]) / (Decimal(old["base"]) / old["per"]) - 1
+            return (Decimal(new["base"]) / int(new["per"])) / (Decimal(old["base"]) / int(old["per"])) - 1
     return None
 
 

@@ -17,7 +17,7 @@ from governance.approvals import selectors as approvals
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, Freeze, Session
 from governance.periods import local_midnight
-from governance.tenancy.access import Actor, scoped
+from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team
 from ingest.models import UsageRollup, UsageRollupDay
 
@@ -148,7 +148,7 @@ def _hour_costs(actor: Actor, days: Sequence[date]) -> dict[datetime, Decimal]:
 
 def _first_day(actor: Actor) -> date | None:
     """The first day anything the actor sees was used: a day before it was not free, it is not known."""
-    return usage.visible(actor, UsageRollupDay.objects.all()).order_by("day").values_list("day", flat=True).first()
+    return visible(actor, UsageRollupDay.objects.all()).order_by("day").values_list("day", flat=True).first()
 
 
 def _spent_by(hours: Mapping[datetime, Decimal], midnight: datetime, elapsed: timedelta) -> Decimal:
@@ -224,7 +224,7 @@ def _between(days: Mapping[date, Decimal], first: date, last: date) -> Decimal:
 
 def _team_costs(actor: Actor, *, first: date, last: date) -> dict[str, dict[date, Decimal]]:
     """Billed cost by team and local day, in the organization's currency."""
-    rows = usage.visible(actor, UsageRollupDay.objects.filter(day__gte=first, day__lte=last, team_id__isnull=False, currency=actor.organization.currency))
+    rows = visible(actor, UsageRollupDay.objects.filter(day__gte=first, day__lte=last, team_id__isnull=False, currency=actor.organization.currency))
     found: dict[str, dict[date, Decimal]] = defaultdict(dict)
     for team_id, day, amount in rows.order_by().values_list("team_id", "day").annotate(amount=Sum("cost")):
         found[str(team_id)][day] = amount
@@ -246,16 +246,16 @@ def _is_near(line: Line) -> bool:
 def _frozen_sessions(actor: Actor, asked: set[str]) -> list[tuple[Freeze, Session | None]]:
     freezes = scoped(actor, Freeze.objects.filter(ended_at=None)).exclude(session_key="").exclude(session_key__in=asked)
     if actor.team_ids is not None:
-        freezes = freezes.filter(session_key__in=usage.visible(actor, Session.objects.all()).values("key"))
+        freezes = freezes.filter(session_key__in=visible(actor, Session.objects.all()).values("key"))
     found = list(freezes.order_by("-started_at", "-id")[:MOST_SHOWN])
-    sessions = {row.key: row for row in usage.visible(actor, Session.objects.filter(key__in=[freeze.session_key for freeze in found]))}
+    sessions = {row.key: row for row in visible(actor, Session.objects.filter(key__in=[freeze.session_key for freeze in found]))}
     return [(freeze, sessions.get(freeze.session_key)) for freeze in found]
 
 
 def _unpriced(actor: Actor, *, now: datetime) -> list[Unpriced]:
     """Models lately used without a known price. Calls of unknown size have no cost either, but no price would help them."""
     since = now.astimezone(actor.organization.zone).date() - timedelta(days=UNPRICED_DAYS)
-    rows = usage.visible(actor, UsageRollupDay.objects.filter(day__gte=since, unpriced_calls__gt=0)).order_by().values("provider", "model")
+    rows = visible(actor, UsageRollupDay.objects.filter(day__gte=since, unpriced_calls__gt=0)).order_by().values("provider", "model")
     tokens = Sum(usage.TOKENS, filter=Q(unpriced_calls=F("calls")), default=0)
     sums = rows.annotate(uncosted=Sum("unpriced_calls"), unmeasured=Sum("unmeasured_calls"), tokens=tokens)
     found = sums.filter(uncosted__gt=F("unmeasured")).order_by("-uncosted", "model", "provider")

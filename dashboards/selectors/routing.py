@@ -91,7 +91,8 @@ def _cost(reference: Reference, at: datetime, currency: str, bucket: str | None 
     counts: dict[str, int] = {"input_tokens": 0, "output_tokens": 0}
     if bucket:
         counts[bucket] = SAMPLE_TOKENS
-    rating = current_book().rate(provider=reference.provider, model=reference.model, at=at, usage=Usage(**counts))
+    usage = Usage(units=None, **counts)
+    rating = current_book().rate(provider=reference.provider, model=reference.model, at=at, usage=usage)
     return rating.cost if rating.currency == currency else None
 
 

@@ -160,11 +160,8 @@ def series_by(
 
     Figures not named in `sums` stay zero. Ordered by time, then key, the others last. Steps without usage are absent. At most steps x (keys + 1) points.
     """
-    rows: QuerySet[Any]
-    if step == "hour":
-        rows, at = hours(actor, window, filters), F("hour")
-    else:
-        rows, at = days(actor, window, filters), TruncWeek("day") if step == "week" else F("day")
+    rows: QuerySet[Any] = hours(actor, window, filters) if step == "hour" else days(actor, window, filters)
+    at = TruncWeek("day") if step == "week" else F(step)
     group = _group(DIMENSIONS[dimension], keys)
     found = folded(
         rows.values(at=at, key=group, money=F("currency")).annotate(**sums_of(sums)).order_by(),

@@ -61,4 +61,4 @@ def events_sql(organization: Organization, columns: str, *, where: str = "TRUE",
     """
     with connection.cursor() as cursor:
         cursor.execute(statement, [organization.time_zone, organization.pk, first, last])
-        return cursor.fetchall()
+        return list(cursor.fetchall())

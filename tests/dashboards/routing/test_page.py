@@ -1,6 +1,7 @@
 """The Routing page: shares, ranks and prices equal what the stored events say."""
 
 from collections import defaultdict
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -33,7 +34,7 @@ def test_tiers_share_tokens_and_spend_as_the_events_do(visitor: Client, varied: 
 
 def test_leaderboard_ranks_models_by_the_tokens_of_each_week(visitor: Client, varied: Organization) -> None:
     table = visitor.get(f"/o/acme/routing?{RANGE}").context["tables"]["leaderboard"]
-    weeks: dict[object, list[tuple[int, str]]] = defaultdict(list)
+    weeks: dict[date, list[tuple[int, str]]] = defaultdict(list)
     for week, model, tokens in events_sql(varied, f"date_trunc('week', day)::date, model, sum({TOKENS})", rest="GROUP BY 1, 2", first="2026-09-28"):
         weeks[week].append((-int(tokens), model))
     latest, before = (sorted(weeks[week]) for week in sorted(weeks)[:-3:-1])
@@ -84,5 +85,5 @@ def test_figures_of_a_lead_are_those_of_the_own_team(client: Client, varied: Org
 def test_reads_do_not_grow_with_usage(visitor: Client, varied: Organization, django_assert_max_num_queries: object) -> None:
     use(varied, [call(model=f"model-{index}", harness=f"h{index}", team="data", session=f"more-{index}") for index in range(30)])
     for name, most in (("routing", 16), ("lock-in", 16), ("spend", 22), ("", 40)):
-        with django_assert_max_num_queries(most):  # type: ignore[operator]
+        with django_assert_max_num_queries(most):
             assert visitor.get(f"/o/acme/{name}?{RANGE}").status_code == 200
