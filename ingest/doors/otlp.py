@@ -5,7 +5,9 @@ Usage is read from log records. Metrics and spans repeat it, so they are checked
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import nullcontext
+from threading import Lock
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
@@ -34,6 +36,10 @@ PROTOBUF = "application/x-protobuf"
 PROTOBUF_TYPES = (PROTOBUF, "application/protobuf", "application/vnd.google.protobuf")
 # Exporters send batches of a few hundred records; a protobuf unpacks to many times its size in memory.
 MAX_DECODED_BYTES = 16 * 1024 * 1024
+# Larger ones are unpacked one at a time in each process: made of empty messages, 16 MiB take some 450 MB for a moment.
+LARGE_BYTES = 1024 * 1024
+LARGE = Lock()
+Read = TypeVar("Read")
 # google.rpc.Code by HTTP status.
 RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 411: 3, 413: 8, 415: 3, 422: 3, 429: 8, 503: 14}
 RPC_INTERNAL = 13
@@ -92,7 +98,7 @@ class LogsDoor(OtlpDoor):
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        logs = otlp.parse(telemetry.log_records(body, is_json=is_json))
+        logs = otlp.parse(read(telemetry.log_records, body, is_json=is_json))
         events, outcomes = logs.usage.events, []
         for start in range(0, len(events), settings.INGEST_MAX_EVENTS):
             outcomes += self.store(actor, api_key, events[start : start + settings.INGEST_MAX_EVENTS])
@@ -115,7 +121,7 @@ class MetricsDoor(OtlpDoor):
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        unread = unread_of(telemetry.metric_points(body, is_json=is_json))
+        unread = unread_of(read(telemetry.metric_points, body, is_json=is_json))
         rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
         answer = ExportMetricsServiceResponse()
         if unread:
@@ -132,13 +138,19 @@ class TracesDoor(OtlpDoor):
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        unread = unread_of(telemetry.spans(body, is_json=is_json))
+        unread = unread_of(read(telemetry.spans, body, is_json=is_json))
         rejections.unread_note(api_key=api_key, door="otlp-traces", unread=unread)
         answer = ExportTraceServiceResponse()
         if unread:
             answer.partial_success.rejected_spans = unread.total()
             answer.partial_success.error_message = " ".join(unread_sentences(unread, "span"))
         return answer
+
+
+def read(reader: Callable[..., Read], body: bytes, *, is_json: bool) -> Read:
+    """What the reader makes of the body."""
+    with LARGE if len(body) > LARGE_BYTES else nullcontext():
+        return reader(body, is_json=is_json)
 
 
 def json_expected(request: Request) -> bool:
