@@ -239,7 +239,7 @@ def organization_repair(organization: Organization) -> int:
     for row in sql.rows(HELD, {"organization": organization.pk}):
         BudgetPeriod.objects.filter(organization=organization, pk=row.id).update(held=row.held_true, topup=row.topup_true)
     for untrue, amount, calls in _untrue_periods(organization):
-        period = untrue if untrue.pk is None else period_locked(actor, untrue.pk)
+        period = untrue if untrue._state.adding else period_locked(actor, untrue.pk)
         period.spent, period.calls = amount, calls
         period.save()
         period_review(actor=actor, period=period, reason="mended by verify")

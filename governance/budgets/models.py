@@ -112,12 +112,14 @@ class BudgetPeriod(models.Model):
     @property
     def allowance(self) -> Decimal:
         """The limit with its top-ups."""
-        return self.limit_amount + self.topup
+        allowance: Decimal = self.limit_amount + self.topup
+        return allowance
 
     @property
     def left(self) -> Decimal:
         """What neither spend nor holds have taken; negative after an excess."""
-        return self.allowance - self.spent - self.held
+        left: Decimal = self.allowance - self.spent - self.held
+        return left
 
 
 class ThresholdCrossing(models.Model):

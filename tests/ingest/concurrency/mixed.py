@@ -15,7 +15,6 @@ from governance.approvals.models import ApprovalRequest
 from governance.budgets import tasks
 from governance.budgets.models import Budget, BudgetPeriod, Session
 from governance.budgets.services import (
-    AuthorizationIn,
     authorization_hold,
     budget_change,
     budget_create,
@@ -29,7 +28,7 @@ from governance.tenancy.access import Actor
 from governance.tenancy.models import Member, Team
 from ingest.services import events_store
 from ingest.verify import organization_verify
-from tests.ingest.concurrency.work import TEAMS, actor_of, call, end, person_of, repeatedly
+from tests.ingest.concurrency.work import TEAMS, actor_of, asking, call, end, person_of, repeatedly
 
 CALLS = 4000
 SESSIONS = 40
@@ -79,7 +78,7 @@ def gateway(world: World, seconds: float, seed: int) -> Counter[str]:
 
     def step(chance: random.Random) -> str:
         labels = {"session": f"gateway-{seed}-{chance.randrange(200)}", "team": chance.choice(TEAMS)}
-        ask = AuthorizationIn(amount=Decimal(chance.choice(("0.01", "0.05", "0.001"))), ttl_seconds=1, **labels)
+        ask = asking(chance.choice(("0.01", "0.05", "0.001")), labels, ttl_seconds=1)
         try:
             held = authorization_hold(actor=actor, api_key=None, request=ask)
         except DomainError as error:

@@ -83,7 +83,7 @@ def test_authorized_calls_never_pass_a_limit_however_their_holds_end(
     tree(admin, team, organization="0.5", teams="0.2", session="0.06")
     callers = [Job(work.call_under_authorization, (organization.pk, labels(number), number * 100, 15, number)) for number in range(16)]
     *answers, (_, wrong) = crew_run([*callers, Job(work.observe, (organization.pk, 3.0))])
-    found = sum(answers, Counter())
+    found: Counter[str] = sum(answers, Counter())
     assert wrong == []
     assert worst_balance()[1] >= 0
     assert found["refused"] > 0

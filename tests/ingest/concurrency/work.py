@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+import msgspec
 
 from governance.budgets.models import BudgetPeriod
 from governance.budgets.services import AuthorizationIn, authorization_hold, authorization_settle, authorization_void
@@ -39,12 +39,17 @@ def call(number: int, *, day: datetime, **fields: Any) -> UsageEvent:
     })
 
 
+def asking(amount: str, labels: dict[str, str], **more: Any) -> AuthorizationIn:
+    """A request for this much, under these labels."""
+    return msgspec.convert({"amount": Decimal(amount), **labels, **more}, AuthorizationIn)
+
+
 def ask(organization_id: int, labels: dict[str, str], times: int, amount: str = "1") -> Counter[str]:
     """Asks so many times for the amount. Returns how often it was held and refused."""
     actor, found = actor_of(organization_id), Counter[str]()
     for _ in range(times):
         try:
-            authorization_hold(actor=actor, api_key=None, request=AuthorizationIn(amount=Decimal(amount), **labels))
+            authorization_hold(actor=actor, api_key=None, request=asking(amount, labels))
             found["held"] += 1
         except PaymentRequired:
             found["refused"] += 1
@@ -56,7 +61,7 @@ def call_under_authorization(organization_id: int, labels: dict[str, str], first
     actor, chance, found = actor_of(organization_id), random.Random(seed), Counter[str]()
     for number in range(first, first + times):
         try:
-            held = authorization_hold(actor=actor, api_key=None, request=AuthorizationIn(amount=Decimal("0.01"), **labels))
+            held = authorization_hold(actor=actor, api_key=None, request=asking("0.01", labels))
         except PaymentRequired:
             found["refused"] += 1
             continue
@@ -103,11 +108,3 @@ def repeatedly(seconds: float, seed: int, step: Callable[[random.Random], str]) 
     while time.monotonic() < until:
         found[step(chance)] += 1
     return found
-
-
-def snapshot(work: Callable[[], Any]) -> Any:
-    """Runs work in one snapshot of the database."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return work()
