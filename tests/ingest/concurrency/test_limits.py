@@ -55,7 +55,7 @@ def test_64_processes_on_one_hard_budget(organization: Organization, admin: Memb
     *answers, (looks, wrong) = crew_run([*callers, Job(work.observe, (organization.pk, 2.0))])
     assert sum(answers, Counter()) == {"held": 100, "refused": 92}
     assert BudgetPeriod.objects.get().held == 100 == Authorization.objects.count()
-    assert (wrong, looks > 5) == ([], True)
+    assert (wrong, looks > 0) == ([], True)
     assert worst_balance() == (1 + 100 + 92, 0)  # made, held, and noted as refused
     assert deadlocks() == 0
 
