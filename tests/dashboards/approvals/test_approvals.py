@@ -224,6 +224,18 @@ def test_everybody_sees_what_is_theirs(admin: Member, engineer: Member, stranger
     assert "Grant and resume" in text_of(at(admin).get(page_of(admin, request)))
 
 
+def test_a_grant_promises_to_resume_only_what_it_can(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    request = asked(engineer, period)
+    assert "Grant and resume" in text_of(at(admin).get(page_of(admin, request)))
+    at(admin).post(address(admin, "sessions/run-1"), {"action": "freeze", "reason": "Runs in circles."})
+    budget(admin, name="All", scope_kind="organization", limit="1")
+    page = text_of(at(admin).get(page_of(admin, request)))
+    assert "Grant and resume" not in page
+    assert "It stays frozen for another reason as well." in page
+    assert grant(admin, request).status_code == 302
+    assert "The session is still frozen" in text_of(at(engineer).get(page_of(engineer, request)))
+
+
 def test_the_queue_begins_with_what_is_blocked_now(admin: Member, engineer: Member, team: Team, period: BudgetPeriod) -> None:
     use(admin.organization, session="run-2", member=engineer.user.email)
     idle = BudgetPeriod.objects.get(session_key="run-2")
