@@ -62,12 +62,14 @@ class Unsupported(BadBody):
     title = "This kind of body is not taken here"
 
 
+# Looking at each of more than these would take seconds; a body of so many with a half among them is refused whole.
+MOST_ESCAPES = 1_000_000
 ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
 def without_half_characters(body: bytes, stand_in: bytes) -> bytes:
     """The body with each escaped half of a surrogate pair made `stand_in`, an escape of six bytes: no decoder takes a half."""
-    if b"\\ud" not in body and b"\\uD" not in body:
+    if (b"\\ud" not in body and b"\\uD" not in body) or body.count(b"\\") > MOST_ESCAPES:
         return body
     # Both escapes have six bytes, so the copy is mended in place: a list of pieces would take many times the body.
     mended = bytearray(body)
