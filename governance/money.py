@@ -25,6 +25,11 @@ def quantize(amount: Decimal) -> Decimal:
     return amount.quantize(QUANTUM, context=CONTEXT)
 
 
+def digits(amount: Decimal) -> str:
+    """The amount as text, every digit of it, without the zeros that storage pads it with and without an exponent."""
+    return f"{amount.normalize(CONTEXT):f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in one currency (ISO 4217 code). Adding two currencies is an error, not a guess."""

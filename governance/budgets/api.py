@@ -1,5 +1,6 @@
 """API edge of budgets: ask for an authorization, give it back, and see how a session stands."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
 from governance.errors import Invalid, NotFound
+from governance.money import digits
 from governance.tenancy.access import Actor, visible
 from governance.tenancy.models import ApiKey, Scope
 
@@ -63,12 +65,16 @@ def api_key_of(request: Request) -> ApiKey:
     return request.auth
 
 
+def _digits(amount: Decimal | None) -> str | None:
+    return None if amount is None else digits(amount)
+
+
 def authorization_facts(found: Authorization) -> dict[str, Any]:
     """The authorization as answers show it."""
     return {
-        "id": found.pk, "state": found.state, "amount": found.amount, "currency": found.currency, "session": found.session_key,
-        "created_at": found.created_at, "expires_at": found.expires_at, "reported_cost": found.reported_cost,
-        "settled_cost": found.settled_cost,
+        "id": found.pk, "state": found.state, "amount": digits(found.amount), "currency": found.currency, "session": found.session_key,
+        "created_at": found.created_at, "expires_at": found.expires_at, "reported_cost": _digits(found.reported_cost),
+        "settled_cost": _digits(found.settled_cost),
     }
 
 
@@ -80,7 +86,7 @@ class Authorizations(APIView):
     @description.authorization_post
     def post(self, request: Request) -> Response:
         held = services.authorization_hold(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
-        return Response(authorization_facts(held.authorization) | {"left": held.left}, status=201 if held.is_new else 200)
+        return Response(authorization_facts(held.authorization) | {"left": _digits(held.left)}, status=201 if held.is_new else 200)
 
 
 class OneAuthorization(APIView):
@@ -115,7 +121,7 @@ class OneSession(APIView):
             "session": session.key, "state": "frozen" if freeze else "blocked" if is_blocked else "running",
             "freeze": freeze and {"cause": freeze.cause, "reason": freeze.reason, "started_at": freeze.started_at, "period": freeze.period_id},
             "calls": session.calls, "errors": session.errors, "unpriced_calls": session.unpriced_calls, "tokens": session.tokens,
-            "cost": session.cost, "notional_cost": session.notional_cost, "currency": actor.organization.currency,
+            "cost": digits(session.cost), "notional_cost": digits(session.notional_cost), "currency": actor.organization.currency,
             "first_at": session.first_at, "last_at": session.last_at,
             "budgets": [_period_facts(period) for period in periods],
             "url": f"{settings.PUBLIC_URL}/o/{actor.organization.slug}/sessions/{session.key}",
@@ -125,6 +131,6 @@ class OneSession(APIView):
 def _period_facts(period: Any) -> dict[str, Any]:
     return {
         "id": period.budget_id, "name": period.budget.name, "scope": period.budget.scope_kind, "period": period.pk, "is_hard": period.is_hard,
-        "starts_at": period.starts_at, "ends_at": period.ends_at, "limit": period.limit_amount, "topup": period.topup, "spent": period.spent,
-        "held": period.held, "left": period.left, "frozen_at": period.frozen_at,
+        "starts_at": period.starts_at, "ends_at": period.ends_at, "limit": digits(period.limit_amount), "topup": digits(period.topup),
+        "spent": digits(period.spent), "held": digits(period.held), "left": digits(period.left), "frozen_at": period.frozen_at,
     }

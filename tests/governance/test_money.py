@@ -8,7 +8,7 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.money import DIGITS, LARGEST, PLACES, QUANTUM, AmountTooLarge, Money, quantize
+from governance.money import DIGITS, LARGEST, PLACES, QUANTUM, AmountTooLarge, Money, digits, quantize
 
 fitting = st.decimals(-LARGEST + 1, LARGEST - 1, allow_nan=False, allow_infinity=False, places=25)
 
@@ -120,3 +120,10 @@ def test_sums_of_stored_amounts_are_exact(amounts: list[Decimal]) -> None:
 def test_python_s_default_precision_would_not_do() -> None:
     with localcontext(prec=28), pytest.raises(InvalidOperation):
         Decimal("99999999999999.5").quantize(QUANTUM)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"), [("0E-15", "0"), ("600.000000000000000", "600"), ("0.010000000000000", "0.01"), ("-500.5", "-500.5"), ("1E-15", "0.000000000000001")]
+)
+def test_digits_are_those_that_people_write(stored: str, read: str) -> None:
+    assert digits(Decimal(stored)) == read

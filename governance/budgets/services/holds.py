@@ -23,7 +23,7 @@ from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
-from governance.money import quantize
+from governance.money import digits, quantize
 from governance.pricing.book import current_book
 from governance.pricing.usage import Usage
 from governance.tenancy.access import Actor
@@ -245,8 +245,8 @@ def _refusal(
         f"The budget “{rule.name}”{session} {how}: {_read(max(left, ZERO))} {rule.currency} left of {_read(allowance)}, {_read(amount)} asked for.",
         is_frozen=binding.frozen_at is not None,
         budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
-        session=request.session, currency=rule.currency, limit=allowance, spent=binding.spent, held=binding.held, left=left, amount=amount,
-        short_by=amount - left,
+        session=request.session, currency=rule.currency, limit=digits(allowance), spent=digits(binding.spent),
+        held=digits(binding.held), left=digits(left), amount=digits(amount), short_by=digits(amount - left),
         approvers=deciders_of(organization, _deciding_team(rule, who)),
         request_url=_request_url(organization, binding.id, request.session),
     )

@@ -9,9 +9,11 @@ import time_machine
 
 from governance.budgets.models import BudgetPeriod, Freeze, ThresholdCrossing
 from governance.budgets.services import budget_change, budget_create, budget_retire, period_topup
+from governance.errors import Conflict
 from governance.notices.models import Notice
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member
+from governance.tenancy.models import Member, Team
+from governance.tenancy.services import team_change, team_create
 from ingest.services import events_store
 from ingest.verify import differences
 from tests.ingest.few_prices import few_prices
@@ -90,3 +92,15 @@ def test_retiring_a_budget_ends_its_freeze_and_its_counting(admin: Member) -> No
     store(admin, 2)
     assert Freeze.objects.get().end_reason == "the budget was retired"
     assert BudgetPeriod.objects.get().spent == COST
+
+
+def test_team_stays_where_budgets_above_have_counted_it(admin: Member, team: Team) -> None:
+    actor = member_actor(admin)
+    below = team_create(actor=actor, slug="core", name="Core", parent=team)
+    budget = budget_create(
+        actor=actor, name="Platform", scope_kind="team", team=team, period_kind="month", limit_amount=Decimal(1)
+    )
+    with pytest.raises(Conflict):
+        team_change(actor=actor, team=below, name="Core", parent=None)
+    budget_retire(actor=actor, budget=budget)
+    assert team_change(actor=actor, team=below, name="Core", parent=None).parent is None
