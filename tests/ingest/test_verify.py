@@ -19,8 +19,10 @@ from tests.ingest.test_store import event, prices
 
 __all__ = ["prices"]
 
+# The fixture empties the partitioned table afterwards, which the mark alone does not.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transactional_db")]
 
-@pytest.mark.django_db(transaction=True)
+
 def test_broken_sums_are_found_and_mended(prices: None, admin: Member) -> None:
     actor = member_actor(admin)
     budget_create(actor=actor, name="Month", scope_kind="organization", period_kind="month", limit_amount=Decimal(1))
@@ -38,7 +40,6 @@ def test_broken_sums_are_found_and_mended(prices: None, admin: Member) -> None:
     assert AuditRecord.objects.filter(action="ledger.repaired").count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
 def test_missing_rows_are_found_and_made_again(prices: None, admin: Member) -> None:
     actor = member_actor(admin)
     budget_create(actor=actor, name="Each", scope_kind="session", period_kind="session", limit_amount=Decimal(1))
@@ -51,7 +52,6 @@ def test_missing_rows_are_found_and_made_again(prices: None, admin: Member) -> N
     assert BudgetPeriod.objects.get(session_key="s1").spent == BudgetPeriod.objects.get(session_key="s2").spent
 
 
-@pytest.mark.django_db(transaction=True)
 def test_what_retention_has_dropped_is_neither_missed_nor_mended_away(prices: None, admin: Member) -> None:
     actor, old = member_actor(admin), timezone.now() - timedelta(days=200)
     Organization.objects.update(retention_days=90)
