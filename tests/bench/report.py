@@ -1,12 +1,39 @@
-"""Prints what was measured: the median of the rounds, and in brackets the lowest and highest."""
+"""Prints what was measured: the median of the rounds, in brackets the lowest and highest, the aims, and what others reach on such a machine."""
 
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from statistics import median
 
 from tests.bench.servers import Web
 
+NAMES = {
+    "copy rows/s": "baseline: COPY of ready text into usage_event, 1,000 rows a commit, one connection; rows/s",
+    "batch events/s": "events over HTTP, 1,000 a request, 4 clients; events/s",
+    "batch ratio": "  ratio (aim 0.2; the nearest rival 0.016)",
+    "bare view, rows/s, 1": "baseline: bare Django view that commits one row, 1 client; posts/s",
+    "single posts/s, 1": "one event a request, 1 client; posts/s",
+    "single ratio, 1": "  ratio",
+    "bare view, rows/s, 8": "baseline: bare Django view that commits one row, 8 clients; posts/s",
+    "single posts/s, 8": "one event a request, 8 clients; posts/s (the nearest rival 100 to 170)",
+    "single ratio, 8": "  ratio (aim 0.5)",
+    "bare p50 ms": "baseline: bare view that updates one row, 300/s asked for; p50 ms",
+    "bare p99 ms": "  p99 ms",
+    "bare max/s": "  as many as 8 clients get; requests/s",
+    "authorize p50 ms": "authorizations, 300/s asked for; p50 ms (the nearest rival adds 20)",
+    "authorize p99 ms": "  p99 ms (aim 10)",
+    "authorize max/s": "  as many as 8 clients get; requests/s",
+    "ratio p50 ms": "  p50 to the baseline's",
+    "ratio p99 ms": "  p99 to the baseline's",
+    "ratio max/s": "  rate to the baseline's",
+}
+
 
 def show(found: Mapping[str, list[float]], *, product: Web) -> None:
+    """The figures in the order in which they were measured."""
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load average {load} (the benchmark's own part is about 3)")
+    print(f"{'':<100}{'median':>12}   [lowest … highest]")
     for name, figures in found.items():
-        print(f"{name:<28}{median(figures):>12,.2f}   [{min(figures):,.2f} … {max(figures):,.2f}]")
-    print(f"web processes at their peak: {product.peak_rss_mb:,.0f} MB RSS together, {product.workers} children")
+        print(f"{NAMES[name]:<100}{median(figures):>12,.2f}   [{min(figures):,.2f} … {max(figures):,.2f}]")
+    print(f"web server at its peak: {product.peak_rss_mb:,.0f} MB RSS, all {product.workers + 1} processes together")
