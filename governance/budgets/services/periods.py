@@ -17,6 +17,8 @@ from governance.budgets.rules import PeriodKey, Rules
 
 KEY_COLUMNS = {"budget_id": "bigint", "starts_at": "timestamptz", "session_key": "text"}
 
+# Periods are looked up one by one by their whole key: OFFSET 0 keeps a plan that was made while the table was young, and is kept,
+# from reading all of an organization's periods instead.
 ENSURE = f"""
 INSERT INTO budget_period (organization_id, budget_id, starts_at, ends_at, session_key, limit_amount, is_hard,
                            topup, spent, held, calls, created_at)
@@ -24,7 +26,7 @@ SELECT %(organization)s, x.budget_id, x.starts_at, x.ends_at, x.session_key, x.l
 FROM {sql.unnest("x", {**KEY_COLUMNS, "ends_at": "timestamptz", "limit_amount": "numeric", "is_hard": "boolean"})}
 WHERE NOT EXISTS (
     SELECT FROM budget_period p WHERE p.organization_id = %(organization)s
-    AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key)
+    AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key OFFSET 0)
 ORDER BY x.budget_id, x.starts_at, x.session_key
 ON CONFLICT (organization_id, budget_id, starts_at, session_key) DO NOTHING
 """  # noqa: S608 - built from constants
@@ -33,8 +35,9 @@ MOVE = f"""
 WITH delta AS (
     SELECT p.id, x.spent, x.calls, 0::numeric AS released
     FROM {sql.unnest("x", {**KEY_COLUMNS, "spent": "numeric", "calls": "bigint"})}
-    JOIN budget_period p ON p.organization_id = %(organization)s
-        AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key
+    CROSS JOIN LATERAL (
+        SELECT p.id FROM budget_period p WHERE p.organization_id = %(organization)s
+        AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key OFFSET 0) p
     UNION ALL
     SELECT r.period_id, 0, 0, r.released FROM {sql.unnest("r", {"period_id": "bigint", "released": "numeric"})}
 ), total AS (
