@@ -43,8 +43,9 @@ def test_slash_searches_and_escape_closes(owner: Page) -> None:
     owner.keyboard.press("Escape")
     expect(field).not_to_be_visible()
     owner.keyboard.press("/")
-    field.fill("data, a month")
-    expect(owner.locator("#search-results a")).to_have_count(1)
+    with owner.expect_response(re.compile(r"search\?q=data%2C")):
+        field.fill("data, a month")
+    owner.wait_for_timeout(100)
     owner.keyboard.press("ArrowDown")
     owner.keyboard.press("Enter")
     owner.wait_for_url(re.compile(r"/budgets/\d+$"))
@@ -108,11 +109,9 @@ def test_order_page_and_text_of_a_table_live_in_the_address(owner: Page) -> None
     owner.wait_for_url("**page=2**")
     owner.reload()
     expect(owner.locator("#members .table-foot")).to_contain_text("page 2 of")
-    owner.go_back()
-    owner.go_back()
-    owner.wait_for_url("**?sort=email")
-    owner.go_forward()
-    owner.wait_for_url("**?sort=-email")
+    owner.evaluate("history.back()")
+    expect(owner.locator("#members .table-foot")).to_contain_text("page 1 of")
+    expect(owner).to_have_url(re.compile(r"\?sort=-email$"))
     expect(first).to_have_text(re.compile(re.escape(turned.split("\t")[0])))
 
 
