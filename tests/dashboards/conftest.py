@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import time_machine
 
+from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.pricing.sources.genai import bundled_providers
 from governance.tenancy.models import Member, Organization, Team
@@ -16,6 +17,7 @@ LOADED = ("anthropic", "openai", "deepseek")
 @pytest.fixture
 def prices(db: None) -> None:
     prices_load(providers=[provider for provider in bundled_providers() if provider.slug in LOADED])
+    current_book(refresh=True)  # the rows of the test before are gone, whatever the clock says
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def at_now() -> Iterator[None]:
 
 
 @pytest.fixture
-def varied(at_now: None, prices: None, organization: Organization, team: Team, admin: Member) -> Organization:
+def varied(prices: None, at_now: None, organization: Organization, team: Team, admin: Member) -> Organization:
     """The organization after ten days of varied usage of two teams."""
     Team.objects.create(organization=organization, slug="data", name="Data")
     use(organization, varied_calls())
