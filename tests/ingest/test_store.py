@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.services import budget_create
+from governance.pricing.book import current_book
 from governance.pricing.models import PriceRow
 from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def prices(db: None) -> None:
     prices_load()
+    current_book(refresh=True)  # what this process read a moment ago was another test's
 
 
 def event(number: int = 1, **fields: Any) -> UsageEvent:

@@ -98,7 +98,8 @@
 
   /* Keyboard: / searches, g + letter goes, Esc closes. */
   let waitsForLetter = 0;
-  const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
+  /* A field of a dialog that has just closed keeps the focus until the page is drawn again. */
+  const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]")?.checkVisibility() ?? false;
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       $$("details.pick[open]").forEach((pick) => { pick.open = false; $("summary", pick).focus(); });

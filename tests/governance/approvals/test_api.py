@@ -281,14 +281,15 @@ def test_reading_a_list_takes_the_same_queries_at_any_length(
     organization_period: BudgetPeriod,
 ) -> None:
     client = client_of(admin)
-    client.get(APPROVALS)
+    for _ in range(2):  # the first notes the key's use, the second remembers the key as it then is
+        client.get(APPROVALS)
     filed(engineer, frozen)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         client.get(APPROVALS)
     for period in (team_period, organization_period):
         filed(engineer, period)
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         assert len(client.get(APPROVALS).json()["items"]) == 3
 
 
