@@ -28,7 +28,8 @@ def turn_until(supervisor: Supervisor, condition: object, patience_s: float = 15
 
 
 def test_output_carries_the_name_of_who_said_it(capsys: pytest.CaptureFixture[str]) -> None:
-    supervisor, codes = Supervisor(), []
+    supervisor = Supervisor()
+    codes: list[int] = []
     supervisor.add(program("print('one'); print('two', end='')"), when_done=codes.append)
     turn_until(supervisor, lambda: codes == [0])
     lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]

@@ -38,7 +38,8 @@ def manage(*arguments: str, var: Path, standard_input: str = "") -> subprocess.C
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager

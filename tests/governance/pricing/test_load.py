@@ -135,7 +135,8 @@ def test_price_that_ended_in_the_source_begins_again_when_it_does() -> None:
 
 
 def test_special_and_daily_rows_are_chains_of_their_own() -> None:
-    batch, night = {"context": {"processing": "batch"}}, {"daily_from": time(1), "daily_to": time(4), "precedence": 1}
+    batch: dict[str, Any] = {"context": {"processing": "batch"}}
+    night: dict[str, Any] = {"daily_from": time(1), "daily_to": time(4), "precedence": 1}
     load(row("4"), row("2", **batch), row("8", **night))
     load(row("4"), row("1", **batch), row("6", **night))
 
