@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django import template
 from django.forms import BoundField
@@ -20,6 +20,7 @@ from dashboards.components.ranges import NAMES, Range
 from dashboards.components.tables import Table
 
 register = template.Library()
+Value = TypeVar("Value")
 
 
 @register.filter
@@ -33,29 +34,33 @@ def prose(text: str) -> SafeString:
 @register.simple_tag
 def money(amount: Decimal | None, currency: str = "USD") -> SafeString:
     """$25,656 with every digit on hover."""
+    amount = _known(amount)
     return format_html('<span class="num" title="{}">{}</span>', figures.money_exact(amount, currency), figures.money_text(amount, currency))
 
 
 @register.simple_tag
 def tokens(count: int | None) -> SafeString:
     """18.2 M with the exact count on hover."""
+    count = _known(count)
     return format_html('<span class="num" title="{} tokens">{}</span>', figures.count_text(count), figures.tokens_text(count))
 
 
 @register.simple_tag
 def count(number: int | None) -> SafeString:
-    return format_html('<span class="num">{}</span>', figures.count_text(number))
+    return format_html('<span class="num">{}</span>', figures.count_text(_known(number)))
 
 
 @register.simple_tag
 def percent(share: Decimal | float | None, places: int | None = None) -> SafeString:
     """A fraction as percent: 0.48 → 48 %."""
+    share = _known(share)
     exact = figures.UNKNOWN if share is None else f"{Decimal(str(share)) * 100:.4f} %"
     return format_html('<span class="num" title="{}">{}</span>', exact, figures.percent_text(share, places))
 
 
 @register.simple_tag
 def duration(seconds: float | None) -> SafeString:
+    seconds = _known(seconds)
     exact = "" if seconds is None else f"{seconds} s"
     return format_html('<span class="num" title="{}">{}</span>', exact, figures.duration_text(seconds))
 
@@ -84,7 +89,7 @@ def day(context: Any, value: date | None) -> SafeString:
 @register.simple_tag
 def delta(current: Decimal | None, previous: Decimal | None, currency: str | None = "USD", good: str = "down", show: str = "both") -> SafeString | str:  # noqa: PLR0917
     """The change since the period before, in amount and percent, with words for screen readers. `show`: both, percent or amount."""
-    move = figures.delta(current, previous, currency, good)
+    move = figures.delta(_known(current), _known(previous), currency, good)
     if move is None:
         return format_html('<span class="delta same" title="nothing to compare with">{}</span>', figures.UNKNOWN)
     text = {"percent": move.percent, "amount": move.amount}.get(show, f"{move.amount} ({move.percent})")
@@ -106,7 +111,7 @@ def swatch(slug: str, index: int | None = None) -> SafeString:
 @register.simple_tag
 def meter(spent: Decimal | None, limit: Decimal | None, held: Decimal = Decimal(0), forecast: Decimal | None = None, currency: str = "USD") -> SafeString:  # noqa: PLR0917
     """A bar against a limit: spent solid, held lighter, forecast hatched, the limit a mark."""
-    return drawings.meter(spent or Decimal(0), limit, held=held or Decimal(0), forecast=forecast, currency=currency)
+    return drawings.meter(spent or Decimal(0), _known(limit), held=held or Decimal(0), forecast=_known(forecast), currency=currency)
 
 
 @register.simple_tag
@@ -184,6 +189,11 @@ def field(bound: BoundField, hint: str = "") -> SafeString:
 def cell(context: Any, cell: Any) -> dict[str, Any]:
     """The inside of a table cell, by the kind of its column."""
     return {"cell": cell, "column": cell.column, "value": cell.value, "request": context.get("request"), "zone": context.get("zone")}
+
+
+def _known(value: Value) -> Value | None:
+    """The value; None for the empty text that a template gives in place of something that is not there."""
+    return None if value == "" else value
 
 
 _RANGE_PARAMS = ("range", "from", "to", "format", "table")

@@ -1,0 +1,47 @@
+"""Every page stands with next to nothing used: one standard model, one model without a price, errors only."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.template import Context, Template
+from django.test import Client
+
+from governance.tenancy.models import Member, Organization
+from tests.dashboards.usage_made import call, use
+
+pytestmark = pytest.mark.django_db
+PAGES = ("", "spend", "routing", "lock-in", "sessions", "budgets", "settings/unpriced", "my-usage", "approvals")
+LITTLE: dict[str, dict[str, Any]] = {
+    "one standard model": {},
+    "one unpriced model": {"provider": "", "model": "no-such-model"},
+    "errors only": {"status": "error", "input_tokens": None, "output_tokens": None},
+    "one subscription call": {"billing_mode": "subscription"},
+}
+
+
+@pytest.fixture
+def visitor(client: Client, admin: Member) -> Client:
+    client.force_login(admin.user)
+    return client
+
+
+@pytest.mark.parametrize("kind", LITTLE)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_stands(visitor: Client, prices: None, at_now: None, organization: Organization, kind: str, page: str) -> None:
+    use(organization, [call(**LITTLE[kind], session="only")])
+    response = visitor.get(f"/o/acme/{page}", follow=True)
+    assert response.status_code == 200
+
+
+def test_flagships_share_is_zero_without_a_flagship(visitor: Client, prices: None, at_now: None, organization: Organization) -> None:
+    use(organization, [call()])
+    response = visitor.get("/o/acme/routing")
+    assert response.context["brain_share"] == Decimal(0)
+    assert b"no flagship was called" in response.content
+
+
+@pytest.mark.parametrize("tag", ["money", "tokens", "count", "percent", "duration"])
+def test_missing_number_is_a_dash(tag: str) -> None:
+    shown = Template(f"{{% load weighhouse %}}{{% {tag} nothing.there %}}").render(Context({}))
+    assert "\u2013" in shown
