@@ -107,6 +107,11 @@ def rules_of(directory: Directory) -> Rules:
     return found
 
 
+def rules_remembered(organization_id: int) -> Rules | None:
+    """The organization's budgets as they were when last read, of whatever version: for whoever has the database compare it."""
+    return _rules.get(organization_id)
+
+
 def rules_at(directory: Directory) -> Rules:
     """The budgets as the present transaction sees them, past the memory: for whoever is changing them."""
     return _load(directory)

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from governance import sql
 from governance.budgets.models import Authorization, Budget, BudgetPeriod
-from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of
+from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of, rules_remembered
 from governance.budgets.selectors import deciders_of
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
@@ -68,6 +68,7 @@ class Held:
     is_new: bool
 
 
+LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
 CONFIGURATION = """
 SELECT o.config_version, s.team_id, s.project_id, s.member_id, s.key IS NOT NULL AS is_known, f.id AS freeze_id, f.reason
 FROM organization o
@@ -76,7 +77,9 @@ LEFT JOIN "freeze" f ON f.organization_id = o.id AND f.session_key = %(session)s
 WHERE o.id = %(organization)s
 """
 
-DECIDE = f"""
+
+def _deciding(condition: str) -> str:
+    return f"""
 WITH locked AS (
     SELECT p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held, p.frozen_at,
         p.frozen_at IS NULL AND (NOT p.is_hard OR p.spent + p.held + %(amount)s::numeric <= p.limit_amount + p.topup) AS fits
@@ -89,7 +92,7 @@ WITH locked AS (
                                       periods, state, created_at, expires_at)
     SELECT %(id)s, %(organization)s, %(idempotency_key)s, %(request_hash)s, %(session)s, %(model)s, %(amount)s, %(currency)s,
         coalesce((SELECT array_agg(id) FROM locked), '{{}}'), 'held', %(now)s, %(expires_at)s
-    WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits)
+    WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits) {condition}
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
 ), taken AS (
@@ -98,6 +101,18 @@ WITH locked AS (
 )
 SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN locked l ON true
 """  # noqa: S608 - built from constants
+
+
+DECIDE = _deciding("")
+# As DECIDE, where nothing has to be looked at first: the budgets are those in memory and nobody froze the session.
+DECIDE_AT_ONCE = _deciding("""
+    AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])
+    AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
+    AND NOT EXISTS (
+        SELECT FROM "freeze" f
+        WHERE f.organization_id = %(organization)s AND f.session_key = %(session)s::varchar AND %(session)s::varchar <> ''
+            AND f.ended_at IS NULL AND f.cause = 'hand')
+""")
 
 
 def authorization_hold(
@@ -114,6 +129,8 @@ def authorization_hold(
     request_hash = hash16(msgspec.json.encode(request).decode())
     if request.id and (earlier := _earlier(actor, request.id, request_hash)):
         return earlier
+    if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
+        return held
     verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
     # What is over need not wait for the task that sweeps it: nobody is refused for a hold that no longer counts.
     if isinstance(verdict, PaymentRequired) and holds_expire_some(organization_id=actor.organization.pk, now=now):
@@ -146,6 +163,33 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID) -> Held | N
     return Held(found, min((period.left for period in hard), default=None), is_new=False)
 
 
+def _hold_at_once(
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
+) -> Held | None:
+    """What was held, in one round trip: the usual case. None when it takes a second look; then nothing is held.
+
+    The statements of a pipeline are one transaction, so that the rows of budgets everybody calls against are locked for as
+    long as the database takes, and not while we are busy.
+    """
+    organization, rules = actor.organization, rules_remembered(actor.organization.pk)
+    if rules is None:
+        return None
+    who = _attribution_named(rules, request, api_key)
+    applicable = _applicable(rules, request, who, now)
+    if (request.session and not _is_settled(request, who)) or any(rule.currency != request.currency for _, rule in applicable):
+        return None
+    amount = _estimate(request, [rule for _, rule in applicable], now)
+    keys, version = [key for key, _ in applicable], rules.directory.version
+    parameters = _parameters(organization, request, keys, amount=amount, request_hash=request_hash, now=now)
+    with sql.cursor().connection.pipeline():
+        # A statement of its own: the snapshot that the version is read from must not predate the lock.
+        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
+        periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, version=version)
+        deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version})
+    rows = deciding.fetchall()
+    return _held(parameters, rows, organization) if rows[0].made else None
+
+
 @transaction.atomic
 def _decide(
     actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
@@ -153,7 +197,7 @@ def _decide(
     """One try: what was held, why it is refused, or None when the id was used by somebody else just now."""
     organization = actor.organization
     with sql.cursor().connection.pipeline():
-        sql.cursor().execute("SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)", [organization.pk])
+        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
         reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session})
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
@@ -164,11 +208,7 @@ def _decide(
     amount = _estimate(request, [rule for _, rule in applicable], now)
     _check_currency(request, [rule for _, rule in applicable])
     keys = [key for key, _ in applicable]
-    parameters = {
-        "organization": organization.pk, **key_arrays(keys), "amount": amount, "id": uuid7(), "idempotency_key": request.id,
-        "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
-        "now": now, "expires_at": now + timedelta(seconds=request.ttl_seconds),
-    }
+    parameters = _parameters(organization, request, keys, amount=amount, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=keys)
         deciding = sql.cursor().execute(DECIDE, parameters)
@@ -183,6 +223,17 @@ def _decide(
     return _held(parameters, rows, organization)
 
 
+def _parameters(
+    organization: Organization, request: AuthorizationIn, keys: Sequence[PeriodKey], *, amount: Decimal, request_hash: UUID, now: datetime
+) -> dict[str, Any]:
+    """What the deciding statement is told."""
+    return {
+        "organization": organization.pk, **key_arrays(keys), "amount": amount, "id": uuid7(), "idempotency_key": request.id,
+        "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
+        "now": now, "expires_at": now + timedelta(seconds=request.ttl_seconds),
+    }
+
+
 def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization) -> Held:
     authorization = Authorization(
         id=parameters["id"], organization=organization, idempotency_key=parameters["idempotency_key"],
@@ -193,10 +244,21 @@ def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Orga
     return Held(authorization, min(left) if left else None, is_new=True)
 
 
+def _attribution_named(rules: Rules, request: AuthorizationIn, api_key: ApiKey | None) -> Attribution:
+    """Whom the call belongs to by its labels alone."""
+    key_member = api_key.member_id if api_key is not None else None
+    return attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+
+
+def _is_settled(request: AuthorizationIn, who: Attribution) -> bool:
+    """Whether the session's earlier calls cannot add to whom the call belongs to."""
+    named = ((request.team, who.team_id), (request.project, who.project_id), (request.member, who.member_id))
+    return all(label or found is not None for label, found in named)
+
+
 def _attribution(rules: Rules, request: AuthorizationIn, state: Any, api_key: ApiKey | None) -> Attribution:
     """Whom the call belongs to: by its labels, else as the session's earlier calls did."""
-    key_member = api_key.member_id if api_key is not None else None
-    who = attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+    who = _attribution_named(rules, request, api_key)
     if not state.is_known:
         return who
     return Attribution(

@@ -27,6 +27,7 @@ FROM {sql.unnest("x", {**KEY_COLUMNS, "ends_at": "timestamptz", "limit_amount": 
 WHERE NOT EXISTS (
     SELECT FROM budget_period p WHERE p.organization_id = %(organization)s
     AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key OFFSET 0)
+AND (%(version)s::bigint IS NULL OR %(version)s::bigint = (SELECT config_version FROM organization WHERE id = %(organization)s))
 ORDER BY x.budget_id, x.starts_at, x.session_key
 ON CONFLICT (organization_id, budget_id, starts_at, session_key) DO NOTHING
 """  # noqa: S608 - built from constants
@@ -62,8 +63,11 @@ RETURNING p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.spent, p.l
 """  # noqa: S608 - built from constants
 
 
-def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey]) -> None:
-    """Makes the rows of these periods that are not there yet, with the limits their budgets have now."""
+def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], version: int | None = None) -> None:
+    """Makes the rows of these periods that are not there yet, with the limits their budgets have now.
+
+    With `version`, only as long as that is the organization's configuration: for rules that were not compared with it yet.
+    """
     ordered = sorted(set(keys), key=lambda key: (key.budget_id, key.starts_at, key.session_key))
     if not ordered:
         return
@@ -74,6 +78,7 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
         "ends_at": [key.ends_at for key in ordered],
         "limit_amount": [rule.limit_amount for rule in budgets],
         "is_hard": [rule.is_hard for rule in budgets],
+        "version": version,
     })
 
 
