@@ -33,7 +33,7 @@ class Installation:
 
     def web(self) -> Program:
         workers = os.environ.get("WEB_WORKERS") or str(max(2, min(8, os.cpu_count() or 2)))
-        threads = os.environ.get("WEB_THREADS") or "4"
+        threads = os.environ.get("WEB_THREADS") or "8"
         listen = ["--host", self.address.bind, "--port", str(self.address.port), "--interface", "wsgi", "--no-ws"]
         size = ["--workers", workers, "--blocking-threads", threads, "--respawn-failed-workers", "--workers-kill-timeout", "8"]
         return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "governance.conf.wsgi:application")

@@ -1,7 +1,9 @@
 """Small posts that arrive while another is being stored are stored together, in one transaction: many clients share its cost.
 
 A transaction's fixed cost (its round trips, its commit, the locks on the budgets everybody charges) is far above that of
-one event. Every post still waits for the commit of its own events, and one that cannot be stored harms no other.
+one event. Every post still waits for the commit of its own events, and one that cannot be stored harms no other. A post
+that finds nobody at work is stored at once; where posts do overlap, the next group gives those just answered a moment to
+come back, or a few clients would split into two groups that take turns.
 """
 
 import threading
@@ -19,6 +21,8 @@ from ingest.services.store import events_store
 # A post of more events is worth a transaction of its own.
 FEW = 16
 MOST_POSTS = 64
+# How long a group waits for those just answered.
+MOMENT_S = 0.005
 # Who posts and how: all that the storing transaction needs to know besides the events.
 Sender = tuple[int, str | None, str]
 
@@ -30,12 +34,21 @@ class _Post:
     events: Sequence[UsageEvent]
     turn: threading.Event = field(default_factory=threading.Event)
     outcomes: list[Outcome] | None = None
-    group: "list[_Post]" = field(default_factory=list)
+    leads: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """The posts that wait for the one at work. `is_full` says that as many wait as were expected."""
+
+    posts: list[_Post] = field(default_factory=list)
+    expected: int = MOST_POSTS
+    is_full: threading.Event = field(default_factory=threading.Event)
 
 
 _lock = threading.Lock()
-# The posts that wait for the one at work, by sender. A sender without one at work is not in here.
-_waiting: dict[Sender, list[_Post]] = {}
+# By sender. A sender without a post at work is not in here.
+_lines: dict[Sender, _Line] = {}
 
 
 def events_store_together(*, actor: Actor, api_key: ApiKey, source: str, events: Sequence[UsageEvent]) -> list[Outcome]:
@@ -45,33 +58,47 @@ def events_store_together(*, actor: Actor, api_key: ApiKey, source: str, events:
     # The key's object stands for its version: posts under an older one are not mixed with these.
     sender = (id(api_key), actor.address, source)
     post = _Post(events)
-    if not _is_first(sender, post):
+    line, is_first = _join(sender, post)
+    if not is_first:
         post.turn.wait()
         if post.outcomes is not None:
             return post.outcomes
-        if not post.group:
+        if not post.leads:
             return events_store(actor=actor, api_key=api_key, source=source, events=events)
+    group = [post]
     try:
-        return _store(post, actor=actor, api_key=api_key, source=source)
+        if post.leads:
+            group += _others(line)
+        return _store(group, actor=actor, api_key=api_key, source=source)
     finally:
-        _pass_on(sender)
+        _pass_on(sender, len(group))
 
 
-def _is_first(sender: Sender, post: _Post) -> bool:
-    """Whether nobody of this sender is at work, so that this post is stored at once; else it waits."""
+def _join(sender: Sender, post: _Post) -> tuple[_Line, bool]:
+    """The sender's line, and whether nobody is at work, so that this post is stored at once; else it waits in the line."""
     with _lock:
-        waiting = _waiting.get(sender)
-        if waiting is not None:
-            waiting.append(post)
-            return False
-        _waiting[sender] = []
-        return True
+        line = _lines.get(sender)
+        if line is None:
+            line = _lines[sender] = _Line()
+            return line, True
+        line.posts.append(post)
+        if len(line.posts) >= line.expected:
+            line.is_full.set()
+        return line, False
 
 
-def _store(post: _Post, *, actor: Actor, api_key: ApiKey, source: str) -> list[Outcome]:
-    """Stores the posts of the group and tells the others their outcomes. When that fails, each stores its own."""
-    others = [one for one in post.group if one is not post]
-    events = [*post.events, *(event for one in others for event in one.events)]
+def _others(line: _Line) -> list[_Post]:
+    """Those who wait, once all who are expected are there or the moment is over."""
+    line.is_full.wait(MOMENT_S)
+    with _lock:
+        taken, line.posts = line.posts[: MOST_POSTS - 1], line.posts[MOST_POSTS - 1 :]
+    return taken
+
+
+def _store(group: Sequence[_Post], *, actor: Actor, api_key: ApiKey, source: str) -> list[Outcome]:
+    """Stores the posts of the group and tells all but the first their outcomes. When that fails, each stores its own."""
+    post, *others = group
+    events = [event for one in group for event in one.events]
     try:
         outcomes = events_store(actor=actor, api_key=api_key, source=source, events=events)
         place = len(post.events)
@@ -89,12 +116,18 @@ def _store(post: _Post, *, actor: Actor, api_key: ApiKey, source: str) -> list[O
     return outcomes[: len(post.events)]
 
 
-def _pass_on(sender: Sender) -> None:
-    """Gives the turn to the first of those who came meanwhile, with the others as its group."""
+def _pass_on(sender: Sender, answered: int) -> None:
+    """Gives the turn to the first of those who came meanwhile; the `answered` may well come back to join it."""
     with _lock:
-        waiting = _waiting.pop(sender)
-        if not waiting:
+        line = _lines[sender]
+        if not line.posts:
+            del _lines[sender]
             return
-        group, _waiting[sender] = waiting[:MOST_POSTS], waiting[MOST_POSTS:]
-    group[0].group = group
-    group[0].turn.set()
+        first = line.posts.pop(0)
+        line.expected = min(len(line.posts) + answered, MOST_POSTS - 1)
+        if len(line.posts) < line.expected:
+            line.is_full.clear()
+        else:
+            line.is_full.set()
+    first.leads = True
+    first.turn.set()

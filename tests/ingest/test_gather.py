@@ -55,12 +55,12 @@ class Posts:
         assert self.entered.wait(10)
         for thread in threads[1:]:
             thread.start()
-        while sum(map(len, gather._waiting.values())) < len(posts) - 1:
+        while sum(len(line.posts) for line in list(gather._lines.values())) < len(posts) - 1:
             pass
         self.go_on.set()
         for thread in threads:
             thread.join(20)
-        assert not gather._waiting
+        assert not gather._lines
 
 
 @pytest.fixture
