@@ -76,3 +76,12 @@ def test_ci_calls_only_what_the_readme_names() -> None:
 def test_scripts_are_well_formed() -> None:
     for script in (ROOT / "tools").iterdir():
         subprocess.run(["/bin/sh", "-n", str(script)], check=True)
+
+
+def test_the_readme_s_event_is_the_same_when_its_command_is_repeated() -> None:
+    """What is posted again is a duplicate, which it could not be if the command made up a new time."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    posted = re.findall(r"^curl .*api/v1/events(?:.*\\\n)*.*$", readme, re.MULTILINE)
+    assert len(posted) == 1
+    assert "$(" not in posted[0]
+    assert '"id": "call-1"' in posted[0]
