@@ -5,8 +5,8 @@ Method for periods. The pace is the mean spend of a working day and of a weekend
 after another to what is spent. The band holds eight of ten outcomes: it widens with the scatter of single days and with
 how uncertain the mean itself is after so few days. With fewer than three full days there is no forecast.
 
-Method for sessions. The pace is the cost per minute of the calls of the last fifteen minutes of activity; the band
-follows from the scatter of the single calls.
+Method for sessions. The pace is the burn that pages show, the cost per minute over the last fifteen minutes of activity;
+the band follows from the scatter of the single calls.
 """
 
 from collections.abc import Mapping, Sequence
@@ -174,20 +174,17 @@ def forecast(
     )
 
 
-def lasting(amount: Decimal, calls: Sequence[tuple[datetime, Decimal]]) -> Lasting | None:
-    """How long the amount lasts at the pace of the calls (instant, cost) of the last fifteen minutes of activity, oldest first."""
-    if not calls:
+def lasting(room: Decimal, calls: Sequence[tuple[datetime, Decimal]], *, burn: Decimal) -> Lasting | None:
+    """How long the room (what may still be spent) lasts at the burn per minute; the calls (instant, cost) give the band.
+
+    None when there are too few calls in the last fifteen minutes of activity, or nothing burns, or there is no room.
+    """
+    recent = [cost for at, cost in calls if at > calls[-1][0] - BURN_WINDOW]
+    if len(recent) < CALLS_NEEDED or burn <= 0 or room <= 0:
         return None
-    recent = [(at, cost) for at, cost in calls if at > calls[-1][0] - BURN_WINDOW]
-    total = sum((cost for _, cost in recent), ZERO)
-    if len(recent) < CALLS_NEEDED or total <= 0:
+    call = day_kind(recent)
+    if call.mean <= 0:
         return None
-    # A run shorter than the window is paced by its own length, a window's worth at most, one minute at least.
-    minutes = max(seconds(recent[-1][0] - recent[0][0]) / 60, Decimal(1))
-    if recent[0][0] > calls[0][0]:
-        minutes = seconds(BURN_WINDOW) / 60
-    pace = total / minutes
-    call = day_kind([cost for _, cost in recent])
-    expected_calls = max(amount / call.mean, Decimal(1))
+    expected_calls = max(room / call.mean, Decimal(1))
     scatter = SPREAD * (call.variance / expected_calls + call.variance / call.days).sqrt() / call.mean
-    return Lasting(amount / pace, amount / (pace * (1 + scatter)), amount / (pace * max(1 - scatter, Decimal("0.2"))))
+    return Lasting(room / burn, room / (burn * (1 + scatter)), room / (burn * max(1 - scatter, Decimal("0.2"))))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+ZERO = Decimal(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -20,48 +22,61 @@ class Balance:
     exhausted_at: datetime | None = None
 
 
+    @property
+    def left(self) -> Decimal:
+        """What may still be spent; below zero where more was spent than allowed."""
+        return self.allowance - self.spent - self.held
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One line of the table: before, after, and the consequence. `tone` is ok, warn or danger."""
+    """One line of the table: the limit and what is left to spend once it is granted, and the consequence.
+
+    `left_after` is before anything of it is spent. `tone` is ok, warn or danger.
+    """
 
     balance: Balance
-    after: Decimal
     limit_after: Decimal
+    left_after: Decimal
     consequence: str
     tone: str
     at: datetime | None = None
 
 
+def buys(asked: Balance, amount: Decimal) -> Decimal:
+    """What of the amount can be spent: the rest makes up for what the period is over its limit already."""
+    return min(amount, max(asked.left + amount, ZERO))
+
+
 def effects(balances: Sequence[Balance], amount: Decimal, *, has_hand_freeze: bool = False) -> list[Effect]:
-    """The effect on each balance, in the order given. Spent and held money counts; the amount is taken to be spent in full."""
+    """The effect on each balance, in the order given, the asked one among them. What can be spent of the amount is taken to be spent."""
     others_block = has_hand_freeze or any(balance.is_frozen and not balance.is_asked for balance in balances)
+    spending = next((buys(balance, amount) for balance in balances if balance.is_asked), amount)
     return [
-        asked_effect(balance, amount, is_blocked_elsewhere=others_block) if balance.is_asked else wider_effect(balance, amount)
+        asked_effect(balance, amount, is_blocked_elsewhere=others_block) if balance.is_asked else wider_effect(balance, spending)
         for balance in balances
     ]
 
 
 def asked_effect(balance: Balance, amount: Decimal, *, is_blocked_elsewhere: bool) -> Effect:
     """The period the request is for: its limit grows by the amount."""
-    limit = balance.allowance + amount
-    after = balance.spent + amount
-    if balance.spent + balance.held >= limit:
-        return Effect(balance, after, limit, "stays frozen: already past it", "danger")
+    limit, left = balance.allowance + amount, balance.left + amount
+    if left <= 0:
+        return Effect(balance, limit, left, "still over its limit" if left < 0 else "still nothing left", "danger")
     if balance.is_frozen and is_blocked_elsewhere:
-        return Effect(balance, after, limit, "has room, but stays frozen", "warn")
+        return Effect(balance, limit, left, "has room, but stays frozen", "warn")
     if balance.is_frozen:
-        return Effect(balance, after, limit, "resumes", "ok")
-    return Effect(balance, after, limit, "more room", "ok")
+        return Effect(balance, limit, left, "resumes", "ok")
+    return Effect(balance, limit, left, "more room", "ok")
 
 
-def wider_effect(balance: Balance, amount: Decimal) -> Effect:
-    """A budget above: its limit stays, and the amount is spent from it."""
-    after = balance.spent + amount
+def wider_effect(balance: Balance, spending: Decimal) -> Effect:
+    """A budget above: its limit stays, and what the grant buys is spent from it."""
     if balance.is_frozen:
-        return Effect(balance, after, balance.allowance, "frozen itself", "danger")
-    if after + balance.held > balance.allowance:
+        return Effect(balance, balance.allowance, balance.left, "frozen itself", "danger")
+    if spending > balance.left:
         text = "would freeze" if balance.is_hard else "passes its limit"
-        return Effect(balance, after, balance.allowance, text, "danger" if balance.is_hard else "warn")
+        return Effect(balance, balance.allowance, balance.left, text, "danger" if balance.is_hard else "warn")
     if balance.exhausted_at is not None:
-        return Effect(balance, after, balance.allowance, "passes by forecast", "warn", balance.exhausted_at)
-    return Effect(balance, after, balance.allowance, "within", "ok")
+        return Effect(balance, balance.allowance, balance.left, "passes by forecast", "warn", balance.exhausted_at)
+    return Effect(balance, balance.allowance, balance.left, "within", "ok")

@@ -9,7 +9,7 @@ from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Sum, Value, Wh
 
 from dashboards.insights.cheaper import Cheaper, PricedCall, cheapest
 from dashboards.insights.forecast import Lasting, lasting
-from dashboards.insights.granting import Balance, Effect, effects
+from dashboards.insights.granting import Balance, Effect, buys, effects
 from dashboards.selectors import burn, periods, sessions
 from dashboards.selectors.arithmetic import usage_of
 from governance.approvals.models import ApprovalRequest
@@ -30,7 +30,10 @@ MODELS_COMPARED = 8
 
 @dataclass(frozen=True, slots=True)
 class Docket:
-    """What a decider should know of one request."""
+    """What a decider should know of one request. `overrun` is how far the period is past its limit already, 0 when it is not.
+
+    `lasting` is how long what is left to spend once it is granted lasts; `buys` is the amount less the overrun.
+    """
 
     request: ApprovalRequest
     session: Session | None
@@ -38,6 +41,8 @@ class Docket:
     burn: Decimal
     lasting: Lasting | None
     effects: Sequence[Effect]
+    overrun: Decimal
+    buys: Decimal
     freezes: Sequence[Freeze]
     cheaper: Cheaper | None
 
@@ -153,13 +158,17 @@ def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime) -> Do
     frozen = {freeze.period_id for freeze in freezes if freeze.period_id}
     by_hand = any(freeze.cause == Freeze.Cause.HAND for freeze in freezes)
     billed = [(call.occurred_at, call.cost) for call in calls if call.cost is not None and burn.is_billed(call)]
+    burning = burn.burn_of(calls, until=calls[-1].occurred_at) if calls else ZERO
+    standing = balances(actor, touched, frozen=frozen, amount=request.amount, now=now)
     return Docket(
         request=request,
         session=session,
         calls=calls,
-        burn=burn.burn_of(calls, until=calls[-1].occurred_at) if calls else ZERO,
-        lasting=lasting(request.amount, billed),
-        effects=effects(balances(actor, touched, frozen=frozen, amount=request.amount, now=now), request.amount, has_hand_freeze=by_hand),
+        burn=burning,
+        lasting=lasting(standing[0].left + request.amount, billed, burn=burning),
+        effects=effects(standing, request.amount, has_hand_freeze=by_hand),
+        overrun=max(-standing[0].left, ZERO),
+        buys=buys(standing[0], request.amount),
         freezes=freezes,
         cheaper=cheaper_way(actor, calls, now=now),
     )

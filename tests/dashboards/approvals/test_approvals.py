@@ -262,3 +262,11 @@ def test_a_longer_queue_asks_no_more_queries(admin: Member, engineer: Member, te
     before = [queries(at(admin), path) for path in paths]
     file(several[2:], 2)
     assert [queries(at(admin), path) for path in paths] == before
+
+
+def test_an_approver_sees_what_a_grant_buys_after_the_overrun(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    use(admin.organization, session=period.session_key, member=engineer.user.email)
+    page = text_of(at(admin).get(page_of(admin, asked(engineer, period, "2"))))
+    assert "$1.50 was spent over the limit already" in page.replace('<span title="USD 1.5">', "").replace("</span>", "")
+    assert "it buys <strong>" in page
+    assert "Left to spend then" in page
