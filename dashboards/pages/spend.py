@@ -146,7 +146,7 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
         "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency)) if before else None,
-        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_calls or None, "tokens": total.tokens,
+        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_measured_calls or None, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
     }  # fmt: skip
     return Table.from_request(
@@ -172,7 +172,7 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
         ),
         *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
         Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
-        Column("unpriced", "Unpriced", "count", value=lambda line: line.figures.unpriced_calls or None, title="Calls without a known price: in no amount here"),
+        Column("unpriced", "No price", "count", value=lambda line: line.figures.unpriced_measured_calls or None, title="Calls of known size without a price: in no amount here"),
         Column("tokens", "Tokens", "tokens", value=lambda line: line.figures.tokens),
         money("call", "Per call", value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price"),
         money("blended", "Per Mtok", value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price"),

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 
 from dashboards.components.ranges import Range
 from dashboards.insights.forecast import Forecast
 from dashboards.insights.market import binding_of
 from dashboards.selectors import usage
 from dashboards.selectors.periods import Line, budget_lines, teams_below
+from dashboards.selectors.unpriced import Unpriced, unpriced_models
 from governance.approvals import selectors as approvals
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, Freeze, Session
@@ -23,7 +24,6 @@ from ingest.models import UsageRollup, UsageRollupDay
 
 ZERO = Decimal(0)
 USUAL_WEEKS = 4
-UNPRICED_DAYS = 30
 SPARK_DAYS = 30
 MOST_SHOWN = 8
 NEAR = Decimal("0.9")
@@ -74,16 +74,6 @@ class TeamRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpriced:
-    """A model whose calls could not be priced lately."""
-
-    provider: str
-    model: str
-    calls: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """What needs a person."""
 
@@ -102,7 +92,7 @@ class Waiting:
 
     @property
     def unpriced_tokens(self) -> int:
-        return sum(model.tokens for model in self.unpriced)
+        return sum(model.tokens or 0 for model in self.unpriced)
 
 
 def has_usage(actor: Actor) -> bool:
@@ -236,7 +226,8 @@ def waiting(actor: Actor, lines: Sequence[Line], *, now: datetime) -> Waiting:
     requests = list(approvals.requests_to_decide(actor)[:MOST_SHOWN])
     asked = {request.session_key for request in requests if request.session_key}
     near = [line for line in lines if not line.below and _is_near(line)]
-    return Waiting(requests, _frozen_sessions(actor, asked), near[:MOST_SHOWN], _unpriced(actor, now=now))
+    unpriced = [model for model in unpriced_models(actor, now=now) if model.calls]
+    return Waiting(requests, _frozen_sessions(actor, asked), near[:MOST_SHOWN], unpriced)
 
 
 def _is_near(line: Line) -> bool:
@@ -250,16 +241,6 @@ def _frozen_sessions(actor: Actor, asked: set[str]) -> list[tuple[Freeze, Sessio
     found = list(freezes.order_by("-started_at", "-id")[:MOST_SHOWN])
     sessions = {row.key: row for row in visible(actor, Session.objects.filter(key__in=[freeze.session_key for freeze in found]))}
     return [(freeze, sessions.get(freeze.session_key)) for freeze in found]
-
-
-def _unpriced(actor: Actor, *, now: datetime) -> list[Unpriced]:
-    """Models lately used without a known price. Calls of unknown size have no cost either, but no price would help them."""
-    since = now.astimezone(actor.organization.zone).date() - timedelta(days=UNPRICED_DAYS)
-    rows = visible(actor, UsageRollupDay.objects.filter(day__gte=since, unpriced_calls__gt=0)).order_by().values("provider", "model")
-    tokens = Sum(usage.TOKENS, filter=Q(unpriced_calls=F("calls")), default=0)
-    sums = rows.annotate(uncosted=Sum("unpriced_calls"), unmeasured=Sum("unmeasured_calls"), tokens=tokens)
-    found = sums.filter(uncosted__gt=F("unmeasured")).order_by("-uncosted", "model", "provider")
-    return [Unpriced(row["provider"], row["model"], row["uncosted"], row["tokens"]) for row in found]
 
 
 def lines_of(actor: Actor, *, now: datetime) -> list[Line]:

@@ -45,3 +45,20 @@ def test_flagships_share_is_zero_without_a_flagship(visitor: Client, prices: Non
 def test_missing_number_is_a_dash(tag: str) -> None:
     shown = Template(f"{{% load weighhouse %}}{{% {tag} nothing.there %}}").render(Context({}))
     assert "\u2013" in shown
+
+
+def test_only_models_without_a_price_are_listed_as_such(visitor: Client, prices: None, at_now: None, organization: Organization) -> None:
+    use(organization, [call(), call(input_tokens=None, output_tokens=None, status="error"), call(provider="", model="no-such-model", input_tokens=7, output_tokens=3)])
+    lacking, unmeasured = visitor.get("/o/acme/settings/unpriced").context["tables"]
+    assert [(row.model, row.calls, row.tokens) for row in lacking.rows] == [("no-such-model", 1, 10)]
+    assert [(row.model, row.unmeasured) for row in unmeasured.rows] == [("claude-sonnet-4-5", 1)]
+
+
+def test_without_a_price_means_the_same_on_every_page(visitor: Client, varied: Organization) -> None:
+    overview = visitor.get("/o/acme/?range=30d").context["shown"]
+    spend = visitor.get("/o/acme/spend?range=30d&by=model").context
+    lacking = visitor.get("/o/acme/settings/unpriced").context["tables"][0]
+    known = overview.totals.unpriced_measured_calls
+    assert known > 0
+    assert overview.waiting.unpriced_calls == spend["total"].unpriced_measured_calls == sum(row.calls for row in lacking.every_row) == known
+    assert spend["table"].foot["unpriced"] == known
