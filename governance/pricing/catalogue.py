@@ -26,6 +26,12 @@ def facts_of(provider: str, model: str) -> Facts:
     return Facts(maker, country_of(maker), weights_of(model))
 
 
+def provider_family(name: str) -> str:
+    """The provider that a reported name means, whatever the price book holds: one name for all of its spellings, "" for names that say nothing."""
+    name = name.strip().lower()
+    return "" if name in FACTS["neutral_providers"] else str(FACTS["provider_aliases"].get(name, name))
+
+
 def country_of(maker: str) -> str:
     """The maker's country (ISO 3166), empty when not known."""
     return str(FACTS["makers"].get(maker, ""))

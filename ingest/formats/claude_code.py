@@ -12,13 +12,13 @@ from typing import Any
 
 from governance import money
 from governance.ids import hash16
+from governance.pricing.catalogue import provider_family
 from ingest.formats.telemetry import Attributes, LogRecord, Scalar, Source, whole
 
 NAME = "claude-code"
 SCOPE = "com.anthropic.claude_code"
 PREFIX = "claude_code."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-PROVIDERS = {"firstparty": "anthropic", "bedrock": "aws", "vertex": "google", "foundry": "azure"}
 # The first that is there wins. `user.id` hashes a device, not a person, so it is only a tag.
 LABELS = {
     "team": ("team.id", "team", "team.name", "team_id"),
@@ -117,7 +117,7 @@ def occurred_at(record: LogRecord) -> datetime | str | int | None:
 def provider(attributes: Attributes) -> str:
     """Who bills. Claude Code names its own API `firstParty`; versions that say nothing use that one."""
     reported = text(attributes.get("anthropic.provider"), 80) or "firstparty"
-    return PROVIDERS.get(reported.lower(), reported.lower())
+    return provider_family(reported) or reported.lower()
 
 
 def is_subagent(attributes: Attributes) -> bool:

@@ -27,8 +27,9 @@ class Claim:
     body_hash: UUID
 
 
-def claim_of(index: int, event: UsageEvent, source: str) -> Claim:
-    return Claim(index, event, identity_key(event, source), body_hash(event))
+def claim_of(index: int, event: UsageEvent, source: str, *, default_provider: str = "") -> Claim:
+    key = identity_key(event, source, default_provider=default_provider)
+    return Claim(index, event, key, body_hash(event, default_provider=default_provider))
 
 
 @dataclass(slots=True)

@@ -61,11 +61,12 @@ class _Storing:
     def store(self, events: Sequence[UsageEvent]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(events)
         claims: list[Claim] = []
+        provider = self.api_key.defaults.get("provider", "") if self.api_key is not None else ""
         for index, event in enumerate(events):
             if reason := out_of_range(event, self.now):
                 outcomes[index] = _rejected(index, event, reason)
             else:
-                claims.append(claim_of(index, event, self.source))
+                claims.append(claim_of(index, event, self.source, default_provider=provider))
         if claims:
             self._store(claims, outcomes)
         return [outcome for outcome in outcomes if outcome is not None]
