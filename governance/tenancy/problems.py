@@ -1,9 +1,12 @@
 """Errors as problem documents (RFC 9457, application/problem+json) with a stable `code`."""
 
+import logging
 from typing import Any
 
 import msgspec
+import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -15,6 +18,10 @@ from governance.errors import DomainError
 
 CONTENT_TYPE = "application/problem+json"
 API_ADDRESSES = ("/api/", "/otlp/")
+# The database is away, or gave way to another transaction: the same request may succeed a moment later.
+PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+RETRY_AFTER_SECONDS = "2"
+log = logging.getLogger(__name__)
 
 
 def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> Response:
@@ -49,6 +56,8 @@ def plain_problem(status: int, code: str, title: str, detail: str) -> HttpRespon
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's hook: every refusal becomes a problem document; anything unforeseen stays a 500."""
+    if isinstance(error, PASSING):
+        return _unavailable(error, context)
     if isinstance(error, DomainError):
         set_rollback()
         return problem(error.status, error.code, error.title, error.detail, **error.extra)
@@ -64,11 +73,22 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return _from_api_exception(error)
 
 
+def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
+    """The answer while the database cannot be asked, with the time after which to send again."""
+    log.warning("%s has to ask a client to send again.", type(context.get("view")).__name__, exc_info=error)
+    set_rollback()
+    answer = problem(503, "unavailable", "Weighhouse cannot do this just now", "The database did not answer in time; send the same again.")
+    answer["Retry-After"] = RETRY_AFTER_SECONDS
+    return answer
+
+
 def _from_api_exception(error: exceptions.APIException) -> Response:
     if isinstance(error, exceptions.ValidationError):
         return problem(422, "invalid", "Something in the request is not valid", errors=error.get_full_details())
     code = str(error.get_codes())
-    response = problem(error.status_code, code, str(error.default_detail), str(error.detail))
+    # A default with a place for a word in it ("Method {method} not allowed.") is no title; the detail has it filled in.
+    default = str(error.default_detail)
+    response = problem(error.status_code, code, str(error.detail) if "{" in default else default, str(error.detail))
     if header := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = header
     if wait := getattr(error, "wait", None):

@@ -1,20 +1,16 @@
 """What every door of ingest has in common: the key's scope, a body read under limits, and misfits kept."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from governance.errors import DomainError
 from governance.tenancy.access import Actor
 from governance.tenancy.models import ApiKey, Scope
 from governance.tenancy.rendering import JsonRenderer
@@ -24,17 +20,6 @@ from ingest.formats.batch import BadBody, Refusal
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import RejectedInput
 from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
-
-log = logging.getLogger(__name__)
-RETRY_AFTER_SECONDS = "2"
-
-
-class Unavailable(DomainError):
-    """The database cannot be reached or gave way to another transaction; sending again is safe."""
-
-    code = "unavailable"
-    status = 503
-    title = "Weighhouse cannot store this just now"
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -49,15 +34,6 @@ class Door(APIView):
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         """The answer's type follows the request's, whatever is asked for."""
         return JsonRenderer(), JsonRenderer.media_type
-
-    def handle_exception(self, exc: Exception) -> Response:
-        is_passing = isinstance(exc, OperationalError | InterfaceError)
-        if is_passing:
-            log.warning("The %s door has to ask a client to send again.", self.name, exc_info=exc)
-        response = super().handle_exception(Unavailable("The database did not answer in time; send the same again.") if is_passing else exc)
-        if is_passing:
-            response["Retry-After"] = RETRY_AFTER_SECONDS
-        return response
 
     def body(self, request: HttpRequest, max_decoded_bytes: int = settings.INGEST_MAX_DECODED_BYTES) -> bytes:
         return body_read(request, max_body_bytes=settings.INGEST_MAX_BODY_BYTES, max_decoded_bytes=max_decoded_bytes)
