@@ -30,6 +30,22 @@ def digits(amount: Decimal) -> str:
     return f"{amount.normalize(CONTEXT):f}"
 
 
+def written(amount: Decimal, places: int = 2) -> str:
+    """The amount as a sentence writes it: so many decimal places, and more where a small amount would read as nothing."""
+    if amount != 0 and amount.adjusted() < 1 - places:
+        places = min(1 - amount.adjusted(), PLACES)
+    return f"{amount.quantize(Decimal(1).scaleb(-places), context=CONTEXT):f}"
+
+
+def written_apart(*amounts: Decimal) -> list[str]:
+    """The amounts with as many places, two at least, as it takes to tell those apart that differ."""
+    for places in (2, 4, 6):
+        texts = [written(amount, places) for amount in amounts]
+        if len(set(texts)) == len(set(amounts)):
+            return texts
+    return [written(amount, PLACES) for amount in amounts]
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in one currency (ISO 4217 code). Adding two currencies is an error, not a guess."""

@@ -15,7 +15,7 @@ from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
 from governance.errors import Invalid, NotFound
-from governance.money import digits
+from governance.money import digits, written
 from governance.tenancy.access import Actor, visible
 from governance.tenancy.models import ApiKey, Scope
 
@@ -78,6 +78,13 @@ def authorization_facts(found: Authorization) -> dict[str, Any]:
     }
 
 
+def _unpriced_notice(held: services.Held) -> str:
+    """Why an authorization that names no amount holds what it does."""
+    amount = held.authorization.amount
+    what = f"The budgets' placeholder of {written(amount)} {held.authorization.currency} is held" if amount else "Nothing is held"
+    return f"Not priced: {what}. Send `amount`, or a model that the price book knows with its tokens."
+
+
 class Authorizations(APIView):
     """POST /api/v1/authorizations."""
 
@@ -86,7 +93,8 @@ class Authorizations(APIView):
     @description.authorization_post
     def post(self, request: Request) -> Response:
         held = services.authorization_hold(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
-        return Response(authorization_facts(held.authorization) | {"left": _digits(held.left)}, status=201 if held.is_new else 200)
+        facts = authorization_facts(held.authorization) | {"left": _digits(held.left), "priced": held.is_priced}
+        return Response(facts | ({} if held.is_priced else {"notice": _unpriced_notice(held)}), status=201 if held.is_new else 200)
 
 
 class OneAuthorization(APIView):

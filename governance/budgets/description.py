@@ -44,9 +44,17 @@ class AuthorizationGranted(AuthorizationOut, frozen=True, kw_only=True):
     """The call may go on."""
 
     left: Decimal | None
+    priced: bool
+    notice: str | None = None
 
     field_notes: ClassVar[dict[str, str]] = {
-        **AuthorizationOut.field_notes, "left": "What the tightest hard budget has left after this hold; null when no hard budget applies.",
+        **AuthorizationOut.field_notes,
+        "priced": (
+            "False: no amount was given and none could be told from model and tokens. "
+            "Then the highest `unpriced_call_amount` of the budgets that apply is held, or nothing where none has one."
+        ),
+        "notice": "Only where `priced` is false: what is held for want of a price.",
+        "left": "What the tightest hard budget has left after this hold; null when no hard budget applies.",
     }
 
 
@@ -217,7 +225,7 @@ authorization_post = extend_schema(
             "input_tokens": 12000, "max_output_tokens": 4000, "ttl_seconds": 300,
         }),
         OpenApiExample("A given amount", request_only=True, value={"session": "s-7f31", "amount": "0.25"}),
-        OpenApiExample("Held", response_only=True, status_codes=["201"], value=HELD | {"left": "12.404"}),
+        OpenApiExample("Held", response_only=True, status_codes=["201"], value=HELD | {"left": "12.404", "priced": True}),
         OpenApiExample("Refused", response_only=True, status_codes=["402"], media_type="application/problem+json", value=REFUSED),
     ],
 )
@@ -262,7 +270,8 @@ def authorization_settle_post(*, body: type[msgspec.Struct], event: Any) -> Any:
             "With `event`, the call itself as at /api/v1/events: it is counted and priced, and the hold is given back in the same transaction. "
             "The key then needs the scope `ingest` too. With `amount`, what the call cost: that much stays held until the call's event comes, at "
             "most a day; an amount is never counted as spend, only events are. Settle, event, expiry and DELETE may come in any order and more "
-            "than once: the money is held or spent once."
+            "than once: the money is held or spent once. An event that is known with other content, or that named another authorization when it "
+            "was counted, leaves this hold as it is, to be voided or to expire."
         ),
         request={"application/json": body},
         responses={

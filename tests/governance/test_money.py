@@ -8,7 +8,7 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.money import DIGITS, LARGEST, PLACES, QUANTUM, AmountTooLarge, Money, digits, quantize
+from governance.money import DIGITS, LARGEST, PLACES, QUANTUM, AmountTooLarge, Money, digits, quantize, written, written_apart
 
 fitting = st.decimals(-LARGEST + 1, LARGEST - 1, allow_nan=False, allow_infinity=False, places=25)
 
@@ -127,3 +127,12 @@ def test_python_s_default_precision_would_not_do() -> None:
 )
 def test_digits_are_those_that_people_write(stored: str, read: str) -> None:
     assert digits(Decimal(stored)) == read
+
+
+@pytest.mark.parametrize(("amount", "text"), [("0", "0.00"), ("0.5", "0.50"), ("100", "100.00"), ("1.97884336", "1.98"), ("0.0042", "0.0042"), ("0.000012", "0.000012")])
+def test_sentences_write_two_decimals_and_more_when_needed(amount: str, text: str) -> None:
+    assert written(Decimal(amount)) == text
+
+
+def test_amounts_that_differ_are_written_apart() -> None:
+    assert written_apart(Decimal("0.998"), Decimal("1.001"), Decimal(100)) == ["0.9980", "1.0010", "100.0000"]

@@ -1,7 +1,7 @@
 """Authorizations are asked for: an estimate is held against every budget that applies, all or none."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
-from governance.money import digits, quantize
+from governance.money import digits, quantize, written_apart
 from governance.pricing.book import current_book
 from governance.pricing.usage import Usage
 from governance.tenancy.access import Actor
@@ -66,6 +66,8 @@ class Held:
     authorization: Authorization
     left: Decimal | None
     is_new: bool
+    # False: neither an amount was given nor could one be told from model and tokens, so that a placeholder, or nothing, is held.
+    is_priced: bool = True
 
 
 LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
@@ -127,6 +129,13 @@ def authorization_hold(
         request = msgspec.structs.replace(request, amount=amount_checked(request.amount))
     request, now = with_defaults(request, api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
+    held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
+    return replace(held, is_priced=_price(request, now) is not None)
+
+
+def _held_or_refused(
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
+) -> Held:
     if request.id and (earlier := _earlier(actor, request.id, request_hash)):
         return earlier
     if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
@@ -280,14 +289,18 @@ def _applicable(rules: Rules, request: AuthorizationIn, who: Attribution, now: d
 
 def _estimate(request: AuthorizationIn, rules: Sequence[Rule], now: datetime) -> Decimal:
     """The amount to hold: as given, else from the price book, else the highest placeholder of the budgets that apply."""
+    price = _price(request, now)
+    return max((rule.unpriced_call_amount or ZERO for rule in rules), default=ZERO) if price is None else price
+
+
+def _price(request: AuthorizationIn, now: datetime) -> Decimal | None:
+    """The amount as given, else by the price book. None without a model or tokens, and for a model that has no price."""
     if request.amount is not None:
         return quantize(request.amount)
-    placeholder = max((rule.unpriced_call_amount or ZERO for rule in rules), default=ZERO)
-    if not request.model:
-        return placeholder
+    if not request.model or all(count is None for count in (request.input_tokens, request.cache_read_tokens, request.max_output_tokens)):
+        return None
     usage = Usage(input_tokens=request.input_tokens, cache_read_tokens=request.cache_read_tokens, output_tokens=request.max_output_tokens)
-    rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage)
-    return placeholder if rating.cost is None else rating.cost
+    return current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage).cost
 
 
 def _check_currency(request: AuthorizationIn, rules: Sequence[Rule]) -> None:
@@ -301,10 +314,9 @@ def _refusal(
     rule = rules.by_id[binding.budget_id]
     allowance = binding.limit_amount + binding.topup
     left = allowance - binding.spent - binding.held
-    how = "is frozen" if binding.frozen_at is not None else "has too little left"
     session = f" for session {binding.session_key}" if binding.session_key else ""
     return PaymentRequired(
-        f"The budget “{rule.name}”{session} {how}: {_read(max(left, ZERO))} {rule.currency} left of {_read(allowance)}, {_read(amount)} asked for.",
+        f"The budget “{rule.name}”{session} {_standing(binding, rule.currency, amount)}",
         is_frozen=binding.frozen_at is not None,
         budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
         session=request.session, currency=rule.currency, limit=digits(allowance), spent=digits(binding.spent),
@@ -312,6 +324,18 @@ def _refusal(
         approvers=deciders_of(organization, _deciding_team(rule, who)),
         request_url=_request_url(organization, binding.id, request.session),
     )
+
+
+def _standing(binding: Any, currency: str, amount: Decimal) -> str:
+    """How the budget stands, in words that agree with the figures beside them."""
+    allowance = binding.limit_amount + binding.topup
+    left = allowance - binding.spent - binding.held
+    size, limit, asked = written_apart(abs(left), allowance, amount)
+    how = "is frozen" if binding.frozen_at is not None else "has too little left"
+    if left < 0:
+        held = ", what is held included" if binding.held > 0 else ""
+        return f"{how}: it is {size} {currency} over its limit of {limit}{held}; {asked} asked for."
+    return f"{how}: {size} {currency} left of {limit}, {asked} asked for."
 
 
 def _deciding_team(rule: Rule, who: Attribution) -> int | None:
@@ -331,8 +355,3 @@ def _refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> Paym
 def _request_url(organization: Organization, period_id: int, session_key: str) -> str:
     query = urlencode({"period": period_id} | ({"session": session_key} if session_key else {}))
     return f"{settings.PUBLIC_URL}/o/{organization.slug}/approvals/new?{query}"
-
-
-def _read(amount: Decimal) -> str:
-    """An amount for a sentence: at least two decimal places, no trailing noise."""
-    return f"{amount:.2f}" if abs(amount) >= 1 or amount == 0 else f"{amount:.6f}".rstrip("0")

@@ -141,3 +141,29 @@ def test_64_callers_on_one_hard_budget_never_pass_its_limit(admin: Member) -> No
         thread.join()
     assert results == {"held": 100, "refused": 92}
     assert set(BudgetPeriod.objects.values_list("held", flat=True)) == {Decimal(100)}
+
+
+def test_refusal_writes_what_its_figures_say(prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    first = api.post("/api/v1/authorizations", {"session": "s1", "amount": "9.998"})
+    assert first.status_code == 201
+    short = api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.5"}).json()
+    assert short["detail"].endswith("has too little left: 0.0020 USD left of 10.00, 0.50 asked for.")
+    BudgetPeriod.objects.update(held=0, spent=Decimal("11.97884336"))
+    over = api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.5"}).json()
+    assert over["left"] == "-1.97884336"
+    assert over["detail"].endswith("has too little left: it is 1.98 USD over its limit of 10.00; 0.50 asked for.")
+
+
+@pytest.mark.parametrize("named", [{}, {"model": "nobody-knows-it", "input_tokens": 10}, {"provider": "anthropic", "model": "claude-sonnet-4-5"}])
+def test_what_has_no_price_says_so_and_holds_the_placeholder(
+    prices: None, admin: Member, api: APIClient, named: dict[str, object]
+) -> None:
+    bare = api.post("/api/v1/authorizations", {"session": "s1", **named}).json()
+    assert (bare["amount"], bare["priced"], bare["notice"][:29]) == ("0", False, "Not priced: Nothing is held. ")
+    budget(admin, "10", unpriced_call_amount=Decimal("0.25"))
+    held = api.post("/api/v1/authorizations", {"session": "s1", "id": "once", **named}).json()
+    assert (held["amount"], held["priced"]) == ("0.25", False)
+    assert "placeholder of 0.25 USD is held" in held["notice"]
+    assert api.post("/api/v1/authorizations", {"session": "s1", "id": "once", **named}).json()["notice"] == held["notice"]
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "1"}).json()["priced"] is True
