@@ -175,10 +175,10 @@ class Table:
         response["Content-Disposition"] = f'attachment; filename="{name or self.id}.csv"'
         writer = csv.writer(response)
         columns = [column for column in self.columns if column.kind not in NOT_EXPORTED]
-        writer.writerow([column.label or column.key for column in columns])
+        writer.writerow([name for column in columns for name in csv_names(column)])
         rows = self.every_row[:CSV_ROWS] if isinstance(self.every_row, QuerySet | Sequence) else self.every_row
         for row in rows:
-            writer.writerow([csv_text(column.read(row), column.kind) for column in columns])
+            writer.writerow([text for column in columns for text in csv_texts(column.read(row), column.kind)])
         return response
 
     def _header(self, column: Column) -> Header:
@@ -195,6 +195,23 @@ class Table:
         for key, value in changes.items():
             query[self.prefix + key] = value
         return f"{self.path}?{query.urlencode()}"
+
+
+def csv_names(column: Column) -> list[str]:
+    """The heads of a column in a CSV file: a change has its amount and its percentage."""
+    name = column.label or column.key
+    return [f"{name}, amount", f"{name}, percent"] if column.kind == "delta" else [name]
+
+
+def csv_texts(value: Any, kind: Kind) -> list[str]:
+    """A cell as CSV texts, as many as the column has heads."""
+    if kind != "delta":
+        return [csv_text(value, kind)]
+    current, previous = value if value is not None else (None, None)
+    if current is None or not previous:
+        return [csv_text(value, kind), ""]
+    percent = (Decimal(current) - Decimal(previous)) * 100 / Decimal(previous)
+    return [csv_text(value, kind), csv_text(percent.quantize(Decimal("0.0001")))]
 
 
 def csv_text(value: Any, kind: Kind = "text") -> str:

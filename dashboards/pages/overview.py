@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpResponse
@@ -201,34 +202,51 @@ def first_event(request: PageRequest) -> HttpResponse:
 def teams_table(request: PageRequest, shown: Overview) -> Table:
     """Teams against their monthly budgets."""
     actor, currency = shown.actor, shown.currency
+    rows = figures.team_rows(actor, shown.lines, month=shown.month, now=shown.now)
+    overlaps = any(row.is_with_teams_below for row in rows)
+    money = partial(Column, kind="money", currency=currency)
     columns = [
-        Column("name", "Team", href=lambda row: f"{reverse('spend', args=[shown.slug])}?range=mtd&team={row.key}&by=model"),
-        Column("spent", "Spent", kind="money", currency=currency),
-        Column("limit", "Budget", kind="money", currency=currency, href=lambda row: address("budget", actor, row.line.budget.pk) if row.line else None),
+        Column("name", "Team", href=partial(_team_href, shown), note=lambda row: "with sub-teams" if row.is_with_teams_below else ""),
+        money("spent", "Spent"),
+        *([money("own", "Without sub-teams", title="Each call in one row: these add up to the month")] if overlaps else []),
+        money("limit", "Budget", href=lambda row: address("budget", actor, row.line.budget.pk) if row.line else None),
         Column("meter", "Spent and forecast", kind="meter", currency=currency, value=_meter),
         Column("days", "Daily", kind="spark", title=SPARK_LABEL),
         Column("change", f"vs {shown.month.previous.first:%B}", kind="delta", currency=currency, value=lambda row: (row.spent, row.previous), title=shown.month.previous.label),
         Column("state", "State", kind="badge", value=_state, note=_until(shown)),
     ]
-    rows = figures.team_rows(actor, shown.lines, month=shown.month, now=shown.now)
     return Table.from_request(
         request, id="teams", prefix="teams-", title="Teams against budget", note="month to date, forecast hatched", columns=columns, rows=rows, sort="-spent",
-        empty="No team has used anything this month.",
+        empty="No team has used anything this month.", foot=_teams_foot(rows, overlaps=overlaps),
     )  # fmt: skip
+
+
+def _team_href(shown: Overview, row: figures.TeamRow) -> str:
+    """The explorer with the same usage: the team and the teams below it."""
+    query = {"range": "mtd", "team": [key or NOTHING for key in row.teams], "by": "team" if row.is_with_teams_below else "model"}
+    return f"{reverse('spend', args=[shown.slug])}?{urlencode(query, doseq=True)}"
+
+
+def _teams_foot(rows: Sequence[figures.TeamRow], *, overlaps: bool) -> dict[str, Any]:
+    """What all rows are together, each call counted once."""
+    whole = sum((row.own for row in rows), Decimal(0))
+    return {"name": "Together, each call once", "own" if overlaps else "spent": whole}
 
 
 def _meter(row: figures.TeamRow) -> tuple[Decimal, Decimal, Decimal, Decimal | None] | None:
     if row.limit is None:
         return None
-    return (row.spent, row.limit, row.line.period.held if row.line else Decimal(0), row.forecast.at_end.expected if row.forecast else None)
+    return (row.charged, row.limit, row.line.period.held if row.line else Decimal(0), row.forecast.at_end.expected if row.forecast else None)
 
 
-def _state(row: figures.TeamRow) -> tuple[str, str]:
+def _state(row: figures.TeamRow) -> tuple[str, str] | None:
+    if not row.key:
+        return None
     if row.line is None or row.limit is None:
         return "no budget", ""
     if row.line.is_frozen:
         return "frozen", "ice"
-    if row.spent >= row.limit:
+    if row.charged >= row.limit:
         return "over the limit", "danger"
     if row.forecast and row.forecast.exhausted_at:
         return "on course to pass", "warn"
@@ -237,7 +255,7 @@ def _state(row: figures.TeamRow) -> tuple[str, str]:
 
 def _until(shown: Overview) -> Callable[[figures.TeamRow], str]:
     def note(row: figures.TeamRow) -> str:
-        if row.forecast is None or row.forecast.exhausted_at is None or row.limit is None or row.spent >= row.limit:
+        if row.forecast is None or row.forecast.exhausted_at is None or row.limit is None or row.charged >= row.limit:
             return ""
         day = row.forecast.exhausted_at.astimezone(shown.range.zone).date()
         return "today" if day == shown.range.today else f"{day.day} {day:%b}"

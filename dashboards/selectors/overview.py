@@ -55,11 +55,15 @@ class Mover:
 
 @dataclass(frozen=True, slots=True)
 class TeamRow:
-    """One team: month to date, the same days before, its monthly budget where it has one, and its last thirty days."""
+    """A team with the teams below it (`teams` are the keys of all of them): month to date, the same days before, its monthly budget
+    where it has one, and its last thirty days. `own` is what the team itself spent: these add up to the month. Key "" is what has no team.
+    """
 
     key: str
     name: str
+    teams: Sequence[str]
     spent: Decimal
+    own: Decimal
     previous: Decimal
     line: Line | None
     days: Sequence[Decimal]
@@ -67,6 +71,15 @@ class TeamRow:
     @property
     def limit(self) -> Decimal | None:
         return self.line.allowance if self.line else None
+
+    @property
+    def charged(self) -> Decimal:
+        """What counts against the budget, which may count subscription usage too."""
+        return self.line.period.spent if self.line else self.spent
+
+    @property
+    def is_with_teams_below(self) -> bool:
+        return len(self.teams) > 1
 
     @property
     def forecast(self) -> Forecast | None:
@@ -178,26 +191,23 @@ def split_of(actor: Actor, span: Range) -> Split:
 
 
 def team_rows(actor: Actor, lines: Sequence[Line], *, month: Range, now: datetime) -> list[TeamRow]:
-    """Each visible team with usage or a monthly budget, most spent first. A budget of a team counts the teams below it as well."""
+    """Each visible team with usage or a monthly budget, most spent first, each with the teams below it; and what has no team, for who sees everything."""
     today = now.astimezone(actor.organization.zone).date()
     costs = _team_costs(actor, first=min(month.previous.first, today - timedelta(days=SPARK_DAYS - 1)), last=today)
     held = {str(line.budget.team_id): line for line in lines if line.budget.period_kind == Budget.Kind.MONTH and line.budget.scope_kind == Budget.ScopeKind.TEAM}
-    names = {str(team.pk): team.name for team in scoped(actor, Team.objects.all())}
+    names = {"": "Unallocated", **{str(team.pk): team.name for team in scoped(actor, Team.objects.all())}}
     used = {key for key, days in costs.items() if any(day >= month.first for day in days)}
-    shown = {key for key in {*used, *held} if key and (actor.team_ids is None or int(key) in actor.team_ids)}
-    below = teams_below(actor) if held else {}
+    shown = {key for key in {*used, *held} if actor.team_ids is None or (key and int(key) in actor.team_ids)}
+    below = teams_below(actor)
     rows = []
     for key in shown:
-        counted = [str(team_id) for team_id in below.get(int(key), ())] if key in held else [key]
+        counted = sorted({key, *(str(team_id) for team_id in (below.get(int(key), ()) if key else ()) if str(team_id) in costs)})
         days = _added(costs.get(team_id, {}) for team_id in counted)
-        rows.append(_team_row(key, names.get(key, key), days, line=held.get(key), month=month, today=today))
+        own = _between(costs.get(key, {}), month.first, month.last)
+        spent, before = (_between(days, span.first, span.last) for span in (month, month.previous))
+        recent = [days.get(today - timedelta(days=back), ZERO) for back in reversed(range(SPARK_DAYS))]
+        rows.append(TeamRow(key, names.get(key, key), counted, spent, own, before, held.get(key), recent))
     return sorted(rows, key=lambda row: (-row.spent, row.name))
-
-
-def _team_row(key: str, name: str, days: Mapping[date, Decimal], *, line: Line | None, month: Range, today: date) -> TeamRow:
-    spent = line.period.spent if line else _between(days, month.first, month.last)
-    recent = [days.get(today - timedelta(days=back), ZERO) for back in reversed(range(SPARK_DAYS))]
-    return TeamRow(key, name, spent, _between(days, month.previous.first, month.previous.last), line, recent)
 
 
 def _added(parts: Iterable[Mapping[date, Decimal]]) -> dict[date, Decimal]:
@@ -213,11 +223,11 @@ def _between(days: Mapping[date, Decimal], first: date, last: date) -> Decimal:
 
 
 def _team_costs(actor: Actor, *, first: date, last: date) -> dict[str, dict[date, Decimal]]:
-    """Billed cost by team and local day, in the organization's currency."""
-    rows = visible(actor, UsageRollupDay.objects.filter(day__gte=first, day__lte=last, team_id__isnull=False, currency=actor.organization.currency))
+    """Billed cost by team ("" for none) and local day, in the organization's currency."""
+    rows = visible(actor, UsageRollupDay.objects.filter(day__gte=first, day__lte=last, currency=actor.organization.currency))
     found: dict[str, dict[date, Decimal]] = defaultdict(dict)
     for team_id, day, amount in rows.order_by().values_list("team_id", "day").annotate(amount=Sum("cost")):
-        found[str(team_id)][day] = amount
+        found[str(team_id or "")][day] = amount
     return found
 
 

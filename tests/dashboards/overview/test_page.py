@@ -112,3 +112,24 @@ def test_lead_sees_the_own_team_only(client: Client, varied: Organization, lead:
 def test_empty_organization_is_shown_how_to_connect(visitor: Client, organization: Organization) -> None:
     assert "Connect your first harness" in visitor.get("/o/acme/").content.decode()
     assert visitor.get("/o/acme/first-event").status_code == 204
+
+
+def test_teams_lead_to_the_same_figure_and_add_up_to_the_month(visitor: Client, varied: Organization, team: Team) -> None:
+    Team.objects.filter(slug="data").update(parent=team)
+    response = visitor.get("/o/acme/")
+    teams, shown = response.context["teams"], response.context["shown"]
+    links = {row.key: cells[0].href for row, cells in zip(teams.rows, teams.cells, strict=True)}
+    for row in teams.rows:
+        spend = visitor.get(links[row.key]).context
+        assert (spend["total"].cost, spend["before"].cost) == (row.spent, row.previous), row.name
+    platform = next(row for row in teams.rows if row.name == "Platform")
+    assert platform.is_with_teams_below
+    assert platform.spent > platform.own
+    assert "Unallocated" in {row.name for row in teams.rows}
+    assert teams.foot["own"] == shown.month_figures.cost
+    assert "with sub-teams" in response.content.decode()
+
+
+def test_file_of_teams_says_amount_and_percent(visitor: Client, varied: Organization) -> None:
+    head = visitor.get("/o/acme/?format=csv&table=teams").content.decode().splitlines()[0]
+    assert "vs October, amount,vs October, percent" in head.replace('"', "")
