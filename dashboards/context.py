@@ -8,6 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from dashboards import navigation
 from governance.tenancy import access
+from ingest.demo.progress import demo_progress
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "organization": actor.organization,
         "zone": actor.organization.zone,
         "now": timezone.now(),
+        "demo_progress": SimpleLazyObject(lambda: demo_progress(actor.organization)),
         "navigation": SimpleLazyObject(lambda: navigation.groups(actor, request.path)),
         "memberships": SimpleLazyObject(lambda: list(access.organizations_of(request.user.pk)) if request.user.pk else []),
     }

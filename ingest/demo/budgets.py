@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Min, Sum
 
 from governance.budgets.models import Budget
-from governance.budgets.services import budget_create
+from governance.budgets.services import budget_change, budget_create
 from governance.periods import PeriodKind, window_at
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Organization, Project, Team
@@ -17,6 +17,9 @@ from ingest.demo import cast
 from ingest.models import UsageRollupDay
 
 SESSION_LIMIT = Decimal(100)
+ANY_SESSION = "Any session"
+QUIET_THRESHOLDS = (100,)
+THRESHOLDS = (50, 80, 100)
 SANDBOX = "sandbox"
 SANDBOX_LIMIT = Decimal(3)
 NIGHTLY = "nightly-enrichment"
@@ -51,8 +54,8 @@ class Spending:
 
 @transaction.atomic
 def budgets_create(*, actor: Actor, until: datetime) -> None:
-    """A budget for the organization and each team, a limit for every session, and one for the nightly job; once."""
-    if Budget.objects.filter(organization=actor.organization).exists():
+    """A budget for the organization and each team, and one for the nightly job, by what `history_since` covers; once."""
+    if Budget.objects.filter(organization=actor.organization, scope_kind="organization").exists():
         return
     spending = Spending(actor.organization, until.astimezone(actor.organization.zone).date())
     monthly = spending.a_month()
@@ -60,15 +63,40 @@ def budgets_create(*, actor: Actor, until: datetime) -> None:
     budget_create(actor=actor, name=f"{cast.NAME}, a month", scope_kind="organization", period_kind="month", limit_amount=roomy(total))
     _team_budgets(actor, spending, monthly, until)
     projects = {row.slug: row for row in Project.objects.filter(organization=actor.organization)}
-    budget_create(actor=actor, name="Any session", scope_kind="session", period_kind="session", limit_amount=SESSION_LIMIT)
-    sandbox, nightly = projects.get(SANDBOX), projects.get(NIGHTLY)
+    nightly = projects.get(NIGHTLY)
+    if nightly is not None:
+        name = "Nightly enrichment, a day"
+        budget_create(actor=actor, name=name, scope_kind="project", project=nightly, period_kind="day", limit_amount=NIGHTLY_LIMIT)
+
+
+@transaction.atomic
+def session_budgets_create(*, actor: Actor) -> None:
+    """A limit for every session and a lower one for the sandbox's, before any session is there; once."""
+    mine = Budget.objects.filter(organization=actor.organization, scope_kind="session")
+    if mine.exists():
+        return
+    budget_create(
+        actor=actor, name=ANY_SESSION, scope_kind="session", period_kind="session", limit_amount=SESSION_LIMIT, thresholds=QUIET_THRESHOLDS
+    )
+    sandbox = Project.objects.filter(organization=actor.organization, slug=SANDBOX).first()
     if sandbox is not None:
         budget_create(
             actor=actor, name="Sandbox session", scope_kind="session", project=sandbox, period_kind="session", limit_amount=SANDBOX_LIMIT
         )
-    if nightly is not None:
-        name = "Nightly enrichment, a day"
-        budget_create(actor=actor, name=name, scope_kind="project", project=nightly, period_kind="day", limit_amount=NIGHTLY_LIMIT)
+
+
+def session_thresholds_set(*, actor: Actor) -> None:
+    """From now on sessions tell at half and at four fifths of their limit too, as nobody wants to hear of those of the past."""
+    quiet = Budget.objects.filter(organization=actor.organization, name=ANY_SESSION, thresholds=list(QUIET_THRESHOLDS), is_active=True).first()
+    if quiet is not None:
+        budget_change(actor=actor, budget=quiet, thresholds=THRESHOLDS)
+
+
+def history_since(organization: Organization, until: datetime) -> date:
+    """The first local day whose usage decides on how large the budgets are."""
+    today = until.astimezone(organization.zone).date()
+    _, settled = settled_window(until, organization)
+    return min(settled, today - timedelta(days=MONTH_DAYS - 1))
 
 
 def _team_budgets(actor: Actor, spending: Spending, monthly: Mapping[int | None, Decimal], until: datetime) -> None:

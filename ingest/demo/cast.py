@@ -101,6 +101,7 @@ def people() -> tuple[DemoPerson, ...]:
 
 
 OWNER = email_of("Ana Ruiz")
+ADMIN = email_of("Tomasz Zieliński")
 LEAD = email_of("Jonas Weber")
 ENGINEER = email_of("Mira Kovač")
 NEAR_LIMIT_TEAM = "data"

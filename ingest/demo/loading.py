@@ -1,7 +1,7 @@
-"""Loads the simulated organization: people, prices, then its history through the storing service, then budgets and what waits on them."""
+"""Loads the simulated organization: people, prices, the session that waits for a decision, then the history, with budgets as soon as can be."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from governance.audit.models import AuditRecord
 from governance.audit.services import audit_record
 from governance.budgets.selectors import session_freeze_of
 from governance.errors import Conflict
+from governance.pricing.book import current_book
 from governance.pricing.models import PriceRow
 from governance.pricing.services import prices_load
 from governance.tenancy import access
@@ -25,15 +26,15 @@ from ingest.demo import budgets, stories
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
+from ingest.demo.progress import COMPLETED, LOADED
 from ingest.demo.shapes import Stream
 from ingest.demo.simulation import DaySimulation, Plan
-from ingest.demo.workers import Work, spread
+from ingest.demo.workers import Job, Work, spread
 from ingest.formats.event import UsageEvent
 from ingest.services import events_store
 
 SOURCE = "demo"
 BATCH = 8_000
-LOADED = "demo.loaded"
 Say = Callable[[str], None]
 
 
@@ -76,10 +77,12 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
         prices_load()
     # Well before the first event, so that the window never begins without a price.
     contract_prices(begins=plan.calendar[0].starts_at - timedelta(days=365), rises=plan.price_rise_at)
-    outcomes = history_load(organization, plan, processes=processes, say=say)
-    say("Budgets: the organization, every team, every session, the nightly job.")
-    budgets.budgets_create(actor=actor, until=plan.until)
+    # First what people come to see decided, then the days that budgets are measured by.
+    budgets.session_budgets_create(actor=actor)
     session_hold(actor, plan, say=say)
+    outcomes = history_load(organization, plan, processes=processes, say=say)
+    budgets.session_thresholds_set(actor=actor)
+    completed_note(actor, plan)
     return Loaded(organization, plan, outcomes, (timezone.now() - started).total_seconds(), password, path)
 
 
@@ -94,16 +97,36 @@ def plan_of(actor: Actor, plan: Plan) -> Plan:
     return Plan(kept["seed"], kept["days"], kept["events"], datetime.fromisoformat(kept["until"]).astimezone(UTC))
 
 
+def completed_note(actor: Actor, plan: Plan) -> None:
+    """Notes once that the history is whole, so that pages stop saying it is not."""
+    if not AuditRecord.objects.filter(organization=actor.organization, action=COMPLETED).exists():
+        audit_record(actor=actor, action=COMPLETED, target=("organization", actor.organization.pk), new={"events": plan.events})
+
+
 def history_load(organization: Organization, plan: Plan, *, processes: int, say: Say) -> Counter[str]:
-    """Stores every event of the plan, groups of days at a time, and counts the answers. The latest days come first: pages open on them."""
+    """Stores every event of the plan, groups of days at a time, and counts the answers.
+
+    The latest days come first, because pages open on them; when those are in that budgets are measured by, budgets are made.
+    """
     groups = day_groups(plan)[::-1]
+    since = budgets.history_since(organization, plan.until)
+    recent = [group for group in groups if plan.calendar[group[-1]].date >= since]
     outcomes: Counter[str] = Counter()
     with workers(processes, organization) as work:
-        for number, found in enumerate(work([(plan, group) for group in groups]), 1):
+        for number, found in enumerate(in_two(work, [(plan, group) for group in groups], len(recent)), 1):
             outcomes += found
+            if number == len(recent):
+                budgets.budgets_create(actor=system_actor(organization), until=plan.until)
+                say("Budgets are in place: the organization, every team, every session, the nightly job.")
             if number % max(len(groups) // 8, 1) == 0 or number == len(groups):
                 say(f"{outcomes.total():>9,} of {plan.events:,} events")
     return outcomes
+
+
+def in_two(work: Work, jobs: list[Job], first: int) -> Iterator[Counter[str]]:
+    """The counts of the first so many jobs, and only when all of those are done and taken the counts of the others."""
+    yield from work(jobs[:first])
+    yield from work(jobs[first:])
 
 
 def day_groups(plan: Plan) -> list[list[int]]:
@@ -155,7 +178,7 @@ def store(actor: Actor, key: ApiKey, events: list[UsageEvent]) -> Counter[str]:
 
 
 def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
-    """Mira's session, call by call, until its budget freezes it; then she asks for more."""
+    """Mira's session up to the call that freezes it; then she asks for more."""
     key = build.keys_of(actor.organization)["telemetry"]
     engineer = build.engineer_find(actor.organization)
     if engineer is None:
@@ -164,12 +187,9 @@ def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
     mira = access.member_actor(engineer)
     if ApprovalRequest.objects.filter(organization=actor.organization, requester=mira.member).exists():
         return
-    for event in stories.frozen_session(plan.until, plan.tag):
-        store(actor, key, [event])
-        freeze = session_freeze_of(actor, stories.FROZEN_SESSION)
-        if freeze is not None:
-            break
-    else:
+    store(actor, key, stories.frozen_session(plan.until, plan.tag, calls=calls_to_the_limit(plan)))
+    freeze = session_freeze_of(actor, stories.FROZEN_SESSION)
+    if freeze is None:
         say("The session's limit was raised: it did not freeze.")
         return
     request_create(
@@ -180,3 +200,15 @@ def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
         session_key=stories.FROZEN_SESSION,
     )
     say(f"Session {stories.FROZEN_SESSION} is frozen at its limit; Mira has asked for {stories.REQUEST_AMOUNT} USD more.")
+
+
+def calls_to_the_limit(plan: Plan) -> int:
+    """How many calls of Mira's session its limit pays for at the book's prices, the one that passes it included."""
+    book = current_book(refresh=True)
+    spent = Decimal(0)
+    for number, event in enumerate(stories.frozen_session(plan.until, plan.tag), 1):
+        rating = book.rate(provider=event.provider, model=event.model, at=event.occurred_at, usage=stories.usage_of(event))
+        spent += rating.cost or 0
+        if spent >= budgets.SESSION_LIMIT:
+            return number
+    return stories.FROZEN_CALLS

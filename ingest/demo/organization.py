@@ -16,7 +16,7 @@ from ingest.demo.shapes import Stream
 
 KEYS: dict[Stream, str] = {"gateway": "LiteLLM gateway", "telemetry": "Harness telemetry", "nightly": "OpenClaw nightly"}
 PASSWORD_FILE = "demo-passwords.txt"  # noqa: S105 - a file's name
-SIGNS_IN = (cast.OWNER, cast.LEAD, cast.ENGINEER)
+SIGNS_IN = (cast.OWNER, cast.ADMIN, cast.LEAD, cast.ENGINEER)
 
 
 def organization_find() -> Organization | None:
@@ -31,7 +31,7 @@ def organization_find() -> Organization | None:
 def organization_build(password: str) -> Organization:
     """The organization with its teams, projects, people, service accounts and keys, all or nothing.
 
-    Only Ana, Jonas and Mira get the password; everybody else's account cannot be signed in to with one.
+    Only Ana, Tomasz, Jonas and Mira get the password; everybody else's account cannot be signed in to with one.
     """
     organization = tenancy.organization_create(slug=cast.SLUG, name=cast.NAME, time_zone=cast.TIME_ZONE, is_demo=True)
     actor = system_actor(organization)
@@ -81,7 +81,7 @@ def keys_of(organization: Organization) -> dict[Stream, ApiKey]:
 
 
 def password_keep(folder: Path, password: str) -> Path:
-    """Writes down, for the owner of the machine only, how the demo's three people sign in."""
+    """Writes down, for the owner of the machine only, how the demo's four people sign in."""
     path = folder / PASSWORD_FILE
     private_write(path, "".join(f"{email} {password}\n" for email in SIGNS_IN))
     return path

@@ -28,13 +28,13 @@ def spread(organization_id: int, processes: int) -> Iterator[Work]:
 
         def run(jobs: Iterable[Job]) -> Iterator[Counter[str]]:
             waiting = [pool.submit(work, job) for job in jobs]
-            try:
-                for done in as_completed(waiting):
-                    yield done.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            for done in as_completed(waiting):
+                yield done.result()
 
-        yield run
+        try:
+            yield run
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def begin(organization_id: int, database: str) -> None:

@@ -58,7 +58,7 @@ class Command(BaseCommand):
         counts = ", ".join(f"{count:,} {status}" for status, count in sorted(loaded.outcomes.items()))
         self.stdout.write(f"{counts} in {loaded.seconds:.1f} s.")
         if loaded.password:
-            self.stdout.write(f"Sign in as {cast.OWNER}, {cast.LEAD} or {cast.ENGINEER}; password {loaded.password}")
+            self.stdout.write(f"Sign in as {cast.OWNER}, {cast.ADMIN}, {cast.LEAD} or {cast.ENGINEER}; password {loaded.password}")
         if loaded.password_path:
             self.stdout.write(f"(kept in {loaded.password_path})")
 

@@ -10,15 +10,19 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from governance.budgets.models import Budget
+from governance.approvals.models import ApprovalRequest
+from governance.budgets.models import Budget, BudgetPeriod
 from governance.errors import Conflict
+from governance.notices.models import Notice
 from governance.periods import PeriodKind
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import cast, loading
+from ingest.demo import budgets, cast, loading
 from ingest.demo.budgets import roomy, settled_window, tight
 from ingest.demo.loading import demo_load
 from ingest.demo.organization import PASSWORD_FILE
+from ingest.demo.progress import Progress, demo_progress
 from ingest.demo.simulation import Plan
+from ingest.demo.stories import FROZEN_SESSION
 from ingest.models import UsageEvent
 from ingest.verify import differences
 
@@ -32,25 +36,65 @@ def test_a_load_that_was_broken_off_is_completed_by_loading_again(monkeypatch: p
         patched.setattr(loading, "BATCH", 50)
         store, calls = loading.store, Counter[str]()
 
-        def store_twice(*arguments: Any) -> Counter[str]:
+        def store_thrice(*arguments: Any) -> Counter[str]:
             calls["all"] += 1
-            if calls["all"] > 2:
+            if calls["all"] > 3:
                 raise KeyboardInterrupt
             return store(*arguments)
 
-        patched.setattr(loading, "store", store_twice)
+        patched.setattr(loading, "store", store_thrice)
         with pytest.raises(KeyboardInterrupt):
             demo_load(plan=PLAN, processes=1, folder=tmp_path)
-    stored = UsageEvent.objects.count()
+    history = UsageEvent.objects.exclude(session=FROZEN_SESSION)
+    stored = history.count()
     assert 0 < stored < PLAN.events
+    organization = Organization.objects.get(slug=cast.SLUG)
+    assert demo_progress(organization) == Progress(UsageEvent.objects.count(), PLAN.events)
 
     loaded = demo_load(plan=Plan(99, 1, 1, NOW - timedelta(days=2)), again=True, processes=1)
 
     assert loaded.plan == PLAN
     assert loaded.outcomes == {"accepted": PLAN.events - stored, "duplicate": stored}
-    assert UsageEvent.objects.filter(external_id__startswith=PLAN.tag).exclude(session="cc-7f31d04b92ae").count() == PLAN.events
+    assert history.filter(external_id__startswith=PLAN.tag).count() == PLAN.events
+    assert demo_progress(organization) is None
     assert differences(loaded.organization) == []
     assert Budget.objects.filter(organization=loaded.organization).count() == 12
+
+
+def test_the_session_that_waits_for_a_decision_is_there_before_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loading, "history_load", broken)
+    with pytest.raises(KeyboardInterrupt):
+        demo_load(plan=PLAN, processes=1)
+    period = BudgetPeriod.objects.get(session_key=FROZEN_SESSION, frozen_at__isnull=False)
+    assert 100 <= period.spent < 104
+    assert ApprovalRequest.objects.get().session_key == FROZEN_SESSION
+
+
+def test_budgets_are_there_before_the_days_that_they_are_not_measured_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(3, 60, 400, PLAN.until)
+    monkeypatch.setattr(loading, "BATCH", 10)
+    made, create = [], budgets.budgets_create
+
+    def noted(**given: Any) -> None:
+        made.append(UsageEvent.objects.exclude(session=FROZEN_SESSION).count())
+        create(**given)
+
+    monkeypatch.setattr(budgets, "budgets_create", noted)
+    loaded = demo_load(plan=plan, processes=1)
+    assert len(made) == 1
+    assert 0 < made[0] < plan.events
+    first = budgets.history_since(loaded.organization, plan.until)
+    assert made[0] >= sum(quota for day, quota in zip(plan.calendar, plan.quotas, strict=True) if day.date >= first)
+
+
+def test_loading_tells_of_no_session_of_the_past() -> None:
+    loaded = demo_load(plan=PLAN, processes=1)
+    keys = Notice.objects.filter(organization=loaded.organization, key__startswith="threshold:").values_list("key", flat=True)
+    assert {key.split(":")[2] for key in keys} == {"100"}
+    assert Budget.objects.get(name="Any session").thresholds == [50, 80, 100]
 
 
 def test_the_password_is_kept_where_only_its_owner_reads_it(tmp_path: Path) -> None:
@@ -58,7 +102,9 @@ def test_the_password_is_kept_where_only_its_owner_reads_it(tmp_path: Path) -> N
     path = tmp_path / "new" / PASSWORD_FILE
     assert loaded.password_path == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert path.read_text().count(loaded.password) == 3
+    lines = path.read_text().splitlines()
+    assert [line.split()[0].partition(".")[0] for line in lines] == ["ana", "tomasz", "jonas", "mira"]
+    assert all(line.endswith(f" {loaded.password}") for line in lines)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_is_made(tmp_path: Path) -> None:

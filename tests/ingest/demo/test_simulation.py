@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -72,3 +73,23 @@ def test_failed_calls_say_what_is_known_of_them() -> None:
     for event in failed:
         expected = 0 if event.status in ("rate_limited", "overloaded") else None
         assert (event.input_tokens, event.output_tokens, event.cache_read_tokens) == (expected, expected, None)
+
+
+def test_the_frozen_session_is_spread_out_and_reads_what_it_wrote() -> None:
+    calls = frozen_session(UNTIL, PLAN.tag, calls=300)
+    times = [call.occurred_at for call in calls]
+    assert times[-1] == UNTIL - timedelta(minutes=5)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert min(gaps) > timedelta(seconds=4)
+    assert sum(time > UNTIL - timedelta(minutes=35) for time in times) >= 20
+    planners = [call for call in calls if call.role == "planner"]
+    reads, writes = (sum(getattr(call, name) for call in planners) for name in ("cache_read_tokens", "cache_write_5m_tokens"))
+    assert reads > 10 * writes
+    expired = [gap for gap, call in zip(gaps, calls[1:], strict=True) if call.role == "planner" and call.cache_write_5m_tokens > 10_000]
+    assert 5 < len(expired) < 30
+    assert sum(gap > timedelta(minutes=5) for gap in expired) >= len(expired) / 2
+
+
+def test_the_frozen_session_has_the_same_calls_however_many_follow() -> None:
+    few, many = frozen_session(UNTIL, PLAN.tag, calls=40), frozen_session(UNTIL, PLAN.tag, calls=90)
+    assert [msgspec.structs.replace(call, occurred_at=UNTIL) for call in many[:40]] == [msgspec.structs.replace(call, occurred_at=UNTIL) for call in few]

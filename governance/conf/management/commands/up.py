@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 from kombu.exceptions import OperationalError
 
+from governance.approvals.models import ApprovalRequest
 from governance.conf import embedded, ownership
 from governance.conf.addresses import Address, AddressError, check_free
 from governance.conf.installation import Installation
@@ -110,7 +111,7 @@ class _Start:
     def __init__(self, place: Installation, supervisor: Supervisor) -> None:
         self.place = place
         self.supervisor = supervisor
-        self.began_at = time.monotonic()
+        self.began_at = self.demo_began_at = time.monotonic()
 
     def run(self) -> None:
         self.supervisor.add(self.place.command("static", "collectstatic", "--noinput", "--verbosity", "0"), when_done=_check_collected)
@@ -150,7 +151,7 @@ class _Start:
 
     def _tell_when_ready(self, *, is_empty: bool) -> None:
         late_at = time.monotonic() + LATE_S
-        while (missing := _not_ready(self.place.address) or self._people_missing()) is not None:
+        while (missing := _not_ready(self.place.address) or self._story_missing()) is not None:
             self.supervisor.turn(0.1)
             if time.monotonic() > late_at:
                 say("up", f"not ready yet: {missing}")
@@ -159,11 +160,11 @@ class _Start:
         say("up", self._how_to_sign_in(is_empty=is_empty))
         connection.close()
 
-    def _people_missing(self) -> str | None:
-        """While the demo's people are being made, the page would ask for a first admin."""
-        if all(child.program.name != "demo" for child in self.supervisor.children) or Organization.objects.exists():
+    def _story_missing(self) -> str | None:
+        """While the demo's people are being made the page would ask for a first admin, and a little later nothing waits for a decision yet."""
+        if all(child.program.name != "demo" for child in self.supervisor.children) or ApprovalRequest.objects.exists():
             return None
-        return "the demo organization has no people yet"
+        return "the demo organization has no people yet" if not Organization.objects.exists() else "the demo's frozen session is not there yet"
 
     def _how_to_sign_in(self, *, is_empty: bool) -> str:
         if "WEIGHHOUSE_DEMO_SIGN_IN" in self.place.environment():
@@ -178,9 +179,10 @@ class _Start:
         return self.place.var_dir / "demo-unfinished"
 
     def _load_demo(self) -> None:
-        say("up", "filling the demo organization with its history; figures grow for up to a minute")
+        say("up", "filling the demo organization with its history; pages show how far it is, and this log says when it is complete")
         again = ["--again"] if self._unfinished.exists() else []
         self._unfinished.touch()
+        self.demo_began_at = time.monotonic()
         self.supervisor.add(self.place.command("demo", "demo", "load", *again), when_done=self._demo_loaded)
 
     def _demo_loaded(self, code: int) -> None:
@@ -188,7 +190,7 @@ class _Start:
             say("up", f"loading the demo {ended(code)}; the next start tries again")
             return
         self._unfinished.unlink()
-        say("up", f"the demo organization is complete ({time.monotonic() - self.began_at:.0f} s)")
+        say("up", f"the demo organization is complete, {time.monotonic() - self.demo_began_at:.0f} s after its loading began")
         self._traffic()
 
     def _traffic(self) -> None:
