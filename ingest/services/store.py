@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +23,18 @@ from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.services import statements
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
-from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS, Batch, SessionSums, Sums, batch_sums, dimensions_hash, settled_costs
+from ingest.services.sums import (
+    AMOUNTS,
+    COUNTS,
+    DIMENSIONS,
+    Batch,
+    SessionSums,
+    Sums,
+    authorized_costs,
+    batch_sums,
+    costs_added,
+    dimensions_hash,
+)
 
 # From this many events on, COPY is quicker than one INSERT each.
 COPY_FROM = 8
@@ -77,14 +90,16 @@ class _Storing:
             first.setdefault(claim.key, claim)
         opened = self._open(first)
         fresh = self._identify(claims, first=first, fresh=opened.fresh, outcomes=outcomes)
-        counted_before = _authorizations_seen_again(claims, fresh)
+        repeated = _named_again(claims, outcomes)
+        fresh = [_naming(claim, repeated) for claim in fresh]
+        counted_before = self._name_authorizations([claim for claim in repeated.values() if claim.key not in opened.fresh])
         if fresh:
             rules, preparer = self._configuration(opened.version)
             accepted = [preparer.prepare(claim) for claim in fresh]
             _mark_after_freeze(accepted, rules, opened.frozen)
             self._write(accepted, rules, counted_before)
         elif counted_before:
-            holds_settle_counted(organization_id=self.organization_id, authorization_ids=counted_before, now=self.now)
+            holds_settle_counted(organization_id=self.organization_id, costs=costs_added(counted_before), now=self.now)
 
     def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
@@ -139,8 +154,23 @@ class _Storing:
         self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": keys})
         return dict(self.cursor.fetchall())
 
-    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[UUID]) -> None:
-        costs = settled_costs(accepted) | dict.fromkeys(counted_before)
+    def _name_authorizations(self, repeated: Sequence[Claim]) -> list[tuple[UUID, Decimal | None]]:
+        """Lets stored events that named no authorization name the one of their repeat. Returns each with what its call cost."""
+        if not repeated:
+            return []
+        instants = [claim.event.occurred_at for claim in repeated]
+        self.cursor.execute(statements.NAME_AUTHORIZATIONS, {
+            "organization": self.organization_id,
+            "key": [claim.key for claim in repeated],
+            "at": instants,
+            "named": [claim.event.authorization for claim in repeated],
+            "first": min(instants),
+            "last": max(instants),
+        })
+        return [(named, cost) for named, cost in self.cursor.fetchall()]
+
+    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[tuple[UUID, Decimal | None]]) -> None:
+        costs = costs_added([*authorized_costs(accepted), *counted_before])
         released = holds_settle(organization_id=self.organization_id, costs=costs, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone)
         rows = [self._event_row(row) for row in accepted]
@@ -200,12 +230,20 @@ class _Storing:
         return sql.cursor().execute(statement, {"organization": self.organization_id, **arrays})
 
 
-def _authorizations_seen_again(prepared: Sequence[Claim], accepted: Sequence[Claim]) -> list[UUID]:
-    """The authorizations named only by calls that were counted before, through another report of them."""
-    if len(prepared) == len(accepted):
-        return []
-    named = {row.event.authorization for row in prepared} - {row.event.authorization for row in accepted}
-    return sorted(found for found in named if found is not None)
+def _named_again(claims: Sequence[Claim], outcomes: Sequence[Outcome | None]) -> dict[UUID, Claim]:
+    """The first true repeat of each call that names an authorization, by the call's key. A conflict repeats nothing."""
+    repeated: dict[UUID, Claim] = {}
+    for claim in claims:
+        outcome = outcomes[claim.index]
+        if claim.event.authorization is not None and outcome is not None and outcome.status == "duplicate":
+            repeated.setdefault(claim.key, claim)
+    return repeated
+
+
+def _naming(claim: Claim, repeated: Mapping[UUID, Claim]) -> Claim:
+    """The claim, naming the authorization of its repeat in the same request where it names none itself."""
+    again = repeated.get(claim.key)
+    return claim if again is None or claim.event.authorization is not None else replace(claim, event=again.event)
 
 
 def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str]]) -> None:

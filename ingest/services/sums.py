@@ -1,6 +1,6 @@
 """Adds prepared events up: rollups by hour and by day, sessions, and what budgets are charged. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -162,12 +162,15 @@ def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums
         sessions[session].sums.add(sums)
 
 
-def settled_costs(rows: Iterable[Prepared]) -> dict[UUID, Decimal | None]:
-    """What the calls cost that name an authorization, by authorization."""
+def authorized_costs(rows: Iterable[Prepared]) -> Iterator[tuple[UUID, Decimal | None]]:
+    """The authorization and the cost of each call that names one."""
+    return ((row.event.authorization, row.cost) for row in rows if row.event.authorization is not None)
+
+
+def costs_added(named: Iterable[tuple[UUID, Decimal | None]]) -> dict[UUID, Decimal | None]:
+    """What the calls cost that name an authorization, by authorization; None where no price is known."""
     costs: dict[UUID, Decimal | None] = {}
-    for row in rows:
-        authorization = row.event.authorization
-        if authorization is not None:
-            earlier = costs.get(authorization)
-            costs[authorization] = row.cost if earlier is None else earlier + (row.cost or ZERO)
+    for authorization, cost in named:
+        earlier = costs.get(authorization)
+        costs[authorization] = cost if earlier is None else earlier + (cost or ZERO)
     return costs

@@ -107,7 +107,7 @@ RETURNING a.id, l.released, a.periods
 
 
 def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> dict[int, Decimal]:
-    """Settles authorizations with what their calls cost (None: unpriced, or counted before). Returns what to release, by period id.
+    """Settles authorizations with what their calls cost (None: unpriced). Returns what to release, by period id.
 
     One that was voided or has expired releases nothing, and is settled from then on. Takes the authorizations' row
     locks, so it comes before any period is locked.
@@ -117,9 +117,9 @@ def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], 
     return _released_by(sql.rows(SETTLE, {"organization": organization_id, "id": list(costs), "cost": list(costs.values()), "now": now}))
 
 
-def holds_settle_counted(*, organization_id: int, authorization_ids: Sequence[UUID], now: datetime) -> None:
-    """Settles the holds of calls whose events were counted before under another report: their money is in the spend already."""
-    _release(organization_id, holds_settle(organization_id=organization_id, costs=dict.fromkeys(authorization_ids), now=now), now)
+def holds_settle_counted(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> None:
+    """Settles the holds of calls whose events were counted before they named them: their money is in the spend already."""
+    _release(organization_id, holds_settle(organization_id=organization_id, costs=costs, now=now), now)
 
 
 def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:

@@ -21,6 +21,7 @@ class Call:
     session: str
     at: datetime
     cost: Decimal
+    authorization: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -126,12 +127,12 @@ class Reference:
             hold.state = "expired" if hold.state == "held" else "settled"
         return len(due)
 
-    def settle(self, hold_id: UUID | None, cost: Decimal | None) -> None:
-        """An event came that names the hold; `cost` is None when its call was counted before."""
-        if hold_id is not None:
-            hold = self.holds[hold_id]
+    def name(self, call: Call, hold_id: UUID | None) -> None:
+        """The call, or a true repeat of it, names the hold: it settles the first that it names."""
+        if hold_id is not None and call.authorization is None:
+            call.authorization, hold = hold_id, self.holds[hold_id]
             hold.state = "settled"
-            hold.settled = hold.settled if cost is None else (hold.settled or ZERO) + cost
+            hold.settled = (hold.settled or ZERO) + call.cost
 
 
 def first_counted(kind: str, now: datetime) -> date | None:

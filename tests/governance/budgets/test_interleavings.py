@@ -118,11 +118,14 @@ class Interleavings(RuleBasedStateMachine):
     def _count(self, number: int, event: UsageEvent) -> str:
         known = self.reference.calls.get(number)
         cost = (event.input_tokens or 0) * PER_TOKEN
-        self.reference.settle(event.authorization, cost if known is None else None)
         if known is None:
-            self.reference.calls[number] = Call(event.team, event.session, event.occurred_at, cost)
+            known = self.reference.calls[number] = Call(event.team, event.session, event.occurred_at, cost)
+            self.reference.name(known, event.authorization)
             return "accepted"
-        return "duplicate" if known.cost == cost else "conflict"
+        if known.cost != cost:
+            return "conflict"
+        self.reference.name(known, event.authorization)
+        return "duplicate"
 
     # holds
 

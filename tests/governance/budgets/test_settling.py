@@ -110,13 +110,51 @@ def test_event_counted_before_without_its_authorization_gives_the_hold_back(few_
     assert balance() == (COST, 0)
 
 
-def test_event_known_with_other_content_still_gives_the_hold_back(few_prices: None, admin: Member, api: APIClient) -> None:
+def test_event_known_with_other_content_leaves_the_hold_to_expire(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made, sent = hold(api), event()
     store(admin, sent)
     answer = settle(api, made, event=as_json(sent) | {"output_tokens": 101})
-    assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "identity_conflict", "settled")
+    assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "identity_conflict", "held")
+    assert balance() == (COST, 4)
+    holds_expire(now=timezone.now() + timedelta(hours=1))
     assert balance() == (COST, 0)
+
+
+@pytest.mark.parametrize("changed", [{}, {"output_tokens": 101}])
+def test_calls_told_under_one_id_do_not_pass_the_limit(few_prices: None, admin: Member, api: APIClient, changed: dict[str, Any]) -> None:
+    budget(admin, "10")
+    sent = event()
+    store(admin, sent)
+    answers = []
+    for _ in range(5):
+        asked = api.post("/api/v1/authorizations", {"session": "s1", "amount": "3"})
+        answers.append(asked.status_code)
+        if asked.status_code == 201:
+            store(admin, msgspec.structs.replace(sent, authorization=UUID(asked.json()["id"]), **changed))
+    # A call that was counted gives back what was held for it, once; a conflict gives nothing back.
+    assert answers == ([201, 201, 201, 402, 402] if changed else [201, 201, 201, 201, 402])
+    assert balance() == (COST, 9)
+
+
+def test_a_repeat_that_names_another_authorization_leaves_that_one(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    first, second = UUID(hold(api)), UUID(hold(api))
+    sent = event(authorization=first)
+    assert [store(admin, sent), store(admin, sent)] == ["accepted", "duplicate"]
+    assert store(admin, msgspec.structs.replace(sent, authorization=second)) == "duplicate"
+    assert balance() == (COST, 4)
+    assert StoredEvent.objects.get().authorization_id == first
+
+
+def test_a_repeat_in_the_same_request_settles_the_hold(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    made, sent = UUID(hold(api)), event()
+    events = [sent, msgspec.structs.replace(sent, output_tokens=1), msgspec.structs.replace(sent, authorization=made)]
+    outcomes = events_store(actor=member_actor(admin), api_key=None, source="rest", events=events)
+    assert [outcome.status for outcome in outcomes] == ["accepted", "conflict", "duplicate"]
+    assert balance() == (COST, 0)
+    assert (StoredEvent.objects.get().authorization_id, Authorization.objects.get().settled_cost) == (made, COST)
 
 
 def test_refused_event_leaves_the_hold(few_prices: None, admin: Member, api: APIClient) -> None:
