@@ -144,8 +144,14 @@ def members_who_decide(organization: Organization, team_id: int | None) -> list[
 
 def require(actor: Actor, right: Right) -> None:
     """Raises Forbidden (403) when the actor lacks the right."""
-    if not actor.can(right):
-        raise Forbidden(f"Your role does not include this ({right.value.replace('_', ' ')}).", right=right.value)
+    if actor.can(right):
+        return
+    if actor.kind == "api_key" and actor.member is None:
+        needed = "the admin scope" if right in KEY_RIGHTS[Scope.ADMIN] else "a key that belongs to a member"
+        raise Forbidden(f"A key of the organization cannot do this ({right.value.replace('_', ' ')}); it needs {needed}.", right=right.value)
+    if actor.kind == "api_key" and actor.member is not None and right in RIGHTS[actor.member.role]:
+        raise Forbidden(f"This key's scopes do not include this ({right.value.replace('_', ' ')}); it needs the admin scope.", right=right.value)
+    raise Forbidden(f"Your role does not include this ({right.value.replace('_', ' ')}).", right=right.value)
 
 
 def scoped(actor: Actor, rows: QuerySet[Row]) -> QuerySet[Row]:

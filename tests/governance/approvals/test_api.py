@@ -197,7 +197,9 @@ def test_scopes(engineer: Member, lead: Member, frozen: BudgetPeriod, url: str) 
 def test_key_of_nobody_neither_asks_nor_decides(organization: Organization, frozen: BudgetPeriod, url: str) -> None:
     client = client_with(key_of(organization, *EVERY_SCOPE, name="robot"))
 
-    assert ask(client, frozen).status_code == 403
+    filed = ask(client, frozen)
+    assert filed.status_code == 403
+    assert filed.json()["detail"] == "A key of the organization cannot do this (request); it needs a key that belongs to a member."
     assert client.get(url).status_code == 200
     refused = client.post(f"{url}/decision", {"grant": True})
     assert refused.status_code == 403
