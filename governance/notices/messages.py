@@ -34,13 +34,25 @@ def instant_text(instant: datetime, zone: tzinfo) -> str:
 
 
 def budget_threshold(
-    *, budget: str, percent: int, spent: Decimal, limit: Decimal, currency: str, zone: tzinfo, ends_at: datetime | None = None, link: str
+    *,
+    budget: str,
+    percent: int,
+    spent: Decimal,
+    limit: Decimal,
+    currency: str,
+    zone: tzinfo,
+    ends_at: datetime | None = None,
+    session: str = "",
+    member: str = "",
+    link: str,
 ) -> Message:
     """A budget passed a percentage of its limit. A hard limit that is reached has a notice of its own, `budget_frozen`."""
     is_within = spent < limit
+    what = f"Session {session}" if session else budget
     lines = [
-        f"{budget} has used {percent} % of its limit.",
+        f"{what} has used {percent} % of {f'the limit of {budget}' if session else 'its limit'}.",
         "",
+        *([f"Member: {member}"] if session and member else []),
         f"Spent:  {amount_text(spent, currency)}",
         f"Limit:  {amount_text(limit, currency)}",
         f"Left:   {amount_text(limit - spent, currency)}" if is_within else f"Over:   {amount_text(spent - limit, currency)}",
@@ -50,7 +62,8 @@ def budget_threshold(
         "",
         link,
     ]
-    return Message(f"{budget}: {percent} % of {amount_text(limit, currency)} used", "\n".join(lines))
+    whose = f" ({member})" if session and member else ""
+    return Message(f"{what}{whose}: {percent} % of {amount_text(limit, currency)} used", "\n".join(lines))
 
 
 def budget_frozen(

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.conf import settings
-
 from governance.budgets.models import Session
 from governance.budgets.rules import Rule
 from governance.notices import messages
+from governance.notices.links import budget_link, session_link
 from governance.notices.services import notice_add
 from governance.tenancy.access import members_who_decide
 from governance.tenancy.models import Member, Organization
@@ -14,10 +13,9 @@ from governance.tenancy.models import Member, Organization
 
 def frozen(organization: Organization, rule: Rule, period: Any) -> None:
     """Tells those who may decide, and the person whose session it is, that a hard limit was reached."""
-    page = f"sessions/{period.session_key}" if period.session_key else f"budgets/{rule.id}"
     message = messages.budget_frozen(
         budget=rule.name, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency, zone=organization.zone,
-        ends_at=period.ends_at, session=period.session_key, link=f"{settings.PUBLIC_URL}/o/{organization.slug}/{page}",
+        ends_at=period.ends_at, session=period.session_key, link=_link(organization, rule, period),
     )
     key = f"frozen:{period.id}:{period.limit_amount + period.topup}"
     _add(organization, rule, period, message=message, key=key)
@@ -25,11 +23,19 @@ def frozen(organization: Organization, rule: Rule, period: Any) -> None:
 
 def threshold_passed(organization: Organization, rule: Rule, period: Any, percent: int) -> None:
     """Tells that a period passed a percentage of its limit."""
+    person = _person(organization, rule, period) if period.session_key else None
     message = messages.budget_threshold(
         budget=rule.name, percent=percent, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency,
-        zone=organization.zone, ends_at=period.ends_at, link=f"{settings.PUBLIC_URL}/o/{organization.slug}/budgets/{rule.id}",
+        zone=organization.zone, ends_at=period.ends_at, session=period.session_key, member=str(person) if person else "",
+        link=_link(organization, rule, period),
     )
     _add(organization, rule, period, message=message, key=f"threshold:{period.id}:{percent}")
+
+
+def _link(organization: Organization, rule: Rule, period: Any) -> str:
+    """The page of the session that a period is for, else of the budget."""
+    slug = organization.slug
+    return session_link(slug, period.session_key) if period.session_key else budget_link(slug, rule.id)
 
 
 def _add(organization: Organization, rule: Rule, period: Any, *, message: messages.Message, key: str) -> None:

@@ -105,3 +105,20 @@ def test_granted_mail_in_part_until_an_end() -> None:
         "Kim granted 20.00 USD of the 50.00 USD asked for on B. It counts until 1 April 2026, 00:00 (Europe/Berlin)."
     )
     assert "Calls may go on now." in message.body
+
+
+def test_threshold_mail_of_a_session_names_it_and_its_member() -> None:
+    message = messages.budget_threshold(
+        budget="Any session",
+        percent=50,
+        spent=Decimal(51),
+        limit=Decimal(100),
+        currency="USD",
+        zone=BERLIN,
+        session="run-1",
+        member="Kim",
+        link="https://weighhouse.example/o/acme/sessions/run-1",
+    )
+
+    assert message.subject == "Session run-1 (Kim): 50 % of 100.00 USD used"
+    assert message.body.splitlines()[:3] == ["Session run-1 has used 50 % of the limit of Any session.", "", "Member: Kim"]
