@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from dashboards.components.figures import plain_decimal
 from governance.pricing.book import current_book
 from governance.pricing.models import PriceRow
+from governance.pricing.sources.rows import BEGINNING
 from governance.pricing.usage import Line, Usage
 from ingest.models import UsageEvent
 
@@ -45,6 +47,11 @@ class Bill:
     seconds: float | None
     reason: str = ""
     why_different: str = ""
+
+    @property
+    def price_begins(self) -> datetime | None:
+        """When the price took effect; None when the lists do not know since when it holds."""
+        return None if self.price is None or self.price.valid_from == BEGINNING else self.price.valid_from
 
 
 def usage_of(call: UsageEvent) -> Usage:
