@@ -148,11 +148,23 @@ def budget_context(request: PageRequest, budget: Budget, form: LimitForm) -> dic
     if is_template:
         context["table"] = sessions_table(request, budget)
         return context
+    context["over"] = over_text(actor, budget, shown) if shown.left < 0 else ""
     context["chart"] = course_chart(actor, budget, shown, line, now=now)
     if len(past) > 1:
         bars = [(short_name(row), row.spent, row.allowance, row.pk == line.period.pk) for row in past[:12][::-1]]
         context["periods_chart"] = period_bars(bars, currency=budget.currency)
     return context
+
+
+def over_text(actor: Actor, budget: Budget, period: BudgetPeriod) -> str:
+    """Why more is spent and held than allowed, as far as it is known."""
+    before = periods.spent_before(actor, budget, period)
+    if before <= 0:
+        return "usage counts at what it cost, authorized first or not"
+    if before >= period.spent:
+        return "spent before the budget was made"
+    early = money_text(before, budget.currency)
+    return f"{early} was spent before the budget was made; usage since counts at what it cost, authorized first or not"
 
 
 def chosen_period(actor: Actor, budget: Budget, text: str) -> BudgetPeriod | None:
@@ -272,7 +284,9 @@ def budget_new(request: PageRequest) -> HttpResponse:
     if request.method == "GET":
         return render(request, "budgets/new.html", context)
     if not form.is_valid():
-        return render(request, "budgets/new.html", context, status=422)
+        # A look ahead while the form is being filled in is answered with what it still needs; nothing failed.
+        is_look = request.POST.get("step") == "preview"
+        return render(request, "budgets/new.html", context | {"is_look": is_look}, status=200 if is_look else 422)
     if request.POST.get("step") == "preview":
         context["preview"] = previews.creation_preview(actor, form.cleaned_data, now=timezone.now())
         return render(request, "budgets/new.html", context)

@@ -16,7 +16,7 @@ from governance.errors import NotFound
 from governance.periods import window_at
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team
-from ingest.models import UsageRollup, UsageRollupDay
+from ingest.models import UsageEvent, UsageRollup, UsageRollupDay
 
 ZERO = Decimal(0)
 DAY = timedelta(days=1)
@@ -292,8 +292,9 @@ def period_levels(actor: Actor, period: BudgetPeriod, *, now: datetime) -> list[
     for at, amount in sorted(steps.items(), reverse=True):
         level = max(level - amount, ZERO)
         levels.append((max(at, period.starts_at), level))
-    if not steps and period.starts_at > now - timedelta(days=HISTORY_DAYS * 14):
-        levels.append((period.starts_at, ZERO))
+    # Nothing was spent until the first step: the line begins there, not on a slope from the start of the window.
+    if levels[-1][0] > period.starts_at > now - timedelta(days=HISTORY_DAYS * 14):
+        levels.append((period.starts_at, level if steps else ZERO))
     return levels[::-1]
 
 
@@ -316,6 +317,28 @@ def hourly(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime,
     )
     rows = rows.filter(hour__lt=period.ends_at) if period.ends_at else rows
     return dict(rows.order_by().values_list("hour").annotate(amount=amount_of(budget)))
+
+
+def spent_before(actor: Actor, budget: Budget, period: BudgetPeriod) -> Decimal:
+    """What of the period's spend came before the budget was made: a new budget counts its present period from the start."""
+    made = budget.created_at
+    if made <= period.starts_at:
+        return ZERO
+    hour = made.replace(minute=0, second=0, microsecond=0)
+    rows = scope_q(budget, teams_below(actor))
+    hours = scoped(actor, UsageRollup.objects.filter(rows, hour__gte=period.starts_at, hour__lt=hour, currency=budget.currency))
+    last = scoped(
+        actor,
+        UsageEvent.objects.filter(
+            rows, occurred_at__gte=max(hour, period.starts_at), occurred_at__lt=made, currency=budget.currency, cost__isnull=False
+        ),
+    )
+    if not budget.counts_notional:
+        last = last.exclude(billing_mode="subscription")
+    whole: Decimal = hours.order_by().aggregate(amount=amount_of(budget))["amount"] or ZERO
+    begun: Decimal = last.order_by().aggregate(amount=Sum("cost"))["amount"] or ZERO
+    spent: Decimal = period.spent
+    return min(whole + begun, spent)
 
 
 def daily(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime, Decimal]:

@@ -1,11 +1,16 @@
 """Budgets through the pages: the tree, one budget's course, and making, changing and retiring one with a look ahead."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
+from django.utils import timezone
 
+from dashboards.selectors import periods
 from governance.budgets.models import Budget, BudgetPeriod
+from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, Team
 from tests.conftest import person
 from tests.dashboards.control import address, at, budget, frozen, queries, text_of, use
@@ -143,3 +148,32 @@ def test_more_budgets_ask_no_more_queries(admin: Member, organization: Organizat
         if place == 1:
             before = queries(at(admin), path)
     assert queries(at(admin), path) == before < 25
+
+
+def test_what_passed_a_limit_is_told_as_it_was(admin: Member, team: Team) -> None:
+    use(admin.organization, session="run", calls=2, team="platform", minutes_ago=2)
+    made = budget(admin, name="Platform", scope_kind="team", team=team, limit="2")
+    browser, path = at(admin), address(admin, f"budgets/{made.pk}")
+    assert "<p>spent before the budget was made</p>" in text_of(browser.get(path))
+    use(admin.organization, session="run", team="platform", minutes_ago=-1)
+    assert "$3.00 was spent before the budget was made; usage since counts" in text_of(browser.get(path))
+    Budget.objects.update(created_at=timezone.now() - timedelta(days=40))
+    assert "<p>usage counts at what it cost, authorized first or not</p>" in text_of(browser.get(path))
+
+
+def test_a_burn_down_is_flat_until_something_was_spent(admin: Member, team: Team) -> None:
+    with time_machine.travel(datetime(2026, 3, 4, 15, 30, tzinfo=UTC), tick=False):
+        use(admin.organization, session="run", calls=2, team="platform", minutes_ago=5)
+        made = budget(admin, name="Platform", scope_kind="team", team=team, limit="100", period_kind="day")
+        now = timezone.now()
+        actor = member_actor(admin)
+        period = periods.budget_line(actor, made, now=now).period
+        levels = periods.period_levels(actor, period, now=now)
+    assert levels == [(period.starts_at, 0), (now.replace(minute=0), 0), (now, 3)]
+
+
+def test_a_look_ahead_at_half_a_form_says_what_it_needs(admin: Member) -> None:
+    answer = at(admin).post(address(admin, "budgets/new"), making(None, limit_amount="", step="preview"))
+    assert answer.status_code == 200
+    assert "To look ahead it still needs: Team: Choose the team." in text_of(answer)
+    assert not Budget.objects.exists()
