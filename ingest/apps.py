@@ -10,6 +10,8 @@ class IngestConfig(AppConfig):
 
     def ready(self) -> None:
         from governance.budgets import ledger
-        from ingest.ledger import EventLedger
+        from governance.tenancy import counted
+        from ingest.ledger import EventLedger, has_usage
 
         ledger.register(EventLedger())
+        counted.register(has_usage)

@@ -9,6 +9,8 @@ from governance import sql
 from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
+from governance.tenancy.models import Organization
+from ingest.models import UsageRollupDay
 
 SUMS = """
 SELECT CASE WHEN %(by_session)s THEN session ELSE '' END AS session_key,
@@ -34,6 +36,11 @@ class EventLedger:
         """The events the rule counts in [starts_at, ends_at), by session where the budget is a template."""
         rows = sql.rows(SUMS, parameters(directory, rule, starts_at=starts_at, ends_at=ends_at))
         return [LedgerSum(row.session_key, row.amount, row.calls, row.last_at) for row in rows]
+
+
+def has_usage(organization: Organization) -> bool:
+    """Whether any call was counted. Sums outlive the events they are made of."""
+    return UsageRollupDay.objects.filter(organization=organization).exists()
 
 
 def parameters(directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> dict[str, Any]:

@@ -27,7 +27,6 @@ class ProfileForm(forms.Form):
 
     name = forms.CharField(max_length=120)
     time_zone = forms.ChoiceField(choices=zone_choices, help_text="Days, months and budget periods begin and end by this clock.")
-    currency = forms.RegexField("^[A-Z]{3}$", max_length=3, help_text="ISO 4217 code, such as USD or EUR.", error_messages={"invalid": "Three capital letters, such as USD."})
     year_starts_in = forms.TypedChoiceField(label="Fiscal year starts in", choices=MONTHS, coerce=int)
     flagship_token_share_target = forms.DecimalField(
         label="Flagship share of tokens, at most", min_value=0, max_value=100, max_digits=5, decimal_places=2, help_text="Percent. The routing page holds the mix against it."

@@ -14,11 +14,15 @@ from governance.audit.services import audit_record
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.tenancy import keys
 from governance.tenancy.access import Actor, Right, require, system_actor
+from governance.tenancy.counted import is_counted
 from governance.tenancy.models import ApiKey, Member, Organization, Project, Role, Scope, ServiceAccount, Team, User
 
 DEFAULT_LABELS = frozenset(
     {"team", "project", "member", "harness", "gateway", "environment", "role", "task_class", "billing_mode", "provider"}
 )
+
+
+PRICE_BOOK_CURRENCY = "USD"
 
 
 def organization_lock(organization_id: int, *, exclusive: bool) -> None:
@@ -44,6 +48,7 @@ def organization_create(
     owner_password: str | None = None, owner_name: str = "",
 ) -> Organization:
     """Creates an organization, with its owner where an e-mail is given. Raises Conflict when the slug is taken."""
+    currency_check(currency)
     if slugify(slug) != slug or not slug:
         raise Invalid("A slug has lower-case letters, digits and hyphens only.", field="slug")
     _check_zone(time_zone)
@@ -60,16 +65,18 @@ def organization_create(
     return organization
 
 
-PROFILE = ("name", "time_zone", "currency", "year_starts_in", "flagship_token_share_target", "retention_days")
+PROFILE = ("name", "time_zone", "year_starts_in", "flagship_token_share_target", "retention_days")
 
 
 @transaction.atomic
 def organization_change(*, actor: Actor, **changes: Any) -> Organization:
-    """Changes the profile (name, time_zone, currency, year_starts_in, flagship_token_share_target, retention_days).
+    """Changes the profile (name, time_zone, year_starts_in, flagship_token_share_target, retention_days).
 
-    The time zone decides where days and budget periods begin, so it is fixed once usage has been counted by it.
+    The time zone decides where days and budget periods begin, so it is fixed once usage has been counted by it; so is the fiscal
+    year once there are budgets, because retired ones still count. Raises Conflict then, Invalid for a currency other than USD.
     """
     require(actor, Right.MANAGE_ORGANIZATION)
+    currency_check(changes.get("currency", PRICE_BOOK_CURRENCY))
     organization_touch(actor.organization)
     organization = Organization.objects.select_for_update().get(pk=actor.organization.pk)
     changes = {name: value for name, value in changes.items() if name in PROFILE and getattr(organization, name) != value}
@@ -77,8 +84,10 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
         return organization
     if "time_zone" in changes:
         _check_zone(changes["time_zone"])
-    if {"time_zone", "currency", "year_starts_in"} & changes.keys() and organization.budgets.exists():
-        raise Conflict("Budget periods have been counted by the present time zone, currency and fiscal year; retire the budgets first.")
+    if {"time_zone", "year_starts_in"} & changes.keys() and organization.budgets.exists():
+        raise Conflict("There are budgets, and their periods begin and end by the present time zone and fiscal year, so these stay as they are.")
+    if "time_zone" in changes and is_counted(organization):
+        raise Conflict("Usage has been counted by days of the present time zone, so it stays as it is.", field="time_zone")
     old = {name: getattr(organization, name) for name in changes}
     for name, value in changes.items():
         setattr(organization, name, value)
@@ -86,6 +95,12 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
     organization.save(update_fields=list(changes))
     audit_record(actor=actor, action="organization.changed", target=("organization", organization.pk), old=old, new=changes)
     return organization
+
+
+def currency_check(currency: str) -> None:
+    """Raises Invalid for a currency that costs are not known in: nothing is converted, and unlike amounts are never added."""
+    if currency != PRICE_BOOK_CURRENCY:
+        raise Invalid(f"Amounts are kept in {PRICE_BOOK_CURRENCY}, the price book's currency; {currency} is not supported yet.", field="currency")
 
 
 def _check_zone(name: str) -> None:

@@ -13,7 +13,7 @@ from governance.tenancy.access import Right, require
 
 @page()
 def profile(request: PageRequest) -> HttpResponse:
-    """Name, clock, currency, fiscal year, target and retention. Who may only read the record goes there."""
+    """Name, clock, fiscal year, target and retention. Who may only read the record goes there."""
     actor = request.actor
     if request.method == "GET" and not actor.can(Right.MANAGE_ORGANIZATION) and actor.can(Right.VIEW_AUDIT):
         return redirect("settings-record", slug=actor.organization.slug)

@@ -21,7 +21,7 @@ from governance.periods import Window, window_at
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Member, Organization, Project, Team
-from governance.tenancy.services import organization_touch
+from governance.tenancy.services import currency_check, organization_touch
 
 RECENT = timedelta(days=1)
 # Calls may be reported for an instant this far ahead (a client's clock), and a little longer ago than now.
@@ -46,8 +46,7 @@ def budget_create(  # noqa: PLR0913
         limit_amount=_limit(limit_amount), currency=currency or organization.currency, is_hard=is_hard, thresholds=_thresholds(thresholds),
         unpriced_call_amount=unpriced_call_amount, counts_notional=counts_notional, counts_from=_first_instant(organization, period_kind),
     )
-    if budget.currency != organization.currency:
-        raise Invalid(f"Budgets are kept in {organization.currency}, the organization's currency.", field="currency")
+    currency_check(budget.currency)
     _check(budget)
     budget.save()
     audit_record(actor=actor, action="budget.created", target=("budget", budget.pk), new=budget_facts(budget))
