@@ -33,7 +33,7 @@ def instant_text(instant: datetime, zone: tzinfo) -> str:
     return f"{local.day} {local:%B %Y, %H:%M} ({zone})"
 
 
-def budget_threshold(
+def budget_threshold(  # noqa: PLR0913 - each is a word of the mail
     *,
     budget: str,
     percent: int,
