@@ -19,7 +19,7 @@ from django.db import Error, connection
 from kombu.exceptions import OperationalError
 
 from governance.approvals.models import ApprovalRequest
-from governance.conf import embedded, ownership
+from governance.conf import embedded, ownership, static
 from governance.conf.addresses import Address, AddressError, check_free
 from governance.conf.installation import Installation
 from governance.conf.supervisor import Supervisor, ended, say
@@ -114,7 +114,7 @@ class _Start:
         self.began_at = self.demo_began_at = time.monotonic()
 
     def run(self) -> None:
-        self.supervisor.add(self.place.command("static", "collectstatic", "--noinput", "--verbosity", "0"), when_done=_check_collected)
+        self._collect_static()
         self._servers()
         call_command("migrate", verbosity=0)
         prices_load()
@@ -133,6 +133,20 @@ class _Start:
             self._traffic()
         while True:
             self.supervisor.turn(0.5)
+
+    def _collect_static(self) -> None:
+        """Prepares the static files in a process beside the next steps, unless those of the last start are made of the same sources."""
+        var_dir, digest = self.place.var_dir, static.sources_digest()
+        if static.is_collected(var_dir, digest):
+            return
+
+        def done(code: int) -> None:
+            if code != 0:
+                raise embedded.EmbeddedError(f"The static files cannot be collected (collectstatic {ended(code)}).")
+            static.collecting_done(var_dir, digest)
+
+        static.collecting_begins(var_dir)
+        self.supervisor.add(self.place.command("static", "collectstatic", "--noinput", "--verbosity", "0"), when_done=done)
 
     def _servers(self) -> None:
         parts = settings.EMBEDDED
@@ -196,11 +210,6 @@ class _Start:
     def _traffic(self) -> None:
         if self.place.has_traffic:
             self.supervisor.add(self.place.command("traffic", "demo", "traffic", "--url", self.place.address.url))
-
-
-def _check_collected(code: int) -> None:
-    if code != 0:
-        raise embedded.EmbeddedError(f"The static files cannot be collected (collectstatic {ended(code)}).")
 
 
 def _check_database() -> None:
