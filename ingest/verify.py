@@ -57,7 +57,7 @@ GROUP BY session
 SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 HELD = """
 WITH holds AS (
-    SELECT u.period_id, sum(CASE a.state WHEN 'held' THEN a.amount ELSE a.reported_cost END) AS held
+    SELECT u.period_id, sum(CASE a.state WHEN 'held' THEN a.amount ELSE a.kept_amount END) AS held
     FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods) AS u(period_id)
     WHERE a.organization_id = %(organization)s AND a.state IN ('held', 'settling') GROUP BY 1
 ), tops AS (

@@ -217,7 +217,7 @@ authorization_post = extend_schema(
         (201, "application/json"): OpenApiResponse(AuthorizationGranted, description="Held against every budget that applies."),
         (200, "application/json"): OpenApiResponse(AuthorizationGranted, description="Held before, by the same request under the same key."),
         (402, "application/problem+json"): OpenApiResponse(BudgetExceeded, description="A budget or a freeze stands against the call."),
-        **problems(s409="The key was used for another request.", s422="Something in the request is not valid; `field` says where."),
+        **problems(s409="The key was used for another request, or for one whose hold has ended (`authorization_over`).", s422="Something in the request is not valid; `field` says where."),
     },
     examples=[
         OpenApiExample("Estimate by tokens", request_only=True, value={
@@ -269,7 +269,8 @@ def authorization_settle_post(*, body: type[msgspec.Struct], event: Any) -> Any:
         description=(
             "With `event`, the call itself as at /api/v1/events: it is counted and priced, and the hold is given back in the same transaction. "
             "The key then needs the scope `ingest` too. With `amount`, what the call cost: that much stays held until the call's event comes, at "
-            "most a day; an amount is never counted as spend, only events are. Settle, event, expiry and DELETE may come in any order and more "
+            "most a day, as far as hard budgets have room for it; settling again with another amount corrects it. "
+            "An amount is never counted as spend, only events are. Settle, event, expiry and DELETE may come in any order and more "
             "than once: the money is held or spent once. An event that is known with other content, or that named another authorization when it "
             "was counted, leaves this hold as it is, to be voided or to expire."
         ),
@@ -279,7 +280,7 @@ def authorization_settle_post(*, body: type[msgspec.Struct], event: Any) -> Any:
             **problems(
                 404,
                 s403="An event was sent with a key that lacks the scope `ingest`.",
-                s409="Settled with another amount before, voided, or the event is known with other content.",
+                s409="Settled with another amount before and nothing is held any more, voided, or the event is known with other content.",
                 s422="Something in the request is not valid; `field` says where.",
             ),
         },

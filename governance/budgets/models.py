@@ -233,6 +233,7 @@ class Authorization(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     reported_cost = money_field(null=True, help_text="what the caller said the call cost; never counted as spend")
+    kept_amount = money_field(null=True, help_text="what stays held while it is settling: the reported cost as far as there was room")
     settled_cost = money_field(null=True, help_text="what the events that name it cost")
 
     class Meta:

@@ -24,6 +24,8 @@ from governance.pricing.usage import Line, ModelPrice, Rating, Usage
 
 NO_MODEL = "no price for this model"
 NO_ROW = "no price for this model on this date"
+# No call costs as much: an absurd count is listed as unpriced, and sums of costs fit their columns.
+LARGEST_COST = Decimal(1_000_000)
 TOO_LARGE = "the amount is too large"
 # Names come from outside; the memory of them is emptied rather than let grow without end.
 REMEMBERED_NAMES = 20_000
@@ -151,6 +153,8 @@ class Book:
         except Unpriceable as problem:
             return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, str(problem))
         except AmountTooLarge:
+            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
+        if cost > LARGEST_COST:
             return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
         return Rating(found.provider, known.slug, known.maker, known.tier, cost, row.currency, row.id)
 

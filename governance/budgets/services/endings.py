@@ -1,6 +1,6 @@
 """Holds end: settled by their event or by the amount the caller names, voided, or expired. Each gives back exactly once.
 
-What an authorization holds follows from its state alone: `held` its amount, `settling` its reported cost, the others
+What an authorization holds follows from its state alone: `held` its amount, `settling` what was kept of it, the others
 nothing. Every change locks the authorization's row first and the periods' afterwards, so that however settle, event,
 expiry and void meet, one of them finds the money held and the others find it gone. Spend is never written here: it is
 the sum of the events, and an amount that a caller names is not one.
@@ -17,14 +17,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance import sql
-from governance.budgets.models import Authorization
+from governance.budgets.models import Authorization, BudgetPeriod
 from governance.budgets.services.periods import periods_move
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import quantize
 from governance.tenancy.access import Actor
 
 ZERO = Decimal(0)
-LARGEST_HOLD = 1_000_000_000
+# More than any call costs, and small enough that ten million of them fit a balance.
+LARGEST_HOLD = 1_000_000
 # How long the money of a call that was settled by amount is kept for its event.
 EVENT_AWAITED = timedelta(days=1)
 State = Authorization.State
@@ -34,34 +35,47 @@ HOLDING = (State.HELD, State.SETTLING)
 def amount_checked(amount: Decimal) -> Decimal:
     """An amount that may be held, as it is stored. Raises Invalid."""
     if not (amount.is_finite() and 0 <= amount <= LARGEST_HOLD):
-        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD}.", field="amount")
-    return quantize(amount)
+        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD:,}.", field="amount")
+    stored = quantize(amount)
+    if amount and not stored:
+        raise Invalid("This amount is too small to be held: at most 15 digits after the point count.", field="amount")
+    return stored
 
 
 @transaction.atomic
 def authorization_settle(*, actor: Actor, authorization_id: UUID, amount: Decimal, now: datetime | None = None) -> Authorization:
     """Notes what the call cost. That much, in place of the estimate, stays held until the call's event is counted or a day has passed.
 
-    After its event nothing moves. Settling again with the same amount changes nothing; raises NotFound, Invalid for an
-    amount that cannot be, and Conflict for another amount than before or a hold that was given back.
+    Never is more held than before beyond what hard budgets have left: the rest is noted as reported. Until the event comes
+    another amount corrects the first; after it nothing moves. Raises NotFound, Invalid for an amount that cannot be, and
+    Conflict for a hold that was given back, or for another amount than before once nothing is held.
     """
     amount, now = amount_checked(amount), now or timezone.now()
     found = _locked(actor, authorization_id)
     if found.state == State.VOIDED:
         raise Conflict("This authorization was voided: its call was said not to be made. Report the call as an event.", state=found.state)
-    if found.reported_cost is not None and found.reported_cost != amount:
+    if found.reported_cost not in (None, amount) and found.state != State.SETTLING:
         raise Conflict("This authorization was settled with another amount.", state=found.state, reported_cost=found.reported_cost)
-    if found.reported_cost is not None:
+    if found.reported_cost == amount:
         return found
-    held_before = found.amount if found.state == State.HELD else ZERO
     found.reported_cost = amount
     if found.state == State.SETTLED:
         found.save(update_fields=["reported_cost"])
         return found
-    found.state, found.ended_at, found.expires_at = State.SETTLING, now, now + EVENT_AWAITED
-    found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost"])
-    _release(actor.organization.pk, dict.fromkeys(found.periods, held_before - amount), now)
+    held_before = {State.HELD: found.amount, State.SETTLING: found.kept_amount}.get(State(found.state)) or ZERO
+    found.kept_amount = min(amount, held_before + _room(found))
+    if found.state != State.SETTLING:
+        found.state, found.ended_at, found.expires_at = State.SETTLING, now, now + EVENT_AWAITED
+    found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost", "kept_amount"])
+    _release(actor.organization.pk, dict.fromkeys(found.periods, held_before - found.kept_amount), now)
     return found
+
+
+def _room(found: Authorization) -> Decimal:
+    """What could be held in addition in every hard period of the authorization. Takes the periods' row locks, in id order."""
+    periods = BudgetPeriod.objects.select_for_update(no_key=True).filter(organization=found.organization_id, pk__in=found.periods).order_by("pk")
+    room = min((ZERO if period.frozen_at else period.left for period in periods if period.is_hard), default=Decimal(LARGEST_HOLD))
+    return max(room, ZERO)
 
 
 @transaction.atomic
@@ -94,7 +108,7 @@ def _release(organization_id: int, released: Mapping[int, Decimal], now: datetim
 SETTLE = f"""
 WITH asked AS (SELECT * FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric"})}
 ), locked AS (
-    SELECT a.id, k.cost, CASE a.state WHEN 'held' THEN a.amount WHEN 'settling' THEN a.reported_cost ELSE 0 END AS released
+    SELECT a.id, k.cost, CASE a.state WHEN 'held' THEN a.amount WHEN 'settling' THEN a.kept_amount ELSE 0 END AS released
     FROM budget_authorization a JOIN asked k ON k.id = a.id
     WHERE a.organization_id = %(organization)s AND (a.state <> 'settled' OR k.cost IS NOT NULL)
     ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -134,7 +148,7 @@ def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
 
 EXPIRE = """
 WITH due AS (
-    SELECT id, CASE state WHEN 'held' THEN amount ELSE reported_cost END AS released,
+    SELECT id, CASE state WHEN 'held' THEN amount ELSE kept_amount END AS released,
         CASE state WHEN 'held' THEN 'expired' ELSE 'settled' END AS becomes
     FROM budget_authorization
     WHERE organization_id = %(organization)s AND state IN ('held', 'settling') AND expires_at <= %(now)s

@@ -80,11 +80,18 @@ WHERE o.id = %(organization)s
 """
 
 
+class AuthorizationOver(Conflict):
+    """The id is that of an authorization which has ended: its call may not be made on it again."""
+
+    code = "authorization_over"
+
+
 def _deciding(condition: str) -> str:
     return f"""
 WITH locked AS (
     SELECT p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held, p.frozen_at,
-        p.frozen_at IS NULL AND (NOT p.is_hard OR p.spent + p.held + %(amount)s::numeric <= p.limit_amount + p.topup) AS fits
+        p.frozen_at IS NULL AND p.spent + p.held + %(amount)s::numeric < 1e12
+            AND (NOT p.is_hard OR p.spent + p.held + %(amount)s::numeric <= p.limit_amount + p.topup) AS fits
     FROM {sql.unnest("x", KEY_COLUMNS)}
     JOIN budget_period p ON p.organization_id = %(organization)s
         AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key
@@ -136,7 +143,7 @@ def authorization_hold(
 def _held_or_refused(
     actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
 ) -> Held:
-    if request.id and (earlier := _earlier(actor, request.id, request_hash)):
+    if request.id and (earlier := _earlier(actor, request.id, request_hash, now)):
         return earlier
     if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
         return held
@@ -147,7 +154,7 @@ def _held_or_refused(
     if isinstance(verdict, PaymentRequired):
         raise verdict
     if verdict is None:  # another process used the same id between the look-up and the insert
-        earlier = _earlier(actor, request.id or "", request_hash)
+        earlier = _earlier(actor, request.id or "", request_hash, now)
         if earlier is None:
             raise Conflict("The same id is being used right now. Try again.")
         return earlier
@@ -162,12 +169,15 @@ def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> Authoriza
     return msgspec.structs.replace(request, **missing)
 
 
-def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID) -> Held | None:
+def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID, now: datetime) -> Held | None:
     found = Authorization.objects.filter(organization=actor.organization, idempotency_key=idempotency_key).first()
     if found is None:
         return None
     if found.request_hash != request_hash:
         raise Conflict("This id was used for another authorization.", field="id", authorization=found.pk)
+    state = Authorization.State.EXPIRED if found.state == Authorization.State.HELD and found.expires_at <= now else found.state
+    if state != Authorization.State.HELD:
+        raise AuthorizationOver("The authorization with this id holds nothing for a call any more. Ask under a new id.", state=state, authorization=found.pk)
     hard = BudgetPeriod.objects.filter(organization=actor.organization, pk__in=found.periods, is_hard=True)
     return Held(found, min((period.left for period in hard), default=None), is_new=False)
 

@@ -59,11 +59,12 @@ class Hold:
     places: tuple[tuple[int, Bucket], ...]
     state: str = "held"
     reported: Decimal | None = None
+    kept: Decimal = ZERO
     settled: Decimal | None = None
 
     @property
     def held(self) -> Decimal:
-        return {"held": self.amount, "settling": self.reported or ZERO}.get(self.state, ZERO)
+        return {"held": self.amount, "settling": self.kept}.get(self.state, ZERO)
 
 
 @dataclass(slots=True)

@@ -83,6 +83,24 @@ def test_same_id_gets_the_same_answer(admin: Member, api: APIClient) -> None:
     assert BudgetPeriod.objects.get().held == 4
 
 
+@pytest.mark.parametrize("ending", ["voided", "settling", "expired", "swept"])
+def test_id_of_an_authorization_that_is_over_passes_no_further_call(admin: Member, api: APIClient, ending: str) -> None:
+    budget(admin, "10")
+    asked = {"id": "a", "session": "s1", "amount": "4"}
+    address = f"/api/v1/authorizations/{api.post('/api/v1/authorizations', asked).json()['id']}"
+    if ending == "voided":
+        api.delete(address)
+    elif ending == "settling":
+        api.post(f"{address}/settle", {"amount": "1"})
+    else:
+        Authorization.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    if ending == "swept":
+        holds_expire()
+    again = api.post("/api/v1/authorizations", asked)
+    assert (again.status_code, again.json()["code"]) == (409, "authorization_over")
+    assert again.json()["state"] == {"swept": "expired"}.get(ending, ending)
+
+
 def test_holds_expire(admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     api.post("/api/v1/authorizations", {"session": "s1", "amount": "4", "ttl_seconds": 1})

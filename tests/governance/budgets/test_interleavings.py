@@ -159,7 +159,9 @@ class Interleavings(RuleBasedStateMachine):
     @rule(choice=CHOICES, amount=AMOUNTS)
     def settle(self, choice: int, amount: Decimal) -> None:
         made, hold = self._some_hold(choice)
-        is_refused = hold.state == "voided" or hold.reported not in (None, amount)
+        is_refused = hold.state == "voided" or (hold.reported not in (None, amount) and hold.state != "settling")
+        frozen = self._frozen()
+        left = [Decimal(0) if place in frozen else self.reference.left(place) for place in hold.places if self.reference.plans[place[0]].is_hard]
         try:
             with self.clock() as now:
                 authorization_settle(actor=self.actor, authorization_id=made, amount=amount, now=now)
@@ -167,8 +169,10 @@ class Interleavings(RuleBasedStateMachine):
             assert is_refused
             return
         assert not is_refused
-        if hold.reported is None and hold.state != "settled":
-            hold.state, hold.expires_at = "settling", self.now + timedelta(days=1)
+        if hold.reported != amount and hold.state != "settled":
+            hold.kept = min(amount, hold.held + max(min(left, default=amount), Decimal(0)))
+            if hold.state != "settling":
+                hold.state, hold.expires_at = "settling", self.now + timedelta(days=1)
         hold.reported = amount
 
     @precondition(lambda self: self.reference.holds)

@@ -82,11 +82,53 @@ def test_amount_after_the_event_moves_nothing(few_prices: None, admin: Member, a
     assert balance() == (COST, 0)
 
 
-def test_settling_again_changes_nothing_and_another_amount_is_a_conflict(admin: Member, api: APIClient) -> None:
+def test_settling_again_changes_nothing_and_another_amount_corrects(admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
-    assert [settle(api, made, amount=amount).status_code for amount in ("3", "3.00", "2")] == [200, 200, 409]
-    assert balance() == (0, 3)
+    assert [settle(api, made, amount=amount).status_code for amount in ("3", "3.00", "2")] == [200, 200, 200]
+    assert balance() == (0, 2)
+
+
+def test_amount_of_an_expired_hold_is_kept_as_far_as_there_is_room(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    late = hold(api, "10", ttl_seconds=1)
+    holds_expire(now=timezone.now() + timedelta(seconds=2))
+    hold(api, "9")
+    answer = settle(api, late, amount="10")
+    assert (answer.status_code, Decimal(answer.json()["reported_cost"])) == (200, 10)
+    assert balance() == (0, 10)
+
+
+def test_absurd_amount_holds_no_more_than_there_is_room_and_can_be_corrected(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    made = hold(api)
+    assert settle(api, made, amount="1000000000").status_code == 422
+    assert settle(api, made, amount="1000000").status_code == 200
+    assert balance() == (0, 10)
+    assert settle(api, made, amount="0.5").status_code == 200
+    assert balance() == (0, Decimal("0.5"))
+    store(admin, event(authorization=UUID(made)))
+    assert balance() == (COST, 0)
+
+
+def test_hold_has_a_ceiling_and_a_floor(admin: Member, api: APIClient) -> None:
+    budget(admin, "10", is_hard=False)
+    for amount, status in (("1000000", 201), ("1000000.01", 422), ("1e-30", 422), ("0", 201)):
+        assert api.post("/api/v1/authorizations", {"session": "s1", "amount": amount}).status_code == status, amount
+
+
+def test_hold_that_the_sum_cannot_take_is_refused(admin: Member, api: APIClient) -> None:
+    budget(admin, "10", is_hard=False)
+    hold(api)
+    BudgetPeriod.objects.update(held=Decimal(999_999_999_999))
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "2"}).status_code == 402
+
+
+def test_call_of_absurd_cost_is_unpriced(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    sent = [event(number, input_tokens=1_000_000_000, units={"web_searches": Decimal(1_000_000_000)}) for number in range(3)]
+    assert {one.status for one in events_store(actor=member_actor(admin), api_key=None, source="rest", events=sent)} == {"accepted"}
+    assert balance()[0] < 10_000_000
 
 
 def test_event_settles_and_is_counted_in_one_step(few_prices: None, admin: Member, api: APIClient) -> None:
