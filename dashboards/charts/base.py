@@ -48,13 +48,19 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A named row of values, one for each point of the axis; None is unknown and leaves a gap."""
+    """A named row of values, one for each point of the axis; None is unknown and leaves a gap. `hrefs` are the addresses of the points."""
 
     name: str
     values: Sequence[Decimal | int | float | None]
     key: str = ""
     colour: str = ""
     href: str = ""
+    hrefs: Sequence[str] = ()
+
+    @property
+    def addresses(self) -> list[str] | None:
+        """Where each point leads: its own address, or the series'."""
+        return list(self.hrefs) or ([self.href] * len(self.values) if self.href else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def stacked_bars(
     for entry in shown:
         shapes = ["/" if index == running else "" for index in range(len(x))]
         figure.add_bar(
-            x=list(x), y=drawn(entry.values), name=entry.name, customdata=[entry.href] * len(x) if entry.href else None,
+            x=list(x), y=drawn(entry.values), name=entry.name, customdata=entry.addresses,
             marker={"color": entry.colour, "line": {"width": 0}, "pattern": {"shape": shapes, "size": 5, "solidity": 0.45, "fillmode": "replace"}},
             hovertemplate=f"{escape(entry.name)}: %{{y:{number_format(unit, share)}}}<extra></extra>",
         )  # fmt: skip
@@ -131,7 +137,7 @@ def lines(
     for entry in shown:
         figure.add_scatter(
             x=list(x), y=drawn(entry.values), name=entry.name, mode="lines", line={"color": entry.colour, "width": 2}, connectgaps=False,
-            customdata=[entry.href] * len(x) if entry.href else None, hovertemplate=f"{escape(entry.name)}: %{{y:{number_format(unit, share)}}}<extra></extra>",
+            customdata=entry.addresses, hovertemplate=f"{escape(entry.name)}: %{{y:{number_format(unit, share)}}}<extra></extra>",
         )  # fmt: skip
     style(figure, unit=unit, share=share)
     figure.update_layout(hovermode="x unified")

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
+from urllib.parse import parse_qsl, urlencode
 
 import plotly.graph_objects as go
 
@@ -77,7 +79,21 @@ def _series(cells: Cells, axis: Axis, key: str | None, *, name: str, shown: Show
     if key is None:
         return Series(name, values, key="other", colour=OTHER)
     colour = colour_of(key) if shown.dimension in BRANDED else ""
-    return Series(name, values, key=key or "unallocated", href=shown.hrefs.get(key, ""), colour=colour)
+    return Series(name, values, key=key or "unallocated", hrefs=_step_hrefs(shown.hrefs.get(key, ""), axis), colour=colour)
+
+
+def _step_hrefs(href: str, axis: Axis) -> list[str]:
+    """The address of each bar: where the series leads, narrowed to the days of the step."""
+    if not href:
+        return []
+    page, _, query = href.partition("?")
+    kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in ("range", "from", "to")]
+    found = []
+    for step in axis.steps:
+        first = step.astimezone(axis.zone).date() if isinstance(step, datetime) else step
+        last = first + timedelta(days=6) if axis.name == "week" else first
+        found.append(f"{page}?{urlencode([*kept, ('range', 'custom'), ('from', first.isoformat()), ('to', last.isoformat())])}")
+    return found
 
 
 def _totals(series: Sequence[Series]) -> list[Decimal]:

@@ -11,6 +11,7 @@ UNKNOWN = "\u2013"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CNY": "CN¥", "INR": "₹"}
 STEPS = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
 SMALLEST_SHOWN = Decimal("0.0001")
+SLIGHT = Decimal("0.0005")  # a change written as 0.0 % is neither good nor bad news
 
 
 def money_text(amount: Decimal | int | None, currency: str = "USD") -> str:
@@ -130,8 +131,11 @@ def delta(current: Decimal | None, previous: Decimal | None, currency: str | Non
     sign, way, verb = ("+", "up", "up by") if change > 0 else (MINUS, "down", "down by")
     size = money_text(abs(change), currency) if currency else tokens_text(abs(change))
     share = percent_text(abs(change / Decimal(previous))) if previous else ""
-    mood = "same" if good == "neither" else "good" if way == good else "bad"
+    is_slight = bool(previous) and abs(change / Decimal(previous)) < SLIGHT
+    mood = "same" if is_slight or good == "neither" else "good" if way == good else "bad"
     words = f"{verb} {size}" + (f", {share.replace(THIN, ' ')}," if share else "") + " against the period before"
+    if is_slight and abs(change) < SMALLEST_SHOWN and currency:
+        return Delta("±0", percent_text(0), "practically unchanged", "same")
     return Delta(f"{sign}{size}", f"{sign}{share}" if share else "new", words, mood)
 
 

@@ -19,6 +19,7 @@ NAMES = {
     "custom": "Custom",
 }
 LONGEST_DAYS = 800
+EARLIEST = date(2020, 1, 1)  # no usage that could be counted is older
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,20 @@ def _custom(query: Mapping[str, str], *, zone: ZoneInfo, today: date, default: s
         local_midnight(first, zone).astimezone(UTC)
     except (ValueError, OverflowError):
         return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem="The dates could not be read; the usual range is shown.")
+    why = ""
     if first > last:
-        return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem="The range ends before it begins; the usual one is shown.")
+        why = f"The first day, {_date_text(first)}, lies after the last, {_date_text(last)}" if first <= today else f"The first day, {_date_text(first)}, is still to come"
+    elif last < EARLIEST:
+        why = f"The last day, {_date_text(last)}, lies before there was any usage to count"
+    if why:
+        return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem=f"{why}. The usual range is shown: {NAMES[default].lower()}.")
     if (last - first).days >= LONGEST_DAYS:
         return Range("custom", last - timedelta(days=LONGEST_DAYS - 1), last, zone, today, year_starts_in, f"At most {LONGEST_DAYS} days are shown.")
     return Range("custom", first, last, zone, today, year_starts_in)
+
+
+def _date_text(day: date) -> str:
+    return f"{day.day} {day:%B} {day.year}"
 
 
 def _span_before(span: Range) -> tuple[date, date]:

@@ -17,6 +17,7 @@ NUMBERS = frozenset({"money", "tokens", "count", "percent", "duration", "delta"}
 NOT_SORTED = frozenset({"meter", "spark"})
 NOT_EXPORTED = frozenset({"meter", "spark"})
 CSV_ROWS = 100_000
+PROSE_FROM = 30  # characters of a text that needs room
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ class Cell:
     value: Any
     href: str | None
     note: str
+
+    @property
+    def css(self) -> str:
+        """The cell's classes: numbers to the right, and room for what else would be squeezed into a tall narrow column."""
+        if self.column.is_number:
+            return "n"
+        if self.column.kind == "changes":
+            return "facts"
+        return "prose" if self.column.kind == "text" and isinstance(self.value, str) and len(self.value) >= PROSE_FROM else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Concentration:
         return self.parts[0] if self.parts else None
 
     @property
+    def is_one(self) -> bool:
+        """Whether the effective number is written as 1.0: all comes from one, or nearly so."""
+        return self.effective_number is not None and self.effective_number < Decimal("1.05")
+
+    @property
     def level(self) -> str:
         """`high`, `moderate`, `low`, or `none` when nothing is known."""
         if self.hhi is None:

@@ -121,7 +121,7 @@ def _chart(view: Explorer, lines: Sequence[Line], total: Figures) -> Chart:
     page_address = reverse("spend", args=[view.actor.organization.slug])
     shown = Shown(
         view.measure, view.by.slug, view.currency, [(key, names[key]) for key in keys],
-        hrefs={key: page_address + view.narrowed(key) for key in keys}, marks=() if step == "hour" else marks_in(view.actor, view.range),
+        hrefs={key: page_address + view.narrowed(key) for key in keys}, marks=() if step == "hour" else marks_in(view.actor, view.range, filters=view.filters),
     )  # fmt: skip
     cells = {(point.at, point.key): point.figures for point in points}
     return spend_chart(cells, axis_of(view.range, step, view.now), shown, id="spend-chart", title=f"{view.measure.label} by {view.by.label.lower()}")
@@ -151,8 +151,8 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
     }  # fmt: skip
     return Table.from_request(
         request, id=f"spend-by-{view.by.slug}", columns=_columns(view, is_known_before=bool(before)), rows=lines, sort="", search=("name",), page_size=25,
-        title=f"By {view.by.label.lower()}", note="click a row to look inside it", foot=foot,
-        empty="Nothing was used in this range with these filters. Take a wider range or remove a filter.",
+        title=f"By {view.by.label.lower()}", note="click a name to look inside it", foot=foot,
+        empty="Nothing was used in this range with these filters. Take a wider range or remove a filter." if view.filters else "Nothing was used in this range. Take a wider one.",
     )  # fmt: skip
 
 

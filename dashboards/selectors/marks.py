@@ -5,12 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 
 from dashboards.charts.base import DANGER, ICE, INK_3, Mark
 from dashboards.components.figures import money_text, percent_text
 from dashboards.components.ranges import Range
-from dashboards.selectors.usage import days
+from dashboards.selectors.dimensions import Filters
+from dashboards.selectors.usage import NO_FILTERS, days
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Freeze
@@ -22,20 +24,21 @@ SMALLEST_PRICE_MOVE = Decimal("0.05")
 METERS = ("output_tokens", "input_tokens")
 
 
-def marks_in(actor: Actor, span: Range, *, models: Collection[str] | None = None) -> list[Mark]:
+def marks_in(actor: Actor, span: Range, *, models: Collection[str] | None = None, filters: Filters = NO_FILTERS) -> list[Mark]:
     """The latest freezes of whole budgets, the largest grants, and the largest price changes of the models in use, oldest first.
 
-    `models` are those in use, where the caller knows them already.
+    `models` are those in use, where the caller knows them already. With filters only what concerns the usage that passes them:
+    prices of models in it, and budgets of the teams and projects chosen or of the whole organization.
     """
-    marks = [*_freezes(actor, span), *_grants(actor, span), *_price_changes(actor, span, models)]
+    marks = [*_freezes(actor, span, filters), *_grants(actor, span, filters), *_price_changes(actor, span, models, filters)]
     return sorted(marks, key=lambda mark: str(mark.at))
 
 
-def _freezes(actor: Actor, span: Range) -> list[Mark]:
+def _freezes(actor: Actor, span: Range, filters: Filters) -> list[Mark]:
     rows = scoped(actor, Freeze.objects.filter(started_at__gte=span.starts_at, started_at__lt=span.ends_at, period__isnull=False, session_key=""))
     if actor.team_ids is not None:
         rows = rows.filter(period__budget__team_id__in=actor.team_ids)
-    rows = rows.select_related("period__budget").order_by("-started_at", "-id")[:MOST_OF_A_KIND]
+    rows = rows.filter(_concerned(filters)).select_related("period__budget").order_by("-started_at", "-id")[:MOST_OF_A_KIND]
     return [
         Mark(row.started_at.astimezone(span.zone).date(), f"{row.period.budget.name} froze", address("budget", actor, row.period.budget_id), DANGER)
         for row in rows
@@ -43,19 +46,19 @@ def _freezes(actor: Actor, span: Range) -> list[Mark]:
     ]
 
 
-def _grants(actor: Actor, span: Range) -> list[Mark]:
+def _grants(actor: Actor, span: Range, filters: Filters) -> list[Mark]:
     rows = requests_visible(actor).filter(state=ApprovalRequest.State.APPROVED, decision__at__gte=span.starts_at, decision__at__lt=span.ends_at)
-    rows = rows.order_by("-decision__amount", "-id")[:MOST_OF_A_KIND]
+    rows = rows.filter(_concerned(filters)).order_by("-decision__amount", "-id")[:MOST_OF_A_KIND]
     return [
         Mark(row.decision.at.astimezone(span.zone).date(), f"{money_text(row.decision.amount, row.currency)} granted", address("request", actor, row.pk), ICE)
         for row in rows
     ]
 
 
-def _price_changes(actor: Actor, span: Range, models: Collection[str] | None) -> list[Mark]:
+def _price_changes(actor: Actor, span: Range, models: Collection[str] | None, filters: Filters) -> list[Mark]:
     started = PriceRow.objects.filter(valid_from__gte=span.starts_at, valid_from__lt=span.ends_at, context={}, daily_from=None)
     rows = list(started.select_related("model__provider").order_by("-valid_from", "model__slug"))
-    used = _used(actor, span, {row.model.slug for row in rows}) if models is None and rows else set(models or ())
+    used = _used(actor, span, {row.model.slug for row in rows}, filters) if models is None and rows else set(models or ())
     rows = [row for row in rows if row.model.slug in used]
     before = _prices_before(rows)
     moves = [(price_move(before.get((row.model_id, row.valid_from)), row), row) for row in rows]
@@ -69,8 +72,18 @@ def _price_changes(actor: Actor, span: Range, models: Collection[str] | None) ->
     return list(marks.values())[:MOST_OF_A_KIND]
 
 
-def _used(actor: Actor, span: Range, models: set[str]) -> set[str]:
-    return set(days(actor, span.window, {"model": tuple(models)}).order_by().values_list("model", flat=True).distinct())
+def _concerned(filters: Filters) -> Q:
+    """Budgets that cover usage which passes the filters: those of another team, project or member do not."""
+    condition = Q()
+    for slug in ("team", "project", "member"):
+        if slug in filters:
+            ids = [int(value) for value in filters[slug] if value.isascii() and value.isdigit() and len(value) < 19]
+            condition &= Q(**{f"period__budget__{slug}__in": ids}) | Q(**{f"period__budget__{slug}": None})
+    return condition
+
+
+def _used(actor: Actor, span: Range, models: set[str], filters: Filters) -> set[str]:
+    return set(days(actor, span.window, filters).filter(model__in=models).order_by().values_list("model", flat=True).distinct())
 
 
 def _prices_before(rows: Sequence[PriceRow]) -> dict[tuple[int, datetime | None], PriceRow]:

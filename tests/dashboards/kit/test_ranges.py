@@ -71,3 +71,16 @@ def test_days_in_words_repeat_nothing() -> None:
     assert days_text(date(2026, 11, 1), date(2026, 11, 21)) == "1\u201321 November 2026"
     assert days_text(date(2026, 10, 23), date(2026, 11, 21)) == "23 October \u2013 21 November 2026"
     assert days_text(date(2025, 12, 30), date(2026, 1, 2)) == "30 December 2025 \u2013 2 January 2026"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        ("2026-11-20", "2026-11-10", "The first day, 20 November 2026, lies after the last, 10 November 2026."),
+        ("2027-01-01", "2027-02-01", "The first day, 1 January 2027, is still to come."),
+        ("1999-01-01", "1999-02-01", "The last day, 1 February 1999, lies before there was any usage to count."),
+    ],
+)
+def test_range_that_cannot_be_shown_is_explained(first: str, last: str, words: str) -> None:
+    span = named({"range": "custom", "from": first, "to": last})
+    assert span.problem == f"{words} The usual range is shown: month to date."
