@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -10,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
+from dashboards.pages.settings.connect import PLACEHOLDER, claude_code
 from dashboards.selectors import own_usage, sessions
 from dashboards.selectors.asking import own_periods
 from dashboards.selectors.burn import burn_by_session
@@ -58,6 +60,9 @@ def my_usage(request: PageRequest) -> HttpResponse:
         "is_empty": not models and not live,
         "can_request": actor.can(Right.REQUEST),
         "member": member,
+        "lines": claude_code(settings.PUBLIC_URL, PLACEHOLDER),
+        "may_make_keys": actor.can(Right.MANAGE_ORGANIZATION),
+        "key_makers": own_usage.key_makers(actor),
     }
     return render(request, "my_usage/my_usage.html", context)
 

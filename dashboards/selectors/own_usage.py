@@ -17,10 +17,12 @@ from governance.approvals.selectors import requests_visible
 from governance.periods import Window, first_day, local_midnight
 from governance.pricing.models import Tier
 from governance.pricing.usage import BUCKETS, Usage
-from governance.tenancy.access import Actor, scoped
+from governance.tenancy.access import RIGHTS, Actor, Right, scoped
 from governance.tenancy.models import Member
 from ingest.models import UsageRollupDay
 
+KEY_MAKERS = [role for role, rights in RIGHTS.items() if Right.MANAGE_ORGANIZATION in rights]
+KEY_MAKERS_SHOWN = 3
 TREND_DAYS = 30
 # A task class is one that economy models do when they make at least half of the organization's calls in it.
 USUAL_SHARE = Decimal("0.5")
@@ -134,3 +136,9 @@ def own_calls(actor: Actor, member: Member, *, window: Window, classes: Sequence
         call = PricedCall(row["provider"], row["model"], now, usage, row["amount"], row["money"], row["all_calls"])
         found.setdefault(row["task_class"], []).append(call)
     return {name: calls for name, calls in found.items() if len({call.currency for call in calls}) == 1}
+
+
+def key_makers(actor: Actor) -> list[Member]:
+    """Whom to ask for a key: the first few active members who may make one."""
+    rows = scoped(actor, Member.objects.filter(role__in=KEY_MAKERS, is_active=True, user__is_active=True))
+    return list(rows.select_related("user").order_by("user__name", "id")[:KEY_MAKERS_SHOWN])

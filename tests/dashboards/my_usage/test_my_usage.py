@@ -60,3 +60,10 @@ def test_more_sessions_ask_no_more_queries(admin: Member, engineer: Member) -> N
         if place == 1:
             before = queries(at(engineer), path)
     assert queries(at(engineer), path) == before
+
+
+def test_it_shows_how_to_connect_and_whom_to_ask_for_a_key(admin: Member, engineer: Member) -> None:
+    page = text_of(at(engineer).get(address(engineer, "my-usage")))
+    assert "export CLAUDE_CODE_ENABLE_TELEMETRY=1" in page
+    assert f'ask <a href="mailto:{admin.user.email}">' in page
+    assert "Make a key and get these lines" in text_of(at(admin).get(address(admin, "my-usage")))
