@@ -70,8 +70,10 @@ class BudgetForm(LimitForm):
 
     def __init__(self, *args: Any, teams: Choices, projects: Choices, members: Choices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["period_kind"].is_conditional = True  # type: ignore[attr-defined]
         for name, choices in (("team", teams), ("project", projects), ("member", members)):
-            self.fields[name].choices = [("", "any" if name != "team" else "any team"), *choices]  # type: ignore[attr-defined]
+            self.fields[name].is_conditional = True  # type: ignore[attr-defined]
+            self.fields[name].choices = [("", "any"), *choices]  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

@@ -275,3 +275,19 @@ def shell(lines: str) -> None:
     """Runs the lines as somebody would who copies them."""
     done = subprocess.run(["sh", "-c", lines], capture_output=True, text=True, timeout=30, check=False)
     assert '"accepted"' in done.stdout, done.stdout + done.stderr
+
+
+def test_finding_takes_along_what_was_just_ticked(owner: Page) -> None:
+    owner.goto(f"/o/{SLUG}/sessions?state=all")
+    pick = owner.locator("details.pick", has_text="eam").first
+    pick.locator("summary").click()
+    pick.locator("input[type=checkbox]").nth(1).check()
+    value = pick.locator("input[type=checkbox]").nth(1).get_attribute("value")
+    field = owner.locator(".table-search input[type=search]")
+    field.click()
+    field.press_sequentially("cc", delay=60)
+    field.press("Enter")
+    owner.wait_for_url("**q=cc**")
+    owner.wait_for_load_state("load")
+    assert f"team={value}" in owner.url
+    assert owner.locator(".table-search input[type=search]").input_value() == "cc"

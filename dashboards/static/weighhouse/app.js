@@ -78,12 +78,40 @@
   }
   addEventListener("pageshow", () => $$("form button[disabled]").forEach((button) => { if (!button.hasAttribute("data-off")) button.disabled = false; }));
 
+  /* A search takes along what was ticked and not yet sent: the filters' own form would race it, and one of both would be lost.
+     They are sent by themselves when the search is left without one. */
+  document.addEventListener("submit", (event) => {
+    const find = event.target;
+    const picks = $$("details.pick[data-changed]");
+    if (!find.matches?.(".table-search") || !picks.length) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const wanted = new URLSearchParams(new FormData(picks[0].closest("form")));
+    new FormData(find).forEach((value, key) => { if (!wanted.has(key)) wanted.set(key, value); });
+    const input = $("input[type=search]", find);
+    wanted.set(input.name, input.value);
+    location.assign(`${find.getAttribute("action")}?${new URLSearchParams([...wanted].filter(([, value]) => value !== ""))}`);
+  }, true);
+  document.addEventListener("focusout", (event) => {
+    const find = event.target.closest?.(".table-search");
+    const waiting = $("details.pick[data-changed]:not([open])");
+    if (find && waiting && !find.contains(event.relatedTarget) && !event.relatedTarget?.closest("details.pick")) waiting.closest("form").requestSubmit();
+  });
+
+  /* Fields that apply to some choices only: <div data-with="scope_kind" data-values="team session">. */
+  const showWhatApplies = () => $$("[data-with]").forEach((part) => {
+    const chosen = part.closest("form")?.elements[part.dataset.with]?.value;
+    part.hidden = chosen !== undefined && !part.dataset.values.split(" ").includes(chosen);
+  });
+  document.addEventListener("change", showWhatApplies);
+  addEventListener("pageshow", showWhatApplies);
+
   /* Filters send themselves when their panel is closed after a change. Empty fields stay out of the address. */
   document.addEventListener("toggle", (event) => {
     const pick = event.target;
     if (!pick.matches?.("details.pick")) return;
     if (pick.open) $("input, a", pick)?.focus({ preventScroll: true });
-    else if (pick.dataset.changed) $("form", pick)?.requestSubmit() ?? pick.closest("form")?.requestSubmit();
+    else if (pick.dataset.changed && !document.activeElement?.closest(".table-search")) $("form", pick)?.requestSubmit() ?? pick.closest("form")?.requestSubmit();
   }, true);
   document.addEventListener("change", (event) => {
     const pick = event.target.closest("details.pick[data-sends]");

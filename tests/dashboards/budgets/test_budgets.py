@@ -177,3 +177,9 @@ def test_a_look_ahead_at_half_a_form_says_what_it_needs(admin: Member) -> None:
     assert answer.status_code == 200
     assert "To look ahead it still needs: Team: Choose the team." in text_of(answer)
     assert not Budget.objects.exists()
+
+
+def test_what_a_scope_needs_is_not_called_optional(admin: Member) -> None:
+    page = text_of(at(admin).get(address(admin, "budgets/new")))
+    assert '<div data-with="scope_kind" data-values="team session">' in page
+    assert not any(f'{name} <span class="faint">(optional)' in page for name in ("Team", "Project", "Member", "Per"))
