@@ -1,5 +1,6 @@
 """Every page stands with next to nothing used: one standard model, one model without a price, errors only."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -7,8 +8,12 @@ import pytest
 from django.template import Context, Template
 from django.test import Client
 
+from dashboards.components.ranges import Range
+from dashboards.selectors.marks import marks_in
+from governance.pricing.models import Model, PriceRow, Provider
+from governance.tenancy.access import system_actor
 from governance.tenancy.models import Member, Organization
-from tests.dashboards.usage_made import call, use
+from tests.dashboards.usage_made import NOW, call, use
 
 pytestmark = pytest.mark.django_db
 PAGES = ("", "spend", "routing", "lock-in", "sessions", "budgets", "settings/unpriced", "my-usage", "approvals")
@@ -62,3 +67,23 @@ def test_without_a_price_means_the_same_on_every_page(visitor: Client, varied: O
     assert known > 0
     assert overview.waiting.unpriced_calls == spend["total"].unpriced_measured_calls == sum(row.calls for row in lacking.every_row) == known
     assert spend["table"].foot["unpriced"] == known
+
+
+def test_bar_leads_to_its_day_and_series(visitor: Client, varied: Organization) -> None:
+    figure = visitor.get("/o/acme/spend?range=30d&by=provider").context["chart"].figure
+    anthropic = next(trace for trace in figure.data if trace.name == "Anthropic")
+    assert "provider=anthropic" in anthropic.customdata[-1]
+    assert visitor.get(anthropic.customdata[-1]).context["range"].days == [anthropic.x[-1]]
+
+
+def test_price_of_a_model_that_is_not_shown_is_not_marked(visitor: Client, varied: Organization) -> None:
+    span = Range.from_query({"range": "30d"}, varied.zone, NOW)
+    model = Model.objects.create(provider=Provider.objects.get(slug="deepseek"), slug="no-such-model", match={"equals": "no-such-model"})
+    at = NOW - timedelta(days=3)
+    first, second = ({"output_tokens": {"base": base, "per": 1_000_000}} for base in ("1", "2"))
+    PriceRow.objects.create(model=model, valid_from=at - timedelta(days=90), valid_to=at, rates=first, source="test")
+    PriceRow.objects.create(model=model, valid_from=at, rates=second, source="test")
+    actor = system_actor(varied)
+    unnamed, anthropic = ([mark.label for mark in marks_in(actor, span, filters={"provider": (slug,)})] for slug in ("", "anthropic"))
+    assert any("no-such-model" in label for label in unnamed), unnamed
+    assert not any("no-such-model" in label for label in anthropic), anthropic
