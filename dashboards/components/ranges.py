@@ -125,7 +125,7 @@ def _custom(query: Mapping[str, str], *, zone: ZoneInfo, today: date, default: s
     try:
         first = date.fromisoformat(query.get("from", ""))
         last = min(date.fromisoformat(query.get("to") or today.isoformat()), today)
-        local_midnight(first, zone).astimezone(UTC)
+        local_midnight(first - timedelta(days=LONGEST_DAYS), zone).astimezone(UTC)  # what it is compared with has to exist too
     except (ValueError, OverflowError):
         return _named(default, zone=zone, today=today, year_starts_in=year_starts_in, problem="The dates could not be read; the usual range is shown.")
     why = ""

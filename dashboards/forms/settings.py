@@ -159,9 +159,14 @@ class KeyForm(forms.Form):
 
     def clean_expires_on(self) -> Any:
         day = self.cleaned_data["expires_on"]
+        if day is not None and day.year > LAST_YEAR:
+            raise forms.ValidationError(f"A key lasts until {LAST_YEAR} at most; leave it empty for one without an end.")
         if day is not None and datetime.combine(day, time.max, tzinfo=self.zone) < timezone.now():
             raise forms.ValidationError("This day is over.")
         return day
+
+
+LAST_YEAR = 9000
 
 
 def _holders(actor: Actor) -> dict[str, tuple[str, dict[str, Any]]]:

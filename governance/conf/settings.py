@@ -76,11 +76,13 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "governance.tenancy.unstorable.RefuseNul",
 ]
 # What stands before the addresses for programs, which know no cookies and show no page.
 MACHINE_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "governance.tenancy.unstorable.RefuseNul",
 ]
 
 ROOT_URLCONF = "governance.conf.urls"
