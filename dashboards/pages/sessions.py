@@ -65,6 +65,7 @@ class Rows:
         return [
             Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key]), note=lambda row: row.task),
             Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
+            Column("last_at", "Last call", "ago"),
             Column("member", "Member", value=self.member, note=self.team, is_sortable=False),
             Column("model", "Model", note=lambda row: row.harness, title="of the latest call, and the harness that made it"),
             Column(
@@ -78,7 +79,6 @@ class Rows:
             Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency),
             Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
             Column("calls", "Calls", "count"),
-            Column("last_at", "Last call", "ago"),
         ]  # fmt: skip
 
     def columns_of_file(self) -> list[Column]:
