@@ -23,7 +23,7 @@ class Coverage:
 def coverage_of(actor: Actor, period: BudgetPeriod, session_key: str) -> Coverage:
     """What a request by the actor on this period would be about.
 
-    Raises Forbidden when neither the period nor the session is the actor's to ask for, NotFound for an unknown session and
+    Raises Forbidden when the period is not the actor's to ask for, NotFound for an unknown session or somebody else's, and
     Invalid when the period does not cover the session.
     """
     if period.session_key and session_key not in ("", period.session_key):
@@ -38,13 +38,11 @@ def coverage_of(actor: Actor, period: BudgetPeriod, session_key: str) -> Coverag
 
 
 def session_to_ask_for(actor: Actor, session_key: str) -> Session:
-    """The session, when it is the actor's own or of a team the actor sees. Raises NotFound (unknown) or Forbidden (somebody else's)."""
+    """The session, when it is the actor's own or of a team the actor sees. Raises NotFound alike for one that is unknown and for somebody else's."""
     session: Session | None = access.scoped(actor, Session.objects.filter(key=session_key)).first()
-    if session is None:
+    is_own = session is not None and actor.member is not None and session.member_id == actor.member.pk
+    if session is None or not (is_own or _sees(actor, session.team_id)):
         raise NotFound(f"There is no session {session_key[:80]} here.")
-    is_own = actor.member is not None and session.member_id == actor.member.pk
-    if not is_own and not _sees(actor, session.team_id):
-        raise Forbidden("This is somebody else's session.")
     return session
 
 

@@ -50,7 +50,7 @@ def test_another_organizations_period_is_not_there(stranger: Member, frozen: Bud
 
 
 def test_somebody_elses_session_is_refused_to_an_engineer(other_engineer: Member, frozen: BudgetPeriod) -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotFound):
         file(other_engineer, frozen)
 
 
@@ -61,7 +61,7 @@ def test_lead_asks_for_a_session_of_the_own_team(lead: Member, engineer: Member,
 
 
 def test_lead_of_another_team_is_refused(other_lead: Member, frozen: BudgetPeriod) -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotFound):
         file(other_lead, frozen)
 
 
@@ -255,7 +255,7 @@ def test_session_alone_with_nothing_frozen_is_a_conflict(engineer: Member) -> No
 
 
 def test_refused_filing_leaves_nothing_behind(other_engineer: Member, frozen: BudgetPeriod) -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotFound):
         file(other_engineer, frozen)
 
     assert (ApprovalRequest.objects.count(), Notice.objects.count(), AuditRecord.objects.count()) == (0, 0, 0)
