@@ -113,6 +113,11 @@ class Overview:
             days[point.at] = days[point.at] + point.figures if point.at in days else point.figures
         return [days[day].blended_per_mtok if day in days else None for day in self.range.days]
 
+    @property
+    def has_blended_line(self) -> bool:
+        """Whether there are days enough to draw the blended price."""
+        return sum(value is not None for value in self.blended_days) > 1
+
     @cached_property
     def concentration(self) -> Concentration:
         return concentration_of((row.key, row.name, row.figures.cost) for row in self.providers)

@@ -87,3 +87,10 @@ def test_price_of_a_model_that_is_not_shown_is_not_marked(visitor: Client, varie
     unnamed, anthropic = ([mark.label for mark in marks_in(actor, span, filters={"provider": (slug,)})] for slug in ("", "anthropic"))
     assert any("no-such-model" in label for label in unnamed), unnamed
     assert not any("no-such-model" in label for label in anthropic), anthropic
+
+
+def test_blended_price_of_one_day_has_no_line(visitor: Client, prices: None, at_now: None, organization: Organization) -> None:
+    use(organization, [call()])
+    response = visitor.get("/o/acme/")
+    assert response.context["shown"].totals.blended_per_mtok
+    assert "blended price per day" not in response.content.decode()
