@@ -1,6 +1,7 @@
 """The call dialog says in words when it is not known since when a price holds."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from django.template.loader import render_to_string
@@ -25,6 +26,6 @@ def test_a_price_without_a_known_start_is_not_dated_1970(begins: datetime, ends:
     model = Model(slug="m", name="M", provider=Provider(slug="p", name="P"))
     price = PriceRow(pk=1, model=model, valid_from=begins, valid_to=ends, rates={}, source="list")
     bill = Bill((), "", "", "", price, None)
-    shown = render_to_string("sessions/_call.html", {"bill": bill, "call": UsageEvent(id=1, occurred_at=SEPTEMBER), "zone": UTC})
+    shown = render_to_string("sessions/_call.html", {"bill": bill, "call": UsageEvent(id=UUID(int=1), occurred_at=SEPTEMBER), "zone": UTC})
     assert said in shown
     assert "1970" not in shown
