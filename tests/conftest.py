@@ -72,7 +72,12 @@ def _price_book_again(**_: Any) -> None:
 
 @pytest.fixture
 def transactional_db(transactional_db: None) -> Iterator[None]:
-    """A database whose commits are real. Django empties the tables it manages afterwards, this the partitioned one."""
+    """A database whose commits are real. Django empties the tables it manages afterwards, this the partitioned one.
+
+    Before as well: tests that are only marked as transactional leave their events behind.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE usage_event")
     yield
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE usage_event")

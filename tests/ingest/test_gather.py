@@ -14,7 +14,7 @@ from ingest.models import EventIdentity, UsageRollup
 from ingest.services import events_store, events_store_together, gather
 from tests.conftest import KeyInHand
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("transactional_db")]
 
 
 def call(name: str) -> UsageEvent:

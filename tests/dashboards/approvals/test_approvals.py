@@ -80,7 +80,6 @@ AMOUNTS = {
     "1e400": "The amount must be at most 1 000 000 000.",
     "9" * 40: "The amount must be at most 1 000 000 000.",
     "1.0000000000000001": "An amount has at most 15 decimal places.",
-    "60\x00": "Write an amount in digits",
 }
 
 

@@ -34,7 +34,7 @@ def test_the_tree_shows_what_is_spent_held_and_left(admin: Member, engineer: Mem
     page = text_of(at(admin).get(address(admin, "budgets")))
     assert page.index(">All<") < page.index(">Platform<") < page.index(">Any session<")
     assert 'title="USD 7"' in page
-    assert "1 session stands frozen at their own limit" in page
+    assert "1 session stands frozen at its own limit" in page
     rows = text_of(at(admin).get(address(admin, "budgets?format=csv"))).splitlines()
     assert len(rows) == 4
     assert rows[1].startswith("All,organization,month,100,0,3,0,97,no")
