@@ -63,11 +63,6 @@ def binding_of(harness: str) -> str:
     return known.binding if known else "unclassified"
 
 
-def harness_name(harness: str) -> str:
-    known = HARNESSES.get(harness.lower())
-    return known.name if known else harness
-
-
 def route_of(gateway: str) -> str:
     """How traffic reaches the vendor: `neutral`, `unclassified` (a gateway not in the list), or `direct` (none reported)."""
     if not gateway:

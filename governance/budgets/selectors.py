@@ -4,21 +4,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.utils import timezone
 
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session
 from governance.errors import NotFound
-from governance.tenancy.access import Actor, Right, members_who_decide, scoped, visible
+from governance.tenancy.access import Actor, members_who_decide, scoped
 from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import Organization
-
-
-def active_freezes(actor: Actor) -> QuerySet[Freeze]:
-    """The freezes in force, newest first: of the sessions the actor may see, and of the budgets that span sessions."""
-    sessions = visible(actor, Session.objects.all()).values("key")
-    rows = scoped(actor, Freeze.objects.all()).filter(Q(session_key="") | Q(session_key__in=sessions), ended_at=None)
-    return rows.select_related("period__budget", "started_by__user").order_by("-started_at", "-id")
 
 
 def session_freeze_of(actor: Actor, session_key: str) -> Freeze | None:
@@ -92,8 +85,3 @@ def limit_preview(actor: Actor, budget: Budget, *, limit_amount: Decimal, is_har
         freezes=list(rows.filter(reached, frozen_at=None)[:200]),
         thaws=list(rows.filter(~reached, frozen_at__isnull=False)[:200]),
     )
-
-
-def may_manage(actor: Actor) -> bool:
-    """Whether the actor may make and change budgets."""
-    return actor.can(Right.MANAGE_BUDGETS)

@@ -11,9 +11,3 @@ def notices_dead(actor: Actor) -> QuerySet[Notice]:
     """The notices that were given up after the last attempt, newest first. Needs the right to see the record."""
     access.require(actor, Right.VIEW_AUDIT)
     return access.scoped(actor, Notice.objects.filter(state=Notice.State.DEAD)).order_by("-created_at", "-id")
-
-
-def notices_waiting(actor: Actor) -> QuerySet[Notice]:
-    """The notices still to be sent, in the order they will be tried. Needs the right to see the record."""
-    access.require(actor, Right.VIEW_AUDIT)
-    return access.scoped(actor, Notice.objects.filter(state=Notice.State.WAITING)).order_by("next_attempt_at", "id")
