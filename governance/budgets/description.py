@@ -272,7 +272,8 @@ def authorization_settle_post(*, body: type[msgspec.Struct], event: Any) -> Any:
             "most a day, as far as hard budgets have room for it; settling again with another amount corrects it. "
             "An amount is never counted as spend, only events are. Settle, event, expiry and DELETE may come in any order and more "
             "than once: the money is held or spent once. An event that is known with other content, or that named another authorization when it "
-            "was counted, leaves this hold as it is, to be voided or to expire."
+            "was counted, leaves this hold as it is, to be voided or to expire; so does one that happened more than five minutes before the "
+            "authorization was made."
         ),
         request={"application/json": body},
         responses={

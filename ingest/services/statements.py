@@ -38,20 +38,20 @@ WHERE i.organization_id = %(organization)s AND i.key = seen.key
 RETURNING i.key, i.body_hash
 """
 
-# A call settles the one authorization that it names: what it named first stays.
+# A call settles the one authorization that it names: what it named first stays. It names none that was made after it.
 NAME_AUTHORIZATIONS = """
 WITH bare AS (
     SELECT e.occurred_at, e.id, x.named
     FROM unnest(%(key)s::uuid[], %(at)s::timestamptz[], %(named)s::uuid[]) AS x (key, at, named)
     JOIN usage_event e ON e.organization_id = %(organization)s AND e.occurred_at = x.at AND e.id = x.key
-    JOIN budget_authorization a ON a.organization_id = %(organization)s AND a.id = x.named
+    JOIN budget_authorization a ON a.organization_id = %(organization)s AND a.id = x.named AND e.occurred_at >= a.created_at - %(skew)s
     WHERE e.authorization_id IS NULL AND e.occurred_at BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz
     ORDER BY e.occurred_at, e.id FOR NO KEY UPDATE OF e
 )
 UPDATE usage_event e SET authorization_id = bare.named FROM bare
 WHERE e.organization_id = %(organization)s AND e.occurred_at = bare.occurred_at AND e.id = bare.id
     AND e.occurred_at BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz
-RETURNING e.authorization_id, e.cost
+RETURNING e.authorization_id, e.cost, e.occurred_at
 """
 
 DIMENSION_KINDS = {name: "bigint" if name.endswith("_id") else "text" for name in DIMENSIONS}

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from governance import sql
 from governance.budgets.rules import Rules, rules_of
-from governance.budgets.services import charge_follow, charge_send, holds_settle, holds_settle_counted
+from governance.budgets.services import CLOCK_SKEW, AuthorizedCall, charge_follow, charge_send, holds_settle, holds_settle_counted
 from governance.pricing.book import current_book
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import directory_of
@@ -30,9 +29,8 @@ from ingest.services.sums import (
     Batch,
     SessionSums,
     Sums,
-    authorized_costs,
+    authorized_calls,
     batch_sums,
-    costs_added,
     dimensions_hash,
 )
 
@@ -99,7 +97,7 @@ class _Storing:
             _mark_after_freeze(accepted, rules, opened.frozen)
             self._write(accepted, rules, counted_before)
         elif counted_before:
-            holds_settle_counted(organization_id=self.organization_id, costs=costs_added(counted_before), now=self.now)
+            holds_settle_counted(organization_id=self.organization_id, calls=counted_before, now=self.now)
 
     def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
@@ -154,8 +152,8 @@ class _Storing:
         self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": keys})
         return dict(self.cursor.fetchall())
 
-    def _name_authorizations(self, repeated: Sequence[Claim]) -> list[tuple[UUID, Decimal | None]]:
-        """Lets stored events that named no authorization name the one of their repeat. Returns each with what its call cost."""
+    def _name_authorizations(self, repeated: Sequence[Claim]) -> list[AuthorizedCall]:
+        """Lets stored events that named no authorization name the one of their repeat. Returns their calls."""
         if not repeated:
             return []
         instants = [claim.event.occurred_at for claim in repeated]
@@ -166,12 +164,13 @@ class _Storing:
             "named": [claim.event.authorization for claim in repeated],
             "first": min(instants),
             "last": max(instants),
+            "skew": CLOCK_SKEW,
         })
-        return [(named, cost) for named, cost in self.cursor.fetchall()]
+        return [AuthorizedCall(*row) for row in self.cursor.fetchall()]
 
-    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[tuple[UUID, Decimal | None]]) -> None:
-        costs = costs_added([*authorized_costs(accepted), *counted_before])
-        released = holds_settle(organization_id=self.organization_id, costs=costs, now=self.now)
+    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall]) -> None:
+        calls = [*authorized_calls(accepted), *counted_before]
+        released = holds_settle(organization_id=self.organization_id, calls=calls, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone)
         rows = [self._event_row(row) for row in accepted]
         if len(rows) >= COPY_FROM:

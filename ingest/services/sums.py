@@ -1,6 +1,6 @@
 """Adds prepared events up: rollups by hour and by day, sessions, and what budgets are charged. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from governance.budgets.rules import QUARTER_HOUR
-from governance.budgets.services import Spend
+from governance.budgets.services import AuthorizedCall, Spend
 from governance.ids import hash16
 from governance.periods import hour_bucket
 from governance.tenancy.directory import Attribution
@@ -162,15 +162,8 @@ def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums
         sessions[session].sums.add(sums)
 
 
-def authorized_costs(rows: Iterable[Prepared]) -> Iterator[tuple[UUID, Decimal | None]]:
-    """The authorization and the cost of each call that names one."""
-    return ((row.event.authorization, row.cost) for row in rows if row.event.authorization is not None)
-
-
-def costs_added(named: Iterable[tuple[UUID, Decimal | None]]) -> dict[UUID, Decimal | None]:
-    """What the calls cost that name an authorization, by authorization; None where no price is known."""
-    costs: dict[UUID, Decimal | None] = {}
-    for authorization, cost in named:
-        earlier = costs.get(authorization)
-        costs[authorization] = cost if earlier is None else earlier + (cost or ZERO)
-    return costs
+def authorized_calls(rows: Iterable[Prepared]) -> list[AuthorizedCall]:
+    """The calls that name an authorization."""
+    return [
+        AuthorizedCall(row.event.authorization, row.cost, row.event.occurred_at) for row in rows if row.event.authorization is not None
+    ]

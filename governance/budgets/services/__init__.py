@@ -2,12 +2,22 @@
 
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
-from governance.budgets.services.endings import authorization_settle, authorization_void, holds_expire, holds_settle, holds_settle_counted
+from governance.budgets.services.endings import (
+    CLOCK_SKEW,
+    AuthorizedCall,
+    authorization_settle,
+    authorization_void,
+    holds_expire,
+    holds_settle,
+    holds_settle_counted,
+)
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
 from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold
 
 __all__ = [
+    "CLOCK_SKEW",
     "AuthorizationIn",
+    "AuthorizedCall",
     "Held",
     "Spend",
     "authorization_hold",

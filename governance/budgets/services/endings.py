@@ -7,6 +7,7 @@ the sum of the events, and an amount that a caller names is not one.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,8 @@ ZERO = Decimal(0)
 LARGEST_HOLD = 1_000_000
 # How long the money of a call that was settled by amount is kept for its event.
 EVENT_AWAITED = timedelta(days=1)
+# A hold is made before its call. How far the clock of whoever reports the call may be behind ours.
+CLOCK_SKEW = timedelta(minutes=5)
 State = Authorization.State
 HOLDING = (State.HELD, State.SETTLING)
 
@@ -106,7 +109,10 @@ def _release(organization_id: int, released: Mapping[int, Decimal], now: datetim
 
 
 SETTLE = f"""
-WITH asked AS (SELECT * FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric"})}
+WITH asked AS (
+    SELECT x.id, sum(x.cost) AS cost FROM {sql.unnest("x", {"id": "uuid", "cost": "numeric", "at": "timestamptz"})}
+    JOIN budget_authorization a ON a.organization_id = %(organization)s AND a.id = x.id AND x.at >= a.created_at - %(skew)s
+    GROUP BY x.id
 ), locked AS (
     SELECT a.id, k.cost, CASE a.state WHEN 'held' THEN a.amount WHEN 'settling' THEN a.kept_amount ELSE 0 END AS released
     FROM budget_authorization a JOIN asked k ON k.id = a.id
@@ -120,20 +126,33 @@ RETURNING a.id, l.released, a.periods
 """  # noqa: S608 - built from constants
 
 
-def holds_settle(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> dict[int, Decimal]:
-    """Settles authorizations with what their calls cost (None: unpriced). Returns what to release, by period id.
+@dataclass(frozen=True, slots=True)
+class AuthorizedCall:
+    """A counted call that names an authorization: what it cost (None: unpriced) and when it was made."""
 
-    One that was voided or has expired releases nothing, and is settled from then on. Takes the authorizations' row
+    authorization: UUID
+    cost: Decimal | None
+    occurred_at: datetime
+
+
+def holds_settle(*, organization_id: int, calls: Sequence[AuthorizedCall], now: datetime) -> dict[int, Decimal]:
+    """Settles authorizations with what their calls cost. Returns what to release, by period id.
+
+    A call made before the authorization it names, by more than clocks differ, is not the one that was asked for and leaves it
+    as it is. One that was voided or has expired releases nothing, and is settled from then on. Takes the authorizations' row
     locks, so it comes before any period is locked.
     """
-    if not costs:
+    if not calls:
         return {}
-    return _released_by(sql.rows(SETTLE, {"organization": organization_id, "id": list(costs), "cost": list(costs.values()), "now": now}))
+    return _released_by(sql.rows(SETTLE, {
+        "organization": organization_id, "id": [call.authorization for call in calls], "cost": [call.cost for call in calls],
+        "at": [call.occurred_at for call in calls], "skew": CLOCK_SKEW, "now": now,
+    }))
 
 
-def holds_settle_counted(*, organization_id: int, costs: Mapping[UUID, Decimal | None], now: datetime) -> None:
+def holds_settle_counted(*, organization_id: int, calls: Sequence[AuthorizedCall], now: datetime) -> None:
     """Settles the holds of calls whose events were counted before they named them: their money is in the spend already."""
-    _release(organization_id, holds_settle(organization_id=organization_id, costs=costs, now=now), now)
+    _release(organization_id, holds_settle(organization_id=organization_id, calls=calls, now=now), now)
 
 
 def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:

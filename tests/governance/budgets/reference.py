@@ -55,6 +55,7 @@ class Hold:
     """An authorization."""
 
     amount: Decimal
+    made_at: datetime
     expires_at: datetime
     places: tuple[tuple[int, Bucket], ...]
     state: str = "held"
@@ -128,10 +129,15 @@ class Reference:
             hold.state = "expired" if hold.state == "held" else "settled"
         return len(due)
 
-    def name(self, call: Call, hold_id: UUID | None) -> None:
-        """The call, or a true repeat of it, names the hold: it settles the first that it names."""
-        if hold_id is not None and call.authorization is None:
-            call.authorization, hold = hold_id, self.holds[hold_id]
+    def name(self, call: Call, hold_id: UUID | None, *, is_new: bool) -> None:
+        """The call, or a true repeat of it, names the hold: it settles the first that it names, unless that was made after it."""
+        if hold_id is None or call.authorization is not None:
+            return
+        hold = self.holds[hold_id]
+        is_in_time = call.at >= hold.made_at - timedelta(minutes=5)
+        if is_new or is_in_time:
+            call.authorization = hold_id
+        if is_in_time:
             hold.state = "settled"
             hold.settled = (hold.settled or ZERO) + call.cost
 

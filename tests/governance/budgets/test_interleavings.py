@@ -103,7 +103,9 @@ class Interleavings(RuleBasedStateMachine):
         events = [self._event(number, data, data.draw(st.sampled_from(holds))) for number in numbers]
         with self.clock() as now:
             outcomes = events_store(actor=self.actor, api_key=None, source="rest", events=events, now=now)
-        assert [outcome.status for outcome in outcomes] == [self._count(number, event) for number, event in zip(numbers, events, strict=True)]
+        new = set(numbers) - self.reference.calls.keys()
+        statuses = [self._count(number, event, is_new=number in new) for number, event in zip(numbers, events, strict=True)]
+        assert [outcome.status for outcome in outcomes] == statuses
 
     def _event(self, number: int, data: st.DataObject, hold: UUID | None) -> UsageEvent:
         if number not in self.events:
@@ -115,16 +117,16 @@ class Interleavings(RuleBasedStateMachine):
         said = self.events[number] if data.draw(st.integers(0, 5)) else msgspec.structs.replace(self.events[number], input_tokens=1)
         return msgspec.structs.replace(said, authorization=hold)
 
-    def _count(self, number: int, event: UsageEvent) -> str:
+    def _count(self, number: int, event: UsageEvent, *, is_new: bool) -> str:
         known = self.reference.calls.get(number)
         cost = (event.input_tokens or 0) * PER_TOKEN
         if known is None:
             known = self.reference.calls[number] = Call(event.team, event.session, event.occurred_at, cost)
-            self.reference.name(known, event.authorization)
+            self.reference.name(known, event.authorization, is_new=True)
             return "accepted"
         if known.cost != cost:
             return "conflict"
-        self.reference.name(known, event.authorization)
+        self.reference.name(known, event.authorization, is_new=is_new)
         return "duplicate"
 
     # holds
@@ -149,7 +151,7 @@ class Interleavings(RuleBasedStateMachine):
             return
         assert is_fitting
         places = tuple(self.reference.places(team, session, self.now))
-        self.reference.holds[made.pk] = Hold(request.amount, made.expires_at, places)
+        self.reference.holds[made.pk] = Hold(request.amount, self.now, made.expires_at, places)
         assert all(self.reference.left(place) >= 0 for place in places if self.reference.plans[place[0]].is_hard)
 
     def _frozen(self) -> set[tuple[int, Bucket]]:

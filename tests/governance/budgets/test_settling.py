@@ -333,3 +333,48 @@ def test_description_shows_how_to_hold_and_settle(api: APIClient) -> None:
     assert asked["responses"]["402"]["content"]["application/problem+json"]["examples"]
     assert settled["responses"].keys() >= {"200", "404", "409", "422"}
     assert len(settled["requestBody"]["content"]["application/json"]["examples"]) == 2
+
+
+EARLIER = timedelta(minutes=6)
+
+
+def test_call_made_before_its_authorization_does_not_settle_it(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    made = hold(api)
+    old = event(occurred_at=timezone.now() - EARLIER)
+    answer = settle(api, made, event=as_json(old))
+    assert (answer.status_code, answer.json()["state"], answer.json()["event"]["status"]) == (200, "held", "accepted")
+    assert store(admin, event(2, occurred_at=timezone.now() - EARLIER, authorization=UUID(made))) == "accepted"
+    assert balance() == (2 * COST, 4)
+    assert Authorization.objects.get().settled_cost is None
+    store(admin, event(3, authorization=UUID(made)))
+    assert balance() == (3 * COST, 0)
+    assert Authorization.objects.get().settled_cost == COST
+
+
+def test_clock_that_is_a_little_behind_settles(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    made = hold(api)
+    store(admin, event(occurred_at=timezone.now() - timedelta(minutes=4, seconds=50), authorization=UUID(made)))
+    assert balance() == (COST, 0)
+
+
+def test_of_calls_in_one_request_only_those_made_after_it_settle(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    first, second = UUID(hold(api)), UUID(hold(api))
+    old = timezone.now() - EARLIER
+    sent = [event(1, occurred_at=old, authorization=first), event(2, authorization=first), event(3, occurred_at=old, authorization=second)]
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=sent)
+    assert balance() == (3 * COST, 4)
+    assert [(one.state, one.settled_cost) for one in Authorization.objects.order_by("created_at")] == [("settled", COST), ("held", None)]
+
+
+def test_repeat_of_a_call_made_before_the_authorization_names_it_in_vain(few_prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    sent = event(occurred_at=timezone.now() - EARLIER)
+    store(admin, sent)
+    made = hold(api)
+    assert settle(api, made, event=as_json(sent)).json()["state"] == "held"
+    assert store(admin, msgspec.structs.replace(sent, authorization=UUID(made))) == "duplicate"
+    assert balance() == (COST, 4)
+    assert StoredEvent.objects.get().authorization_id is None
