@@ -34,7 +34,7 @@ WORDS = {"freeze": "frozen", "resume": "resumed", "topup": "topped up", "request
 
 @dataclass(frozen=True, slots=True)
 class CallBar:
-    """One call as it is drawn: `cost` None is unpriced, `is_billed` False is usage of a subscription."""
+    """One call as it is drawn: `cost` None is unpriced or, without `is_measured`, of unknown size; `is_billed` False is usage of a subscription."""
 
     at: datetime
     model: str
@@ -43,6 +43,14 @@ class CallBar:
     is_billed: bool
     context_tokens: int | None
     href: str = ""
+    is_measured: bool = True
+
+    @property
+    def cost_text(self) -> str:
+        """The cost in a table: every digit, or why there is none."""
+        if self.cost is not None:
+            return f"{self.owed:f}"
+        return "no price" if self.is_measured else "size unknown"
 
     @property
     def owed(self) -> Decimal:
@@ -94,10 +102,7 @@ def timeline(
         figure.update_layout(yaxis={"range": [0, float(max([allowance, *levels]) * Decimal("1.14")) or 1]})
     add_happenings(figure, happenings, calls, zone=zone)
     names = ["Time", "Model", f"Cost ({currency})", f"Cumulative ({currency})"]
-    rows = [
-        [at_text(call.at, zone), call.model, "unpriced" if call.cost is None else f"{call.owed:f}", f"{level:f}"]
-        for call, level in zip(calls, levels, strict=True)
-    ]
+    rows = [[at_text(call.at, zone), call.model, call.cost_text, f"{level:f}"] for call, level in zip(calls, levels, strict=True)]
     earlier = f" after {count_text(calls_before)} earlier" if calls_before > 0 else ""
     note = f"{count_text(len(calls))} call{'' if len(calls) == 1 else 's'}{earlier} · line: cumulative, bars: each call"
     summary = f"{len(calls)} calls, cumulative cost {money_text(levels[-1] if levels else cost_before, currency)}"

@@ -2,8 +2,8 @@
 
 import calendar
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ EARLIEST = date(2020, 1, 1)  # no usage that could be counted is older
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Local days first..last, both included, of one time zone."""
+    """Local days first..last, both included, of one time zone; with `until` the last of them only up to that time of day."""
 
     key: str
     first: date
@@ -33,6 +33,8 @@ class Range:
     today: date
     year_starts_in: int = 1
     problem: str = field(default="", compare=False)
+    now: datetime | None = field(default=None, compare=False)
+    until: time | None = None
 
     @classmethod
     def from_query(
@@ -42,14 +44,16 @@ class Range:
         today = now.astimezone(zone).date()
         key = query.get("range", "") or ("custom" if query.get("from") else default)
         if key == "custom":
-            return _custom(query, zone=zone, today=today, default=default, year_starts_in=year_starts_in)
-        problem = "" if key in NAMES else "This range is not known; the usual one is shown."
-        return _named(key if key in NAMES else default, zone=zone, today=today, year_starts_in=year_starts_in, problem=problem)
+            found = _custom(query, zone=zone, today=today, default=default, year_starts_in=year_starts_in)
+        else:
+            problem = "" if key in NAMES else "This range is not known; the usual one is shown."
+            found = _named(key if key in NAMES else default, zone=zone, today=today, year_starts_in=year_starts_in, problem=problem)
+        return replace(found, now=now)
 
     @property
     def window(self) -> Window:
         """The UTC instants [starts_at, ends_at) of the days."""
-        return Window(local_midnight(self.first, self.zone), local_midnight(self.last + timedelta(days=1), self.zone))
+        return Window(local_midnight(self.first, self.zone), self.ends_at)
 
     @property
     def starts_at(self) -> datetime:
@@ -57,6 +61,8 @@ class Range:
 
     @property
     def ends_at(self) -> datetime:
+        if self.until is not None:
+            return datetime.combine(self.last, self.until, self.zone).astimezone(UTC)
         return local_midnight(self.last + timedelta(days=1), self.zone)
 
     @property
@@ -75,7 +81,8 @@ class Range:
     @property
     def label(self) -> str:
         """The days in words: "1–21 November 2026"."""  # noqa: RUF002
-        return days_text(self.first, self.last)
+        days = days_text(self.first, self.last)
+        return f"{days} until {self.until:%H:%M}" if self.until is not None else days
 
     @property
     def params(self) -> dict[str, str]:
@@ -90,9 +97,19 @@ class Range:
 
     @property
     def previous(self) -> "Range":
-        """The span before it: the same days of the month or quarter before, or as many days as it has."""
+        """The span before it: the same days of the month or quarter before, or as many days as it has.
+
+        Where today is all of the range, the day before it counts up to the same time: a morning is no match for a whole day.
+        """
         first, last = _span_before(self)
-        return Range("custom", first, last, self.zone, self.today, self.year_starts_in)
+        is_so_far = self.now is not None and self.first == self.last == self.today
+        until = self.now.astimezone(self.zone).time() if is_so_far and self.now is not None else None
+        return Range("custom", first, last, self.zone, self.today, self.year_starts_in, until=until)
+
+    @property
+    def whole(self) -> "Range":
+        """The same days to the end of the last."""
+        return replace(self, until=None)
 
 
 def days_text(first: date, last: date) -> str:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 
 from dashboards.components import figures
 
-Kind = Literal["text", "strong", "money", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch", "day", "changes"]
+Kind = Literal["text", "strong", "money", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch", "day", "changes", "email"]
 NUMBERS = frozenset({"money", "tokens", "count", "percent", "duration", "delta"})
 NOT_SORTED = frozenset({"meter", "spark"})
 NOT_EXPORTED = frozenset({"meter", "spark"})
@@ -26,7 +26,7 @@ class Column:
 
     Values by kind: money Decimal; tokens, count int; percent a fraction; duration seconds; at, ago datetime; badge (text, tone);
     meter (spent, limit) or (spent, limit, held, forecast); spark a sequence of numbers; delta (current, previous); swatch (provider slug, name);
-    day a date; changes what has `first`, `rest` and a text for the file.
+    day a date; changes what has `first`, `rest` and a text for the file; email an address, which may break after its @.
     """
 
     key: str

@@ -10,13 +10,13 @@ DECIMAL_PLACES = 15
 
 
 class AmountField(forms.DecimalField):
-    """An amount from `smallest` to a thousand million with at most fifteen decimal places; whatever is wrong is said in one sentence."""
+    """An amount from `smallest` to `largest`, a thousand million, with at most fifteen decimal places; whatever is wrong is said in one sentence."""
 
-    def __init__(self, *, smallest: Decimal, required_message: str = "", **options: Any) -> None:
-        too_large = f"The amount must be at most {LARGEST:,.0f}.".replace(",", " ")
+    def __init__(self, *, smallest: Decimal, largest: Decimal = LARGEST, required_message: str = "", **options: Any) -> None:
+        too_large = f"The amount must be at most {largest:,.0f}.".replace(",", " ")
         super().__init__(
             min_value=smallest,
-            max_value=LARGEST,
+            max_value=largest,
             max_digits=28,
             decimal_places=DECIMAL_PLACES,
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),

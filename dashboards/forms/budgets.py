@@ -8,6 +8,7 @@ from django import forms
 
 from dashboards.forms.amounts import AmountField
 from governance.budgets.models import Budget
+from governance.budgets.services import LARGEST_HOLD
 
 Choices = Sequence[tuple[int, str]]
 SCOPES = [
@@ -62,6 +63,7 @@ class BudgetForm(LimitForm):
     counts_notional = forms.BooleanField(required=False, label="Count subscription usage at list price")
     unpriced_call_amount = AmountField(
         smallest=Decimal(0),
+        largest=Decimal(LARGEST_HOLD),
         required=False,
         label="Charge for a call that has no price",
         help_text="A cautious amount for models whose price is not known yet. Empty: nothing is charged.",
@@ -73,7 +75,8 @@ class BudgetForm(LimitForm):
         self.fields["period_kind"].is_conditional = True  # type: ignore[attr-defined]
         for name, choices in (("team", teams), ("project", projects), ("member", members)):
             self.fields[name].is_conditional = True  # type: ignore[attr-defined]
-            self.fields[name].choices = [("", "any"), *choices]  # type: ignore[attr-defined]
+            self.fields[name].choices = [("", f"Choose a {name}"), *choices]  # type: ignore[attr-defined]
+            self.fields[name].widget.attrs = {"data-needed-with": "scope_kind", "data-needed-value": name, "data-otherwise": f"Any {name}"}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

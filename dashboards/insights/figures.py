@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any
+
+from governance.money import quantize
 
 ZERO = Decimal(0)
 MILLION = Decimal(1_000_000)
@@ -81,6 +84,14 @@ class Figures:
             raise ValueError(f"cannot combine {self.currency} with {other.currency}")
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMMED}
         return Figures(currency=self.currency, foreign=_merged(self.foreign, other.foreign), **sums)
+
+    def part(self, share: Decimal) -> "Figures":
+        """The same, share by share: what a part of an hour counts when its calls came evenly. Counts are rounded to whole ones."""
+        sums: dict[str, Any] = {}
+        for name in SUMMED:
+            value = getattr(self, name)
+            sums[name] = quantize(value * share) if isinstance(value, Decimal) else round(value * share)
+        return Figures(currency=self.currency, foreign=tuple((code, quantize(amount * share)) for code, amount in self.foreign), **sums)
 
 
 SUMMED = tuple(field.name for field in fields(Figures) if field.name not in ("currency", "foreign"))

@@ -77,7 +77,20 @@ def model_columns(currency: str) -> list[Column]:
         Column(
             "cached", "From cache", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"
         ),
-        Column("unpriced", "Unpriced", "count", value=lambda row: row.figures.unpriced_calls),
+        Column(
+            "unpriced",
+            "No price",
+            "count",
+            value=lambda row: row.figures.unpriced_measured_calls or None,
+            title="Calls of known size without a price: in no amount here",
+        ),
+        Column(
+            "unmeasured",
+            "Size unknown",
+            "count",
+            value=lambda row: row.figures.unmeasured_calls or None,
+            title="Calls of which neither input nor output tokens were reported: in no amount here",
+        ),
     ]
 
 

@@ -100,7 +100,8 @@ class Overview:
 
     @cached_property
     def models_before(self) -> list[usage.Row]:
-        return usage.spend_by(self.actor, "model", window=self.range.previous.window, sums=BEFORE)
+        previous = self.range.previous
+        return usage.spend_by(self.actor, "model", window=previous.window, sums=BEFORE, is_to_the_minute=previous.until is not None)
 
     @cached_property
     def before(self) -> Figures:

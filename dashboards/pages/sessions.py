@@ -1,6 +1,6 @@
 """Pages: the live list of sessions, and one session with its calls, marks, holds, and freeze and resume by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.charts import session as session_charts
 from dashboards.charts.base import Chart
+from dashboards.components.figures import money_text
 from dashboards.components.filters import FilterBar
 from dashboards.components.tables import CSV_ROWS, Column, Table
 from dashboards.selectors import burn, narrowing, sessions
@@ -72,10 +73,7 @@ class Rows:
                 "burn", "Burn / min", "money", value=lambda row: self.burns.get(row.key), is_sortable=False, currency=currency,
                 title="billed cost per minute over the last 15 minutes",
             ),
-            Column("cost", "Spent", "money", currency=currency),
-            Column(
-                "limit", "Limit", "money", order="allowance", value=lambda row: row.allowance, currency=currency, title="its own, with top-ups",
-            ),
+            Column("cost", "Spent", "money", currency=currency, note=limit_note(currency), title="and the limit of its own, with top-ups"),
             Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency),
             Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
             Column("calls", "Calls", "count"),
@@ -102,12 +100,17 @@ class Rows:
             Column("held", "Held", "money"),
             Column("calls", "Calls", "count"),
             Column("errors", "Failed calls", "count"),
-            Column("unpriced_calls", "Unpriced calls", "count"),
+            Column("unpriced_calls", "Calls without a cost", "count"),
             Column("tokens", "Tokens", "count"),
             Column("context_tokens", "Context tokens", "count"),
             Column("first_at", "First call", "at"),
             Column("last_at", "Last call", "at"),
         ]
+
+
+def limit_note(currency: str) -> Callable[[sessions.ListedSession], str]:
+    """The session's own limit, to stand below what it spent."""
+    return lambda row: f"of {money_text(row.allowance, currency)}" if row.allowance is not None else ""
 
 
 def meter_of(row: sessions.ListedSession) -> tuple[Decimal | None, Decimal, Decimal | None, None] | None:
@@ -239,6 +242,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     is_first = request.GET.get("calls") != "all"
     waiting = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
     recent_burn = burn.burn_of(calls, until=now)
+    unmeasured = sessions.unmeasured_calls(session, calls)
     return {
         "session": session,
         "tone": TONES[session.state],
@@ -247,9 +251,13 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
             "team": names.teams.get(session.team_id or 0),
             "project": names.projects.get(session.project_id or 0),
         },
-        "calls": [(call, sessions.cache_writes_of(call)) for call in (calls[-FEW_CALLS:] if is_first else calls)[::-1]],
+        "calls": [
+            (call, sessions.cache_writes_of(call), sessions.is_measured(call)) for call in (calls[-FEW_CALLS:] if is_first else calls)[::-1]
+        ],
         "clock": clock_of(session, now),
         "calls_loaded": len(calls),
+        "unmeasured_calls": unmeasured,
+        "without_price": max(session.unpriced_calls - unmeasured, 0),
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
         "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,
@@ -290,6 +298,7 @@ def bars_of(actor: Actor, session: Session, calls: Iterable[UsageEvent]) -> list
             cost=call.cost,
             is_billed=burn.is_billed(call),
             context_tokens=sessions.context_of(call),
+            is_measured=sessions.is_measured(call),
             href=f"{here}?call={call.id}",
         )
         for call in calls

@@ -48,6 +48,12 @@ class Explorer:
         return Range.from_query(self.query, organization.zone, self.now, default="30d", year_starts_in=organization.year_starts_in)
 
     @cached_property
+    def before(self) -> Range:
+        """What the range is compared with: today's with the day before up to the same time, where hours know what is asked for."""
+        previous = self.range.previous
+        return previous if usage.hours_fit(self.filters, self.by.slug) else previous.whole
+
+    @cached_property
     def filters(self) -> dict[str, tuple[str, ...]]:
         """{dimension: values}, "" for what was not reported."""
         found = {slug: tuple(_value_of(text) for text in self.query.getlist(slug) if text and "\x00" not in text) for slug in DIMENSIONS}
@@ -98,7 +104,7 @@ def spend(request: PageRequest) -> HttpResponse:
             "chart": _chart(view, lines, total) if total.calls else None,
             "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
-            "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view),
+            "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view), "sessions_href": _sessions_href(view),
             "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
         },
     )  # fmt: skip
@@ -106,8 +112,10 @@ def spend(request: PageRequest) -> HttpResponse:
 
 def _lines(view: Explorer) -> list[Line]:
     now, before = (
-        usage.spend_by(view.actor, view.by.slug, window=span.window, filters=view.filters, currency=view.currency)
-        for span in (view.range, view.range.previous)
+        usage.spend_by(
+            view.actor, view.by.slug, window=span.window, filters=view.filters, currency=view.currency, is_to_the_minute=span.until is not None
+        )
+        for span in (view.range, view.before)
     )
     return compared(
         [(row.key, row.name, row.figures) for row in now], [(row.key, row.name, row.figures) for row in before], view.measure, view.currency
@@ -168,7 +176,7 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
         money("cost", "Billed", value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
         Column(
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before) if is_known_before else None,
-            title=f"{view.measure.label} against {view.range.previous.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
+            title=f"{view.measure.label} against {view.before.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
         ),
         *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
         Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
@@ -223,6 +231,12 @@ def _chips(view: Explorer) -> list[dict[str, str]]:
             rest = [_value_text(other) for other in values if other != value]
             chips.append({"label": DIMENSIONS[slug].label, "name": names[value], "href": view.address(**{slug: rest})})
     return chips
+
+
+def _sessions_href(view: Explorer) -> str:
+    """The list of sessions with a call that passes the same filters in the same range."""
+    pairs = [*view.range.params.items(), *((slug, _value_text(value)) for slug, values in view.filters.items() for value in values)]
+    return f"{reverse('sessions', args=[view.actor.organization.slug])}?{urlencode(pairs)}"
 
 
 def _unknown_to_sessions(view: Explorer) -> list[str]:

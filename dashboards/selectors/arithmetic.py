@@ -73,7 +73,11 @@ def bill_of(call: UsageEvent) -> Bill:
     price = PriceRow.objects.select_related("model__provider").filter(pk=call.price_id).first() if call.price_id else None
     seconds = None if call.latency_ms is None else call.latency_ms / 1000
     if call.cost is None:
-        why = "No price was known for this model when the call was made: it counts in tokens, not in money."
+        why = (
+            "No price was known for this model when the call was made: it counts in tokens, not in money."
+            if call.input_tokens is not None or call.output_tokens is not None
+            else "Neither input nor output tokens were reported: the size of the call is not known, so no price could tell its cost."
+        )
         return Bill((), "", "", "", price, seconds, why)
     lines = current_book().explain(
         provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), context=call.tags, price_id=call.price_id

@@ -41,6 +41,11 @@ class SessionSpread:
     examples: tuple[tuple[str, int], ...]
 
     @property
+    def is_sample(self) -> bool:
+        """Whether there are more sessions than were looked at."""
+        return self.sessions > self.examined
+
+    @property
     def share(self) -> Decimal | None:
         return Decimal(self.spread) / self.examined if self.examined else None
 

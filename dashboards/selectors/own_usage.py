@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +14,13 @@ from dashboards.selectors.requests import economy_models, rate
 from dashboards.selectors.usage import Row, days, spend_by, totals
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
+from governance.budgets.models import Session
 from governance.periods import Window, first_day, local_midnight
 from governance.pricing.models import Tier
 from governance.pricing.usage import BUCKETS, Usage
 from governance.tenancy.access import RIGHTS, Actor, Right, scoped
 from governance.tenancy.models import Member
-from ingest.models import UsageRollupDay
+from ingest.models import UsageEvent, UsageRollupDay
 
 KEY_MAKERS = [role for role, rights in RIGHTS.items() if Right.MANAGE_ORGANIZATION in rights]
 KEY_MAKERS_SHOWN = 3
@@ -31,11 +32,11 @@ CALLS_NEEDED = 20
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What was used in a span of local days that ends today, and in as many days at the same place before."""
+    """What was used in a span of local days that ends now, and what the span before had cost by the same day and time."""
 
     name: str
     figures: Figures
-    before: Figures
+    before: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def own(member: Member) -> dict[str, tuple[str, ...]]:
 
 
 def spans(actor: Actor, member: Member, *, now: datetime) -> list[Span]:
-    """Today, this week and this month so far, each with the whole day, week or month before cut at the same length."""
+    """Today, this week and this month so far, each with the day, week or month before up to the same time."""
     zone = actor.organization.zone
     today = now.astimezone(zone).date()
     tomorrow = today + timedelta(days=1)
@@ -62,13 +63,34 @@ def spans(actor: Actor, member: Member, *, now: datetime) -> list[Span]:
         earlier = first - {"Today": timedelta(days=1), "This week": timedelta(days=7)}.get(
             name, first - first_day("month", first - timedelta(days=1))
         )
-        windows = [
-            Window(local_midnight(start, zone), local_midnight(min(start + length, end), zone))
-            for start, end in ((first, tomorrow), (earlier, first))
-        ]
-        figures = [totals(actor, window=window, filters=own(member)) for window in windows]
-        found.append(Span(name, *figures))
+        figures = totals(actor, window=Window(local_midnight(first, zone), local_midnight(tomorrow, zone)), filters=own(member))
+        before = totals(
+            actor,
+            window=Window(local_midnight(earlier, zone), local_midnight(min(earlier + length, first), zone)),
+            filters=own(member),
+            sums=("cost",),
+        )
+        last = earlier + length - timedelta(days=1)
+        later = later_that_day(actor, member, last, now=now) if last < first and before.cost else Decimal(0)
+        found.append(Span(name, figures, max(before.cost - later, Decimal(0))))
     return found
+
+
+def later_that_day(actor: Actor, member: Member, day: date, *, now: datetime) -> Decimal:
+    """Billed cost of the person's calls on a past day after the time of day that it is now, those that name a session.
+
+    Day rollups know no hours and hour rollups no member; own sessions of that day are few, and found through an index.
+    """
+    zone = actor.organization.zone
+    ends = local_midnight(day + timedelta(days=1), zone)
+    begins = datetime.combine(day, now.astimezone(zone).time(), zone)
+    sessions = scoped(actor, Session.objects.filter(member_id=member.pk, last_at__gte=begins, first_at__lt=ends)).order_by()
+    calls = scoped(actor, UsageEvent.objects.filter(session__in=sessions.values("key"), occurred_at__gte=begins, occurred_at__lt=ends))
+    billed = (
+        calls.filter(member_id=member.pk, currency=actor.organization.currency).exclude(session="").exclude(billing_mode="subscription")
+    )
+    amount: Decimal = billed.order_by().aggregate(amount=Sum("cost", default=Decimal(0)))["amount"]
+    return amount
 
 
 def trend(actor: Actor, member: Member, *, now: datetime) -> list[tuple[str, Decimal]]:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import TruncHour
 
 from dashboards.insights.forecast import HISTORY_DAYS, Forecast, forecast
 from governance.approvals.models import ApprovalRequest
@@ -283,9 +284,7 @@ def period_levels(actor: Actor, period: BudgetPeriod, *, now: datetime) -> list[
     Walked back from the balance by hour (windows of a day) or by day, so that the line ends on the balance.
     """
     budget = period.budget
-    steps = (
-        hourly(actor, budget, period) if budget.period_kind == Budget.Kind.DAY and not budget.member_id else daily(actor, budget, period)
-    )
+    steps = hourly(actor, budget, period) if budget.period_kind == Budget.Kind.DAY else daily(actor, budget, period)
     end = min(now, period.ends_at) if period.ends_at else now
     levels = [(end, period.spent)]
     level = period.spent
@@ -312,11 +311,28 @@ def amount_of(budget: Budget) -> Sum:
 
 
 def hourly(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime, Decimal]:
+    """Cost by hour of a window of a day. Hour rollups know no member: a person's hours are summed from the calls of that day."""
+    if budget.member_id:
+        return hourly_of_member(actor, budget, period)
     rows = scoped(
         actor, UsageRollup.objects.filter(scope_q(budget, teams_below(actor)), hour__gte=period.starts_at, currency=budget.currency)
     )
     rows = rows.filter(hour__lt=period.ends_at) if period.ends_at else rows
     return dict(rows.order_by().values_list("hour").annotate(amount=amount_of(budget)))
+
+
+def hourly_of_member(actor: Actor, budget: Budget, period: BudgetPeriod) -> dict[datetime, Decimal]:
+    calls = scoped(
+        actor,
+        UsageEvent.objects.filter(
+            member_id=budget.member_id, occurred_at__gte=period.starts_at, currency=budget.currency, cost__isnull=False
+        ),
+    )
+    calls = calls.filter(occurred_at__lt=period.ends_at) if period.ends_at else calls
+    if not budget.counts_notional:
+        calls = calls.exclude(billing_mode="subscription")
+    hour = TruncHour("occurred_at", tzinfo=actor.organization.zone)
+    return dict(calls.annotate(hour=hour).order_by().values_list("hour").annotate(amount=Sum("cost")))
 
 
 def spent_before(actor: Actor, budget: Budget, period: BudgetPeriod) -> Decimal:

@@ -172,6 +172,23 @@ def cache_writes_of(call: UsageEvent) -> int | None:
     return None if all(part is None for part in parts) else sum(part or 0 for part in parts)
 
 
+def is_measured(call: UsageEvent) -> bool:
+    """Whether the call's size is known; of one that is not, no price could tell the cost."""
+    return call.input_tokens is not None or call.output_tokens is not None
+
+
+def unmeasured_calls(session: Session, calls: Sequence[UsageEvent]) -> int:
+    """How many of the session's calls are of unknown size; `calls` are the latest of them, and all of them in most sessions."""
+    if not session.unpriced_calls:
+        return 0
+    if len(calls) >= session.calls:
+        return sum(not is_measured(call) for call in calls)
+    rows = UsageEvent.objects.filter(
+        organization=session.organization_id, session=session.key, occurred_at__gte=session.first_at, occurred_at__lte=session.last_at
+    )
+    return rows.filter(input_tokens=None, output_tokens=None, cost=None).count()
+
+
 def is_visible(actor: Actor, session: Session) -> bool:
     """Whether the actor may open the session."""
     return visible(actor, Session.objects.filter(key=session.key)).exists()

@@ -28,6 +28,7 @@ SUMS: dict[str, Sum] = {
     "weighed_tokens": Sum(TOKENS, filter=IS_WEIGHED, default=0),
     "weighed_cost": Sum("cost", filter=IS_WEIGHED, default=Decimal(0)),
 }
+HOUR = timedelta(hours=1)
 MONEY = ("cost", "notional_cost", "weighed_cost")
 
 
@@ -122,12 +123,31 @@ def spend_by(
     filters: Filters = NO_FILTERS,
     currency: str | None = None,
     sums: Sequence[str] = SUMMED,
+    is_to_the_minute: bool = False,
 ) -> list[Row]:
-    """The sums by each value of a dimension, those not reported included, in the order of `ranked`. Figures not named in `sums` stay zero."""
+    """The sums by each value of a dimension, those not reported included, in the order of `ranked`. Figures not named in `sums` stay zero.
+
+    Whole days are counted, also the one that the window ends in; `is_to_the_minute` sums it from hours instead, which have to know
+    the dimension and the filters.
+    """
     column = DIMENSIONS[dimension].column
+    wanted = currency or actor.organization.currency
+    if is_to_the_minute:
+        return ranked(actor, dimension, by_hours(actor, column, window=window, filters=filters, currency=wanted, sums=sums))
     rows = days(actor, window, filters).values(column, "currency").annotate(**sums_of(sums)).order_by()
-    found = folded(rows, (column,), currency or actor.organization.currency)
+    found = folded(rows, (column,), wanted)
     return ranked(actor, dimension, {key: figures for (key,), figures in found.items()})
+
+
+def by_hours(actor: Actor, column: str, *, window: Window, filters: Filters, currency: str, sums: Sequence[str]) -> dict[str, Figures]:
+    """The sums by value over the hours of the window; the last one counts in part, as if its calls had come evenly."""
+    rows = hours(actor, window, filters).values(column, "hour", "currency").annotate(**sums_of(sums)).order_by()
+    found: dict[str, Figures] = {}
+    for (hour, key), figures in folded(rows, ("hour", column), currency).items():
+        part = min((window.ends_at - hour) / HOUR, 1) if window.ends_at else 1
+        counted = figures if part == 1 else figures.part(Decimal(str(part)))
+        found[key] = found[key] + counted if key in found else counted
+    return found
 
 
 def ranked(actor: Actor, dimension: str, figures: Mapping[str, Figures]) -> list[Row]:

@@ -103,6 +103,13 @@ def badge(text: str, tone: str = "") -> SafeString:
 
 
 @register.simple_tag
+def email(address: str) -> SafeString:
+    """An e-mail address that a narrow column may break after its @, and nowhere else."""
+    local, _, domain = address.rpartition("@")
+    return format_html("{}@<wbr>{}", local, domain) if local else format_html("{}", address)
+
+
+@register.simple_tag
 def swatch(slug: str, index: int | None = None) -> SafeString:
     """The square in the colour that a provider, maker or tier has on all charts."""
     return format_html('<svg class="swatch" width="10" height="10" aria-hidden="true"><rect width="10" height="10" rx="2" fill="{}"/></svg>', colour_of(slug, index))

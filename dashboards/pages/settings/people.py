@@ -51,7 +51,7 @@ def members_table(request: PageRequest) -> Table:
     slug, currency = actor.organization.slug, actor.organization.currency
     columns = [
         Column("user", "Member", order="user__name", value=str, href=lambda row: reverse("settings-member", args=[slug, row.pk])),
-        Column("email", "E-mail", order="user__email", value=lambda row: row.user.email),
+        Column("email", "E-mail", kind="email", order="user__email", value=lambda row: row.user.email),
         Column("role", "Role", value=lambda row: row.get_role_display()),
         Column("team", "Team", order="team__name", value=lambda row: row.team.name if row.team else None),
         Column("approval_limit", "May grant", kind="money", currency=currency, note=grant_note, title="Largest grant in one decision, for roles that decide"),

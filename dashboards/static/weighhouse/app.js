@@ -103,7 +103,16 @@
     const chosen = part.closest("form")?.elements[part.dataset.with]?.value;
     part.hidden = chosen !== undefined && !part.dataset.values.split(" ").includes(chosen);
   });
+  /* A choice that one kind of thing cannot do without, and that only narrows the others: required and called so where it is needed. */
+  const askWhatIsNeeded = () => $$("select[data-needed-with]").forEach((select) => {
+    const nothing = select.options[0];
+    nothing.dataset.needed ??= nothing.text;
+    select.required = select.form?.elements[select.dataset.neededWith]?.value === select.dataset.neededValue;
+    nothing.text = select.required ? nothing.dataset.needed : select.dataset.otherwise;
+  });
   document.addEventListener("change", showWhatApplies);
+  document.addEventListener("change", askWhatIsNeeded);
+  addEventListener("pageshow", askWhatIsNeeded);
   addEventListener("pageshow", showWhatApplies);
 
   /* Filters send themselves when their panel is closed after a change. Empty fields stay out of the address. */

@@ -53,7 +53,7 @@ def charge_follow(*, actor: Actor, rules: Rules, moved: Sequence[Any], now: date
         if period.froze:
             _freeze(actor, rules.by_id[period.budget_id], period, now)
         if period.spent > period.spent_before and period.budget_id in rules.by_id:
-            _note_thresholds(actor, rules.by_id[period.budget_id], period, now)
+            _note_thresholds(actor, rules.by_id[period.budget_id], period, now=now)
 
 
 def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[PeriodKey, tuple[Decimal, int]]:
@@ -86,8 +86,11 @@ def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
     tell.frozen(actor.organization, rule, period)
 
 
-def _note_thresholds(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
-    """Records each threshold this charge passed; a percentage fires once in a period however the balance moves later."""
+def _note_thresholds(actor: Actor, rule: Rule, period: Any, *, now: datetime) -> None:
+    """Records each threshold this charge passed; a percentage fires once in a period however the balance moves later.
+
+    Where the charge also froze, the notice of the freeze tells it all: a second one about the percentage would say the same.
+    """
     allowance = period.limit_amount + period.topup
     if allowance <= 0 or (period.ends_at is not None and period.ends_at <= now):
         return
@@ -97,5 +100,5 @@ def _note_thresholds(actor: Actor, rule: Rule, period: Any, now: datetime) -> No
             _, is_first = ThresholdCrossing.objects.get_or_create(
                 organization=actor.organization, period_id=period.id, percent=percent, defaults={"spent": period.spent}
             )
-            if is_first:
+            if is_first and not period.froze:
                 tell.threshold_passed(actor.organization, rule, period, percent)
