@@ -113,7 +113,8 @@ class BudgetExceeded(Problem, frozen=True, kw_only=True):
         "approvers": "People who may decide a request; approvers of the team first.",
         "request_url": "The page where a person asks for more. Programs file at /api/v1/approvals.",
         "limit": "With top-ups.",
-        "left": "Limit less spent and held; negative after an excess.",
+        "held": "Without what this call itself holds already, where it is asked for again.",
+        "left": "Limit less spent and held; negative after an excess. Of a soft budget, what the largest sum (1,000,000,000,000) leaves room for.",
         "short_by": "By how much the amount passes what is left.",
         "budget": "Absent when the session was frozen by hand.",
         "freeze": "The freeze by hand, if that is what stands against the call.",
@@ -199,7 +200,7 @@ IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER,
     description=(
         "1 to 200 printable characters; the same as `id` in the body. The same key with the same body gives the authorization made first "
-        "(200) and holds nothing more; with another body it is a 409. A refusal is not kept: the same key may be tried again."
+        "(200) and holds nothing more, or 402 with `is_frozen` where a freeze has come in between; with another body it is a 409. A refusal is not kept: the same key may be tried again."
     ),
 )
 

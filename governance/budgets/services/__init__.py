@@ -4,6 +4,7 @@ from governance.budgets.services.budgets import budget_change, budget_create, bu
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
 from governance.budgets.services.endings import (
     CLOCK_SKEW,
+    LARGEST_HOLD,
     AuthorizedCall,
     authorization_settle,
     authorization_void,
@@ -16,6 +17,7 @@ from governance.budgets.services.holds import AuthorizationIn, Held, authorizati
 
 __all__ = [
     "CLOCK_SKEW",
+    "LARGEST_HOLD",
     "AuthorizationIn",
     "AuthorizedCall",
     "Held",

@@ -14,6 +14,7 @@ from governance.audit.services import audit_record
 from governance.budgets.ledger import LedgerSum, ledger
 from governance.budgets.models import Budget, BudgetPeriod, Session, ThresholdCrossing
 from governance.budgets.rules import Rule, rules_at
+from governance.budgets.services.endings import LARGEST_HOLD
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.money import AmountTooLarge, quantize
@@ -56,6 +57,8 @@ def budget_create(  # noqa: PLR0913
 
 def _check(budget: Budget) -> None:
     """The model's own rules, as a sentence with the field. Raises Invalid."""
+    if budget.unpriced_call_amount is not None and not 0 <= budget.unpriced_call_amount <= LARGEST_HOLD:
+        raise Invalid(f"A call without a price is charged from 0 to {LARGEST_HOLD:,}.", field="unpriced_call_amount")
     try:
         budget.full_clean()
     except ValidationError as error:

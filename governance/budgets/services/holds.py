@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from msgspec import Meta
 
 from governance import sql
-from governance.budgets.models import Authorization, Budget, BudgetPeriod
+from governance.budgets.models import Authorization, Budget
 from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of, rules_remembered
 from governance.budgets.selectors import deciders_of
 from governance.budgets.services.endings import amount_checked, holds_expire_some
@@ -23,7 +23,7 @@ from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods_ensure
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
-from governance.money import digits, quantize, written_apart
+from governance.money import digits, quantize, written, written_apart
 from governance.pricing.book import current_book
 from governance.pricing.usage import Usage
 from governance.tenancy.access import Actor
@@ -31,6 +31,8 @@ from governance.tenancy.directory import Attribution, attribute, directory_of
 from governance.tenancy.models import ApiKey, Organization
 
 ZERO = Decimal(0)
+# What is spent and held in one period comes to this at most, whatever its limit: ten times as much fits the column.
+LARGEST_SUM = Decimal(10**12)
 Name = Annotated[str, Meta(max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
@@ -80,6 +82,17 @@ WHERE o.id = %(organization)s
 """
 
 
+# How the periods of an authorization stand without what it holds itself, and whether its session was frozen by hand.
+STANDING = """
+SELECT p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held - %(amount)s AS held, p.frozen_at,
+    p.frozen_at IS NOT NULL AND (p.ends_at IS NULL OR p.ends_at > %(now)s) AS is_frozen, f.id AS freeze_id
+FROM (SELECT 1) one
+LEFT JOIN budget_period p ON p.organization_id = %(organization)s AND p.id = ANY(%(periods)s::bigint[])
+LEFT JOIN "freeze" f ON f.organization_id = %(organization)s AND f.session_key = %(session)s::varchar AND %(session)s::varchar <> ''
+    AND f.ended_at IS NULL AND f.cause = 'hand'
+"""
+
+
 class AuthorizationOver(Conflict):
     """The id is that of an authorization which has ended: its call may not be made on it again."""
 
@@ -90,7 +103,7 @@ def _deciding(condition: str) -> str:
     return f"""
 WITH locked AS (
     SELECT p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held, p.frozen_at,
-        p.frozen_at IS NULL AND p.spent + p.held + %(amount)s::numeric < 1e12
+        p.frozen_at IS NULL AND p.spent + p.held + %(amount)s::numeric <= {LARGEST_SUM}
             AND (NOT p.is_hard OR p.spent + p.held + %(amount)s::numeric <= p.limit_amount + p.topup) AS fits
     FROM {sql.unnest("x", KEY_COLUMNS)}
     JOIN budget_period p ON p.organization_id = %(organization)s
@@ -143,7 +156,7 @@ def authorization_hold(
 def _held_or_refused(
     actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
 ) -> Held:
-    if request.id and (earlier := _earlier(actor, request.id, request_hash, now)):
+    if request.id and (earlier := _earlier(actor, api_key, request, request_hash=request_hash, now=now)):
         return earlier
     if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
         return held
@@ -154,7 +167,7 @@ def _held_or_refused(
     if isinstance(verdict, PaymentRequired):
         raise verdict
     if verdict is None:  # another process used the same id between the look-up and the insert
-        earlier = _earlier(actor, request.id or "", request_hash, now)
+        earlier = _earlier(actor, api_key, request, request_hash=request_hash, now=now)
         if earlier is None:
             raise Conflict("The same id is being used right now. Try again.")
         return earlier
@@ -169,8 +182,9 @@ def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> Authoriza
     return msgspec.structs.replace(request, **missing)
 
 
-def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID, now: datetime) -> Held | None:
-    found = Authorization.objects.filter(organization=actor.organization, idempotency_key=idempotency_key).first()
+def _earlier(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime) -> Held | None:
+    """The authorization made by the same request before. Raises Conflict for another request's or one that is over, and PaymentRequired once frozen."""
+    found = Authorization.objects.filter(organization=actor.organization, idempotency_key=request.id).first()
     if found is None:
         return None
     if found.request_hash != request_hash:
@@ -178,8 +192,30 @@ def _earlier(actor: Actor, idempotency_key: str, request_hash: UUID, now: dateti
     state = Authorization.State.EXPIRED if found.state == Authorization.State.HELD and found.expires_at <= now else found.state
     if state != Authorization.State.HELD:
         raise AuthorizationOver("The authorization with this id holds nothing for a call any more. Ask under a new id.", state=state, authorization=found.pk)
-    hard = BudgetPeriod.objects.filter(organization=actor.organization, pk__in=found.periods, is_hard=True)
-    return Held(found, min((period.left for period in hard), default=None), is_new=False)
+    rows = sql.rows(STANDING, {
+        "organization": actor.organization.pk, "session": found.session_key, "periods": found.periods, "amount": found.amount, "now": now,
+    })
+    if (rows[0].freeze_id is not None or any(row.is_frozen for row in rows)) and (refusal := _refusal_since(actor, api_key, request, found=found, rows=rows)):
+        raise refusal
+    left = [row.limit_amount + row.topup - row.spent - row.held - found.amount for row in rows if row.is_hard]
+    return Held(found, min(left, default=None), is_new=False)
+
+
+def _refusal_since(
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, found: Authorization, rows: Sequence[Any]
+) -> PaymentRequired | None:
+    """Why a call that was held for may not go on any more: whoever asks again may not have made it yet. Its hold stays."""
+    organization = actor.organization
+    state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": found.session_key})[0]
+    if state.freeze_id is not None:
+        return _refusal_by_hand(actor, request, state)
+    rules = rules_of(directory_of(organization, state.config_version))
+    binding = min(
+        (row for row in rows if row.is_frozen and row.budget_id in rules.by_id),
+        key=lambda row: (row.session_key == "", row.limit_amount + row.topup - row.spent - row.held), default=None,
+    )
+    who = _attribution(rules, request, state, api_key)
+    return None if binding is None else _refusal(organization, rules, binding, request=request, amount=found.amount, who=who)
 
 
 def _hold_at_once(
@@ -322,8 +358,7 @@ def _refusal(
     organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, amount: Decimal, who: Attribution
 ) -> PaymentRequired:
     rule = rules.by_id[binding.budget_id]
-    allowance = binding.limit_amount + binding.topup
-    left = allowance - binding.spent - binding.held
+    allowance, left = binding.limit_amount + binding.topup, _left(binding)
     session = f" for session {binding.session_key}" if binding.session_key else ""
     return PaymentRequired(
         f"The budget “{rule.name}”{session} {_standing(binding, rule.currency, amount)}",
@@ -338,14 +373,24 @@ def _refusal(
 
 def _standing(binding: Any, currency: str, amount: Decimal) -> str:
     """How the budget stands, in words that agree with the figures beside them."""
-    allowance = binding.limit_amount + binding.topup
-    left = allowance - binding.spent - binding.held
+    allowance, left = binding.limit_amount + binding.topup, _left(binding)
+    if binding.frozen_at is None and (not binding.is_hard or amount <= allowance - binding.spent - binding.held):
+        return (
+            f"cannot hold {written(amount)} {currency} more: spent and held would come to more than {LARGEST_SUM:,} {currency}, "
+            "the most that is kept for any period. This is not its limit, and granting more does not help."
+        )
     size, limit, asked = written_apart(abs(left), allowance, amount)
     how = "is frozen" if binding.frozen_at is not None else "has too little left"
     if left < 0:
         held = ", what is held included" if binding.held > 0 else ""
         return f"{how}: it is {size} {currency} over its limit of {limit}{held}; {asked} asked for."
     return f"{how}: {size} {currency} left of {limit}, {asked} asked for."
+
+
+def _left(binding: Any) -> Decimal:
+    """What may be held in addition: less than nothing after an excess. Only the largest sum bounds a soft budget."""
+    room: Decimal = LARGEST_SUM - binding.spent - binding.held
+    return min(room, binding.limit_amount + binding.topup - binding.spent - binding.held) if binding.is_hard else room
 
 
 def _deciding_team(rule: Rule, who: Attribution) -> int | None:

@@ -78,6 +78,7 @@ def test_a_limit_that_is_none_is_refused(admin: Member, team: Team, amount: str)
         ({"thresholds": "0"}, "Write whole percents from 1 to 1000"),
         ({"name": " "}, "This field is required"),
         ({"name": "x" * 200}, "at most 120 characters"),
+        ({"unpriced_call_amount": "1000000.01"}, "The amount must be at most 1 000 000."),
     ],
 )
 def test_a_broken_budget_says_what_is_wrong(admin: Member, team: Team, changes: dict[str, str], sentence: str) -> None:

@@ -7,12 +7,23 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from governance.budgets.models import Authorization, Budget, BudgetPeriod
-from governance.budgets.services import AuthorizationIn, authorization_hold, budget_create, holds_expire, period_topup, session_freeze
-from governance.errors import PaymentRequired
+from governance.budgets.services import (
+    AuthorizationIn,
+    authorization_hold,
+    budget_create,
+    holds_expire,
+    period_topup,
+    session_freeze,
+    session_resume,
+)
+from governance.budgets.services.endings import holds_expire_some
+from governance.errors import Invalid, PaymentRequired
+from governance.ids import uuid7
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member
 from ingest.services import events_store
@@ -185,3 +196,79 @@ def test_what_has_no_price_says_so_and_holds_the_placeholder(
     assert "placeholder of 0.25 USD is held" in held["notice"]
     assert api.post("/api/v1/authorizations", {"session": "s1", "id": "once", **named}).json()["notice"] == held["notice"]
     assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "1"}).json()["priced"] is True
+
+
+ASKED = {"id": "a", "session": "s1", "amount": "4"}
+
+
+def test_call_held_for_is_refused_when_asked_again_after_the_session_was_frozen(prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event()])
+    made = api.post("/api/v1/authorizations", ASKED).json()
+    session_freeze(actor=member_actor(admin), session_key="s1", reason="looks like a loop")
+    again = api.post("/api/v1/authorizations", ASKED)
+    assert (again.status_code, again.json()["is_frozen"], "looks like a loop" in again.json()["detail"]) == (402, True, True)
+    assert (BudgetPeriod.objects.get().held, api.get(f"/api/v1/authorizations/{made['id']}").json()["state"]) == (4, "held")
+    session_resume(actor=member_actor(admin), session_key="s1", reason="it was none")
+    again = api.post("/api/v1/authorizations", ASKED)
+    assert (again.status_code, again.json()["id"]) == (200, made["id"])
+
+
+def test_call_held_for_is_refused_when_asked_again_after_its_budget_froze(prices: None, admin: Member, api: APIClient) -> None:
+    budget(admin, "5")
+    made = api.post("/api/v1/authorizations", ASKED).json()
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event(input_tokens=1_000_000, output_tokens=0)])
+    again = api.post("/api/v1/authorizations", ASKED)
+    told = again.json()
+    assert (again.status_code, told["is_frozen"], told["budget"]["name"]) == (402, True, "Session")
+    # The own hold is asked for, so it is not among what is held by others.
+    assert [Decimal(told[name]) for name in ("limit", "spent", "held", "left", "amount", "short_by")] == [5, 6, 0, -1, 4, 5]
+    period_topup(actor=member_actor(admin), period_id=BudgetPeriod.objects.get().pk, amount=Decimal(10))
+    again = api.post("/api/v1/authorizations", ASKED)
+    assert (again.status_code, again.json()["id"], Decimal(again.json()["left"])) == (200, made["id"], 5)
+
+
+def test_asking_again_takes_no_more_round_trips_for_the_freezes(admin: Member, api: APIClient) -> None:
+    budget(admin, "10")
+    api.post("/api/v1/authorizations", ASKED)
+    with CaptureQueriesContext(connection) as asked:
+        api.post("/api/v1/authorizations", ASKED)
+    assert len([query for query in asked if "budget_" in query["sql"]]) <= 2
+
+
+@pytest.mark.parametrize(("amount", "status"), [("1000000", None), ("1000000.01", "unpriced_call_amount"), ("-1", "unpriced_call_amount")])
+def test_charge_for_a_call_without_a_price_is_at_most_what_one_call_may_hold(admin: Member, amount: str, status: str | None) -> None:
+    if status is None:
+        assert budget(admin, "10", unpriced_call_amount=Decimal(amount)).unpriced_call_amount == Decimal(amount)
+        return
+    with pytest.raises(Invalid) as refused:
+        budget(admin, "10", unpriced_call_amount=Decimal(amount))
+    assert refused.value.extra["field"] == status
+
+
+def test_refusal_at_the_largest_sum_says_that_it_is_not_the_limit(admin: Member, api: APIClient) -> None:
+    budget(admin, "10", is_hard=False)
+    api.post("/api/v1/authorizations", {"session": "s1", "amount": "4"})
+    BudgetPeriod.objects.update(held=Decimal(999_999_999_999))
+    told = api.post("/api/v1/authorizations", {"session": "s1", "amount": "3"}).json()
+    assert told["detail"] == (
+        "The budget “Session” for session s1 cannot hold 3.00 USD more: spent and held would come to more than 1,000,000,000,000 USD, "
+        "the most that is kept for any period. This is not its limit, and granting more does not help."
+    )
+    assert [Decimal(told[name]) for name in ("limit", "held", "left", "amount", "short_by")] == [10, 999_999_999_999, 1, 3, 2]
+    assert told["is_frozen"] is False
+    assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "1"}).status_code == 201
+
+
+def test_task_that_expires_holds_gives_back_all_of_them_a_thousand_at_a_time(admin: Member, api: APIClient) -> None:
+    budget(admin, "2000")
+    api.post("/api/v1/authorizations", {"session": "s1", "amount": "1", "ttl_seconds": 1})
+    first = Authorization.objects.get()
+    like = {name: getattr(first, name) for name in ("organization", "session_key", "amount", "periods", "created_at", "expires_at")}
+    Authorization.objects.bulk_create(Authorization(id=uuid7(), **like) for _ in range(1200))
+    BudgetPeriod.objects.update(held=1201)
+    later = timezone.now() + timedelta(seconds=2)
+    assert holds_expire_some(organization_id=first.organization_id, now=later) == 1000
+    assert BudgetPeriod.objects.get().held == 201
+    assert holds_expire(now=later) == 201
+    assert (BudgetPeriod.objects.get().held, Authorization.objects.filter(state="expired").count()) == (0, 1201)
