@@ -121,6 +121,8 @@ def whole_payload(row: RejectedInput) -> bytes:
 
 def corrected_payload(text: str) -> bytes:
     payload = text.encode()
+    if "\x00" in text:
+        raise Invalid("A correction has no NUL characters.")
     if len(payload) > PAYLOAD_BYTES:
         raise Invalid(f"A correction may have {PAYLOAD_BYTES:,} bytes.")
     if REMOVED.partition("{")[0] in text:

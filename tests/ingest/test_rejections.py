@@ -105,6 +105,17 @@ def test_a_corrected_input_is_counted_and_the_correction_recorded(api_key: KeyIn
         rejected_replay(actor=member_actor(admin), rejected=row, corrected=payload(id="another").decode())
 
 
+def test_a_correction_with_a_nul_character_is_refused_and_can_be_corrected_again(api_key: KeyInHand, admin: Member) -> None:
+    row = keep(api_key, payload(input_tokens=-1))[0]
+    with pytest.raises(Invalid, match="NUL"):
+        rejected_replay(actor=member_actor(admin), rejected=row, corrected=payload().decode() + "\x00")
+    escaped = payload(team="plat\x00form").decode()
+    assert "\\u0000" in escaped
+    assert [one.code for one in rejected_replay(actor=member_actor(admin), rejected=row, corrected=escaped)] == ["control_character"]
+    assert not UsageEvent.objects.exists()
+    assert [one.status for one in rejected_replay(actor=member_actor(admin), rejected=row, corrected=payload().decode())] == ["accepted"]
+
+
 @pytest.mark.parametrize("who", ["lead", "engineer"])
 def test_only_who_manages_the_organization_replays(request: pytest.FixtureRequest, api_key: KeyInHand, who: str) -> None:
     row = keep(api_key, payload())[0]
