@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.encoding import escape_uri_path
 
 from dashboards.components import figures
 
@@ -136,7 +137,7 @@ class Table:
         page = min(max(1, _whole(query.get(prefix + "page", "1"))), pages)
         return cls(
             id=id, columns=columns, rows=list(ordered[(page - 1) * page_size : page * page_size]), total=total, page=page, pages=pages,
-            sort=asked, search=text if search else None, prefix=prefix, query=query, every_row=ordered, path=request.path,
+            sort=asked, search=text if search else None, prefix=prefix, query=query, every_row=ordered, path=escape_uri_path(request.path),
             title=title, note=note, empty=empty, foot=foot,
             is_asked_as_csv=query.get("format") == "csv" and query.get("table", id) == id,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.db.models import Q
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +15,7 @@ from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
 from governance.errors import Invalid, NotFound
 from governance.money import digits, written
+from governance.notices.links import session_link
 from governance.tenancy.access import Actor, visible
 from governance.tenancy.models import ApiKey, Scope
 
@@ -132,7 +132,7 @@ class OneSession(APIView):
             "cost": digits(session.cost), "notional_cost": digits(session.notional_cost), "currency": actor.organization.currency,
             "first_at": session.first_at, "last_at": session.last_at,
             "budgets": [_period_facts(period) for period in periods],
-            "url": f"{settings.PUBLIC_URL}/o/{actor.organization.slug}/sessions/{session.key}",
+            "url": session_link(actor.organization.slug, session.key),
         })
 
 

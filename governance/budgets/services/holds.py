@@ -24,6 +24,7 @@ from governance.budgets.services.periods import KEY_COLUMNS, key_arrays, periods
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
 from governance.money import digits, quantize, written, written_apart
+from governance.notices.links import session_link
 from governance.pricing.book import current_book
 from governance.pricing.usage import Usage
 from governance.tenancy.access import Actor
@@ -403,7 +404,7 @@ def _refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> Paym
     return PaymentRequired(
         f"Session {request.session} was frozen by hand: {state.reason}",
         is_frozen=True, session=request.session, freeze=state.freeze_id, approvers=deciders_of(organization, state.team_id),
-        request_url=f"{settings.PUBLIC_URL}/o/{organization.slug}/sessions/{request.session}",
+        request_url=session_link(organization.slug, request.session),
     )
 
 

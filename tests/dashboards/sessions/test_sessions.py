@@ -1,5 +1,6 @@
 """The list of sessions and one session: what they show to whom, how they narrow, and freezing by hand."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -168,6 +169,14 @@ def test_an_odd_key_has_a_page(admin: Member, organization: Organization) -> Non
         href = next(part.partition('"')[0] for part in page.content.decode().split('href="') if part.startswith("/o/acme/sessions/"))
         assert at(admin).get(href).status_code == 200
         Session.objects.filter(organization=organization, key=session.key).delete()
+
+
+def test_a_session_of_an_odd_key_is_frozen_from_its_page(admin: Member, organization: Organization) -> None:
+    use(organization, session="a/b c?d#e")
+    browser, path = at(admin), address(admin, "sessions/a/b%20c%3Fd%23e")
+    page = text_of(browser.get(path))
+    assert set(re.findall(r'<form method="post" action="(/o/[^"]+/sessions/[^"]+)"', page)) == {path}
+    assert "The session is frozen." in text_of(browser.post(path, {"action": "freeze", "reason": "Runs in circles."}, follow=True))
 
 
 def test_an_empty_list_teaches(admin: Member, stranger: Member) -> None:

@@ -136,6 +136,14 @@ def test_session_frozen_by_hand_is_refused(prices: None, admin: Member, api: API
     assert (answer.status_code, answer.json()["is_frozen"]) == (402, True)
 
 
+def test_addresses_of_a_session_of_an_odd_key_can_be_followed(prices: None, admin: Member, api: APIClient) -> None:
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event(session="a/b c?d#e")])
+    session_freeze(actor=member_actor(admin), session_key="a/b c?d#e", reason="looks like a loop")
+    refused = api.post("/api/v1/authorizations", {"session": "a/b c?d#e", "amount": "1"}).json()["request_url"]
+    assert refused.endswith("/sessions/a/b%20c%3Fd%23e")
+    assert api.get("/api/v1/sessions/a/b%20c%3Fd%23e").json()["url"] == refused
+
+
 def test_bad_requests_are_named(api: APIClient) -> None:
     answer = api.post("/api/v1/authorizations", {"session": "s1", "amount": -1})
     assert (answer.status_code, answer.json()["field"]) == (422, "amount")
