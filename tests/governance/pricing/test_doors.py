@@ -34,6 +34,7 @@ def prices() -> None:
     models = [
         SourceModel("GLM-5", {"equals": "glm-5"}, rows, name="GLM 5"),
         SourceModel("GLM-6", {"equals": "glm-6"}, [SourceRow(MARCH, None, {})]),
+        SourceModel("GLM-7", {"equals": "glm-7"}, [SourceRow(MARCH, None, rates("2")), SourceRow(MARCH, None, {}, {"service_tier": "default"})]),
     ]
     prices_load(providers=[SourceProvider("zhipuai", "Zhipu", None, {"starts_with": "glm-"}, [], models)])
 
@@ -94,6 +95,13 @@ def test_command_shows_amounts_tiers_kinds_and_history(prices: None) -> None:
     assert "from the beginning to 2026-03-16 00:00" in text
     assert "daily 01:00 to 04:00 UTC" in text
     assert "free of charge" in shown("show", "glm-6")
+
+
+def test_command_says_that_a_kind_of_call_without_amounts_costs_the_ordinary_ones(prices: None) -> None:
+    text = shown("show", "glm-7")
+    assert "For service_tier=default" in text
+    assert "the ordinary price" in text
+    assert "free of charge" not in text
 
 
 def test_command_fails_when_there_is_no_price(prices: None) -> None:

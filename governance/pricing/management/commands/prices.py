@@ -74,7 +74,8 @@ def _description(model: CatalogueModel, at: datetime) -> Iterable[str]:
     for other in model.special:
         if other.holds(at):
             yield f"For {_kind(other)} (row {other.id}):"
-            yield from _rates(other)
+            # A row for a kind of call replaces amounts of the ordinary one; without any it leaves all of them.
+            yield from _rates(other) if other.rates else ["  the ordinary price"]
     yield "History:"
     for other in sorted(model.rows, key=lambda other: (other.valid_from, other.id)):
         yield f"  row {other.id}: {_span(other)}{f', for {_kind(other)}' if other.context else ''}"
