@@ -258,6 +258,21 @@ def service_account_create(*, actor: Actor, name: str, team: Team | None = None)
 
 
 @transaction.atomic
+def service_account_switch(*, actor: Actor, account: ServiceAccount, is_active: bool) -> ServiceAccount:
+    """Switches a program's account off, so that its keys are refused from the next call on, or on again. The keys themselves stay."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    _check_own(actor, account)
+    account = ServiceAccount.objects.select_for_update(of=("self",)).get(pk=account.pk)
+    if account.is_active == is_active:
+        return account
+    account.is_active = is_active
+    account.save(update_fields=["is_active"])
+    facts = {"name": account.name, "is_active": is_active}
+    audit_record(actor=actor, action="service_account.changed", target=("service_account", account.pk), old=facts | {"is_active": not is_active}, new=facts)
+    return account
+
+
+@transaction.atomic
 def api_key_create(
     *, actor: Actor, name: str, scopes: Iterable[str], defaults: Mapping[str, str] | None = None, member: Member | None = None,
     service_account: ServiceAccount | None = None, expires_at: datetime | None = None,

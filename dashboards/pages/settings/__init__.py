@@ -12,6 +12,7 @@ urlpatterns = [
     path("settings/members", people.member_list, name="settings-members"),
     path("settings/members/<int:member_id>", people.member_page, name="settings-member"),
     path("settings/service-accounts", people.account_list, name="settings-accounts"),
+    path("settings/service-accounts/<int:account_id>", people.account_page, name="settings-account"),
     path("settings/keys", keys.key_list, name="settings-keys"),
     path("settings/keys/<int:key_id>", keys.key_page, name="settings-key"),
     path("settings/connect", connect.connect, name="settings-connect"),

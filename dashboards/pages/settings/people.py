@@ -17,7 +17,7 @@ from dashboards.forms.settings import MemberAddForm, MemberForm, ServiceAccountF
 from dashboards.pages.settings.frame import done, shown
 from governance.tenancy import services
 from governance.tenancy.access import RIGHTS, Actor, Right, get_scoped, scoped
-from governance.tenancy.models import Member, ServiceAccount, User
+from governance.tenancy.models import ApiKey, Member, ServiceAccount, User
 
 
 @never_cache
@@ -115,9 +115,23 @@ def accounts_table(request: PageRequest, actor: Actor) -> Table:
     )
     slug = actor.organization.slug
     columns = [
-        Column("name", "Service account", href=lambda row: f"{reverse('settings-keys', args=[slug])}?q={row.name}"),
+        Column("name", "Service account", href=lambda row: reverse("settings-account", args=[slug, row.pk])),
         Column("team", "Team", order="team__name", value=lambda row: row.team.name if row.team else None),
         Column("keys", "Live keys", kind="count"),
         Column("used_at", "Last use", kind="ago"),
+        Column("is_active", "State", kind="badge", value=lambda row: ("active", "ok") if row.is_active else ("switched off", "")),
     ]
     return Table.from_request(request, id="accounts", title="Service accounts", columns=columns, rows=rows, sort="name", empty="No service accounts yet. A gateway or a collector gets one.")
+
+
+@page(Right.MANAGE_ORGANIZATION)
+def account_page(request: PageRequest, account_id: int) -> HttpResponse:
+    """One service account: its keys, and switching it off and on."""
+    actor = request.actor
+    account = get_scoped(actor, ServiceAccount.objects.select_related("team"), pk=account_id)
+    if request.method == "POST" and request.POST.get("active") in ("0", "1"):
+        account = services.service_account_switch(actor=actor, account=account, is_active=request.POST["active"] == "1")
+        messages.success(request, f"{account} is switched on again." if account.is_active else f"{account} is switched off. Calls with its keys are refused from now on.")
+        return redirect("settings-account", slug=actor.organization.slug, account_id=account.pk)
+    keys = scoped(actor, ApiKey.objects.filter(service_account=account, revoked_at=None)).order_by("name")
+    return shown(request, "account", "settings-accounts", {"account": account, "keys": keys})

@@ -23,6 +23,7 @@ PAGES = {
     "rejected_input": ("settings-rejected", Right.MANAGE_ORGANIZATION),
     "team": ("settings-team", Right.MANAGE_ORGANIZATION),
     "member": ("settings-member", Right.MANAGE_ORGANIZATION),
+    "service_account": ("settings-account", Right.MANAGE_ORGANIZATION),
     "api_key": ("settings-key", Right.MANAGE_ORGANIZATION),
 }
 

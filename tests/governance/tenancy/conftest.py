@@ -10,7 +10,7 @@ from governance.approvals.models import ApprovalRequest
 from governance.approvals.services import request_create
 from governance.budgets.models import Budget
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member, Organization, Role, Team
+from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
 from ingest.models import RejectedInput
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
@@ -28,6 +28,7 @@ class Things:
     member_id: int
     key_id: int
     rejected_id: int
+    account_id: int
 
     @property
     def parts(self) -> dict[str, str]:
@@ -48,4 +49,7 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     period = frozen_session_period(engineer, budget)
     request: ApprovalRequest = request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(50), reason="Two thirds are done.")
     rejected = RejectedInput.objects.create(organization=organization, received_at=timezone.now(), door="events", kind="rejected", code="invalid", reason="no time", payload=b"{}")
-    return Things(organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk)
+    account = ServiceAccount.objects.create(organization=organization, name="collector")
+    return Things(
+        organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk
+    )  # fmt: skip

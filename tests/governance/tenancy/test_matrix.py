@@ -28,7 +28,7 @@ PAGES: dict[str, frozenset[Role]] = {
     # Who may read the record only is sent to it.
     "settings": RECORD,
     "settings-teams": MANAGING, "settings-team": MANAGING, "settings-project-add": MANAGING, "settings-members": MANAGING, "settings-member": MANAGING,
-    "settings-accounts": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
+    "settings-accounts": MANAGING, "settings-account": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.

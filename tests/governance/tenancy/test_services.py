@@ -11,7 +11,7 @@ from governance.errors import Conflict, Forbidden, Invalid
 from governance.tenancy import access, keys, services
 from governance.tenancy.access import Actor, member_actor, system_actor
 from governance.tenancy.authentication import key_for
-from governance.tenancy.models import ApiKey, Member, Organization, Role, Scope, Team
+from governance.tenancy.models import ApiKey, Member, Organization, Role, Scope, ServiceAccount, Team
 from tests.conftest import key_of, person
 
 
@@ -68,6 +68,9 @@ def test_who_does_not_manage_changes_nobody(organization: Organization, engineer
         lambda: services.team_create(actor=actor, slug="new"),
         lambda: services.project_create(actor=actor, slug="new"),
         lambda: services.service_account_create(actor=actor, name="new"),
+        lambda: services.service_account_switch(
+            actor=actor, account=ServiceAccount(organization=organization, name="gateway"), is_active=False
+        ),
         lambda: services.api_key_create(actor=actor, name="new", scopes=[Scope.INGEST]),
         lambda: services.organization_change(actor=actor, name="Other"),
     )
@@ -189,9 +192,12 @@ def test_every_change_leaves_one_row(organization: Organization) -> None:
     services.member_change(actor=actor, member=member, role=Role.APPROVER)
     services.member_change(actor=actor, member=member, role=Role.APPROVER)
     services.project_create(actor=actor, slug="p", team=team)
-    services.service_account_create(actor=actor, name="gateway")
+    account = services.service_account_create(actor=actor, name="gateway")
+    services.service_account_switch(actor=actor, account=account, is_active=False)
+    services.service_account_switch(actor=actor, account=account, is_active=False)
     services.organization_change(actor=actor, retention_days=400)
     rows = list(AuditRecord.objects.order_by("id").values_list("action", flat=True))[before:]
     assert rows == [
-        "team.created", "team.changed", "member.added", "member.changed", "project.created", "service_account.created", "organization.changed",
+        "team.created", "team.changed", "member.added", "member.changed", "project.created", "service_account.created", "service_account.changed",
+        "organization.changed",
     ]  # fmt: skip
