@@ -113,6 +113,14 @@ DATABASES: dict[str, Any] = {
 }
 # Set-based statements (governance/sql.py) keep their plans on the server; behind a transaction-pooling proxy set it to 0.
 DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = int(os.environ.get("DATABASE_PREPARE_THRESHOLD", "3")) or None
+# Attempts to sign in are counted here, by all web processes together. Many more entries than an attacker can make in the minutes they count.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "shared_cache",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "tenancy.User"

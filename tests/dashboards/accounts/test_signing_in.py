@@ -1,5 +1,7 @@
 """Signing in and out, one's password, the first admin, and the demo's one-click people."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.core.cache import cache
 from django.test import Client
@@ -8,14 +10,18 @@ from django.test.utils import override_settings
 from dashboards.setting_up import first_admin_create
 from governance.tenancy.models import Member, Organization, Role, User
 from tests.conftest import PASSWORD, person
+from tests.dashboards.accounts.guessing import guess
+from tests.ingest.concurrency.crew import Job, crew_run
 
 SIGN_IN = "/sign-in"
 NEW = "a brand new battery"
 
 
 @pytest.fixture(autouse=True)
-def no_attempts_yet() -> None:
-    """Rates of sign-in attempts are counted in the cache."""
+def no_attempts_yet(db: None) -> Iterator[None]:
+    """Rates of sign-in attempts are counted in the cache, which lies in the database."""
+    cache.clear()
+    yield
     cache.clear()
 
 
@@ -54,6 +60,13 @@ def test_guessing_is_slowed_down(client: Client, admin: Member) -> None:
     answer = sign_in(client, admin)
     assert not is_in(client)
     assert answer.status_code == 429 or b"Too many" in answer.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_guesses_at_several_processes_are_added_up(admin: Member) -> None:
+    counted = crew_run([Job(guess, (admin.user.email, 2)), Job(guess, (admin.user.email, 2))])
+    assert counted == [[False, False], [False, False]]
+    assert crew_run([Job(guess, (admin.user.email, 2))]) == [[False, True]]
 
 
 def test_closed_account_does_not_open(client: Client, admin: Member) -> None:
