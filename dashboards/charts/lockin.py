@@ -65,7 +65,7 @@ def flow_chart(
         )
     )  # fmt: skip
     style(figure)
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 12})
+    figure.update_layout(margin={"l": 8, "r": 12, "t": 8, "b": 12})
     largest = max((sum(1 for column, _ in nodes if column == wanted) for wanted in COLUMNS), default=1)
     rows = [[name_of(*nodes[source]), name_of(*nodes[target]), text(row.amount), percent_text(row.amount / total if total else None)] for source, target, row, _ in ribbons]
     return Chart(

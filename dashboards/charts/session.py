@@ -148,7 +148,7 @@ def layout_panels(figure: go.Figure, *, unit: str) -> None:
         barmode="stack", bargap=0.2, showlegend=True, hovermode="closest",
         legend={"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top", "font": {"size": 12},
                 "itemclick": False, "itemdoubleclick": False},
-        margin={"t": 26, "b": 40},
+        margin={"t": 26, "b": 40, "r": 28},
     )  # fmt: skip
 
 

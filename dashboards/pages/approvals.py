@@ -25,6 +25,7 @@ from governance.approvals.services import request_create, request_decide, reques
 from governance.errors import DomainError
 from governance.tenancy.access import Actor, Right
 
+WORDS = {"pending": "waiting", "approved": "granted"}  # as all pages say it; the others are called what they are
 TONES = {"pending": "warn", "approved": "ok", "denied": "danger", "withdrawn": "", "expired": ""}
 TENTH = Decimal("0.1")
 TABS = ("pending", "decided", "all")
@@ -77,7 +78,7 @@ def queue_columns(actor: Actor) -> list[Column]:
             value=lambda row: f"Session {row.session_key}" if row.session_key else row.period.budget.name,
             note=lambda row: row.reason,
         ),
-        Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
+        Column("state", "State", "badge", value=lambda row: (WORDS.get(row.state, row.state), TONES[row.state])),
         Column(
             "decision", "Decided by", value=lambda row: str(row.decision.decider) if hasattr(row, "decision") else "", is_sortable=False
         ),
@@ -166,6 +167,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "case": case,
         "resumes": case.is_blocked and all(freeze.period_id == asked.period_id for freeze in case.freezes),
         "tone": TONES[asked.state],
+        "state_word": WORDS.get(asked.state, asked.state),
         "form": form,
         "is_pending": is_pending,
         "is_own": is_own,

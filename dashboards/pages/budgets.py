@@ -1,6 +1,7 @@
 """Pages: the tree of budgets, one budget with its course and history, and the forms that make, change and retire one."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,7 @@ from dashboards.components.figures import money_text, plain_decimal
 from dashboards.components.ranges import days_text
 from dashboards.components.tables import Column, Table
 from dashboards.forms.budgets import BudgetForm, LimitForm
+from dashboards.pages.spend import spend_address
 from dashboards.selectors import periods, previews
 from governance.audit.models import AuditRecord
 from governance.budgets.models import Budget, BudgetPeriod
@@ -148,12 +150,28 @@ def budget_context(request: PageRequest, budget: Budget, form: LimitForm) -> dic
     if is_template:
         context["table"] = sessions_table(request, budget)
         return context
+    context["spend_href"] = spend_href(actor, budget, shown) if actor.can(Right.VIEW_SPEND) else ""
     context["over"] = over_text(actor, budget, shown) if shown.left < 0 else ""
     context["chart"] = course_chart(actor, budget, shown, line, now=now)
     if len(past) > 1:
         bars = [(short_name(row), row.spent, row.allowance, row.pk == line.period.pk) for row in past[:12][::-1]]
         context["periods_chart"] = period_bars(bars, currency=budget.currency)
     return context
+
+
+def spend_href(actor: Actor, budget: Budget, period: BudgetPeriod) -> str:
+    """What the period's spend was made of: the explorer with its days and its scope."""
+    zone = actor.organization.zone
+    last = period.ends_at - timedelta(seconds=1) if period.ends_at else timezone.now()
+    days = {"range": "custom", "from": f"{period.starts_at.astimezone(zone):%Y-%m-%d}", "to": f"{last.astimezone(zone):%Y-%m-%d}"}
+    scope: dict[str, Sequence[str]] = {}
+    if budget.team_id:
+        scope["team"] = [str(team_id) for team_id in sorted(periods.teams_below(actor).get(budget.team_id, {budget.team_id}))]
+    elif budget.project_id:
+        scope["project"] = [str(budget.project_id)]
+    elif budget.member_id:
+        scope["member"] = [str(budget.member_id)]
+    return spend_address(actor.organization.slug, days, "model", scope)
 
 
 def over_text(actor: Actor, budget: Budget, period: BudgetPeriod) -> str:
@@ -213,7 +231,7 @@ def sessions_table(request: PageRequest, budget: Budget) -> Table:
         Column("topup", "Top-ups", "money", currency=currency),
         Column("share", "Of limit", "meter", value=lambda row: (row.spent, row.allowance, row.held, None), currency=currency),
         Column("calls", "Calls", "count"),
-        Column("created_at", "First call", "ago"),
+        Column("last_at", "Last call", "ago"),
     ]
     return Table.from_request(
         request, id="budget-sessions", columns=columns, rows=periods.sessions_of(request.actor, budget), search=("session_key",),

@@ -75,7 +75,7 @@ def model_columns(currency: str) -> list[Column]:
         Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
         Column("per_call", "Per call", "money", value=lambda row: row.figures.cost_per_call, currency=currency),
         Column(
-            "cached", "From cache", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"
+            "cached", "Cached", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"
         ),
         Column(
             "unpriced",
@@ -86,7 +86,7 @@ def model_columns(currency: str) -> list[Column]:
         ),
         Column(
             "unmeasured",
-            "Size unknown",
+            "No size",
             "count",
             value=lambda row: row.figures.unmeasured_calls or None,
             title="Calls of which neither input nor output tokens were reported: in no amount here",

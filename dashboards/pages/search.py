@@ -53,7 +53,7 @@ def sessions_named(actor: Actor, text: str) -> Found:
 def budgets_named(actor: Actor, text: str) -> Found:
     """Active budgets whose name holds the text, among those the actor may see."""
     rows = access.visible(actor, Budget.objects.filter(is_active=True, name__icontains=text)).order_by("name", "id")[:MOST]
-    found = [(row.name, _address("budget", actor, row.pk), f"{row.scope_kind}, {row.period_kind}") for row in rows]
+    found = [(row.name, _address("budget", actor, row.pk), "every session" if row.scope_kind == Budget.ScopeKind.SESSION else f"{row.scope_kind}, a {row.period_kind}") for row in rows]
     return [entry for entry in found if entry[1]]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncHour
 
 from dashboards.insights.forecast import HISTORY_DAYS, Forecast, forecast
@@ -14,7 +15,7 @@ from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session, ThresholdCrossing, TopUp
 from governance.errors import NotFound
-from governance.periods import window_at
+from governance.periods import local_midnight, window_at
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team
 from ingest.models import UsageEvent, UsageRollup, UsageRollupDay
@@ -340,18 +341,26 @@ def spent_before(actor: Actor, budget: Budget, period: BudgetPeriod) -> Decimal:
     made = budget.created_at
     if made <= period.starts_at:
         return ZERO
-    hour = made.replace(minute=0, second=0, microsecond=0)
     rows = scope_q(budget, teams_below(actor))
-    hours = scoped(actor, UsageRollup.objects.filter(rows, hour__gte=period.starts_at, hour__lt=hour, currency=budget.currency))
+    sums: QuerySet[Any]
+    # Hour rollups know no member: there whole days are summed, and the calls of the day on which the budget was made.
+    if budget.member_id:
+        zone = actor.organization.zone
+        day = made.astimezone(zone).date()
+        since, first = local_midnight(day, zone), period.starts_at.astimezone(zone).date()
+        sums = scoped(actor, UsageRollupDay.objects.filter(rows, day__gte=first, day__lt=day, currency=budget.currency))
+    else:
+        since = made.replace(minute=0, second=0, microsecond=0)
+        sums = scoped(actor, UsageRollup.objects.filter(rows, hour__gte=period.starts_at, hour__lt=since, currency=budget.currency))
     last = scoped(
         actor,
         UsageEvent.objects.filter(
-            rows, occurred_at__gte=max(hour, period.starts_at), occurred_at__lt=made, currency=budget.currency, cost__isnull=False
+            rows, occurred_at__gte=max(since, period.starts_at), occurred_at__lt=made, currency=budget.currency, cost__isnull=False
         ),
     )
     if not budget.counts_notional:
         last = last.exclude(billing_mode="subscription")
-    whole: Decimal = hours.order_by().aggregate(amount=amount_of(budget))["amount"] or ZERO
+    whole: Decimal = sums.order_by().aggregate(amount=amount_of(budget))["amount"] or ZERO
     begun: Decimal = last.order_by().aggregate(amount=Sum("cost"))["amount"] or ZERO
     spent: Decimal = period.spent
     return min(whole + begun, spent)
@@ -374,9 +383,11 @@ def periods_of(actor: Actor, budget: Budget, limit: int = 24) -> list[BudgetPeri
     return rows
 
 
-def sessions_of(actor: Actor, budget: Budget) -> QuerySet[BudgetPeriod]:
-    """A session budget's periods of sessions the actor may see: frozen first, then by what is spent."""
-    rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget).exclude(session_key=""))
+def sessions_of(actor: Actor, budget: Budget) -> QuerySet[Any]:
+    """A session budget's periods of sessions the actor may see, each with its session's `last_at`: frozen first, then by what is spent."""
+    session = scoped(actor, Session.objects.filter(key=OuterRef("session_key")))
+    rows: QuerySet[Any] = scoped(actor, BudgetPeriod.objects.filter(budget=budget).exclude(session_key=""))
+    rows = rows.annotate(last_at=Subquery(session.values("last_at")[:1]))
     if actor.team_ids is not None:
         rows = rows.filter(session_key__in=visible(actor, Session.objects.all()).values("key"))
     return rows.order_by(F("frozen_at").desc(nulls_last=True), "-spent", "-id")

@@ -35,7 +35,7 @@ def test_focus_is_always_seen(owner: Page) -> None:
 def test_slash_searches_and_escape_closes(owner: Page) -> None:
     owner.goto(f"{HOME}/budgets")
     owner.keyboard.press("/")
-    field = owner.get_by_label("Search pages, sessions and budgets")
+    field = owner.get_by_label("Search pages, sessions, budgets, people, teams and models")
     expect(field).to_be_focused()
     field.fill("data")
     found = owner.locator("#search-results").get_by_role("link", name=re.compile("Data, a month"))
@@ -251,6 +251,9 @@ def test_new_key_is_shown_once_and_works(owner: Page, house: House) -> None:
     assert (refused.status_code, refused.headers["content-type"], refused.json()["code"]) == (401, "application/problem+json", "key_revoked")
 
 
+OWN = "chosen by nobody else"
+
+
 def test_first_event_turns_an_empty_organization_into_its_dashboard(visitor: Page, house: House) -> None:
     """The lines that connect stand on the first page; a key is made on the spot; the page changes by itself."""
     house.command("organization", "create", "fresh", "--name", "Fresh")
@@ -259,6 +262,10 @@ def test_first_event_turns_an_empty_organization_into_its_dashboard(visitor: Pag
     visitor.get_by_label("E-mail").fill("first@fresh.example")
     visitor.get_by_label("Password").fill("a long enough one")
     visitor.get_by_role("button", name="Sign in", exact=True).click()
+    visitor.wait_for_url("**/password")
+    for label, password in (("Old password", "a long enough one"), ("New password", OWN), ("New password confirmation", OWN)):
+        visitor.get_by_label(label, exact=True).fill(password)
+    visitor.get_by_role("button", name="Change it").click()
     visitor.wait_for_url("**/o/fresh/")
     for harness in ("Claude Code", "LiteLLM proxy", "curl"):
         expect(visitor.get_by_role("heading", name=re.compile(f"^{harness}"))).to_be_visible()

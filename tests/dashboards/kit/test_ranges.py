@@ -33,6 +33,15 @@ def test_names_mean_days_of_the_organizations_clock(key: str, first: date, last:
     assert (span.previous.first, span.previous.last) == before
 
 
+def test_today_is_compared_with_the_day_before_up_to_the_same_time() -> None:
+    before = named({"range": "today"}).previous
+    assert (before.window.starts_at, before.window.ends_at) == (datetime(2026, 11, 20, 23, tzinfo=UTC), datetime(2026, 11, 20, 23, 30, tzinfo=UTC))
+    assert before.label == "21 November 2026 until 00:30"
+    assert before.whole.window.ends_at == datetime(2026, 11, 21, 23, tzinfo=UTC)
+    assert named({"range": "7d"}).previous.until is None
+    assert named({"range": "custom", "from": "2026-11-21", "to": "2026-11-21"}).previous.until is None, "a day that is over"
+
+
 def test_quarter_follows_the_fiscal_year() -> None:
     assert named({"range": "quarter"}, year_starts_in=2).first == date(2026, 11, 1)
 

@@ -1,6 +1,10 @@
 """An engineer's home: own usage and nobody else's, what limits it, and what waits."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 import pytest
+import time_machine
 
 from governance.tenancy.models import Member, Role, Team
 from tests.conftest import person
@@ -67,3 +71,15 @@ def test_it_shows_how_to_connect_and_whom_to_ask_for_a_key(admin: Member, engine
     assert "export CLAUDE_CODE_ENABLE_TELEMETRY=1" in page
     assert f'ask <a href="mailto:{admin.user.email}">' in page
     assert "Make a key and get these lines" in text_of(at(admin).get(address(admin, "my-usage")))
+
+
+def test_today_is_compared_with_yesterday_by_this_time(admin: Member, engineer: Member) -> None:
+    with time_machine.travel(datetime(2026, 3, 4, 15, 30, tzinfo=UTC), tick=False):
+        use(admin.organization, session="run", member=engineer.user.email)
+        use(admin.organization, session="run", calls=2, member=engineer.user.email, minutes_ago=25 * 60)
+        use(admin.organization, session="late", calls=4, member=engineer.user.email, minutes_ago=22 * 60)
+        answer = at(engineer).get(address(engineer, "my-usage"))
+    today, week, month = answer.context["spans"]
+    assert (today.figures.cost, today.before) == (Decimal("1.5"), 3)
+    assert (week.before, month.before) == (0, 0)
+    assert "against yesterday by this time" in text_of(answer)

@@ -40,6 +40,23 @@ def test_usual_is_the_mean_of_the_same_weekday_up_to_this_hour(visitor: Client, 
     assert today.usual == one, "later hours of that day do not count, weeks before the first usage neither"
 
 
+def test_a_morning_is_not_held_against_a_whole_day(visitor: Client, prices: None, at_now: None, organization: Organization) -> None:
+    yesterday = NOW - timedelta(days=1)  # 16:30 in Berlin: of the hour from 16:00 one half counts
+    use(organization, [call(occurred_at=yesterday - timedelta(hours=3)), call(occurred_at=yesterday - timedelta(minutes=5)), call(occurred_at=yesterday + timedelta(hours=2))])
+    use(organization, [call()])
+    answer = visitor.get("/o/acme/?range=today")
+    shown = answer.context["shown"]
+    ((one,),) = events_sql(organization, "max(cost)")
+    assert (shown.totals.cost, shown.before.cost) == (one, one * Decimal("1.5"))
+    assert "against 17 November 2026 until 16:30" in answer.content.decode()
+    spent = visitor.get("/o/acme/spend?range=today")
+    assert spent.context["before"].cost == one * Decimal("1.5")
+    assert "vs yesterday until 16:30" in spent.content.decode()
+    by_member = visitor.get("/o/acme/spend?range=today&by=member")
+    assert by_member.context["before"].cost == one * 3, "hours know no member: there the day before is whole, and called so"
+    assert "against 17 November 2026<" in by_member.content.decode()
+
+
 def test_chart_adds_up_to_the_days(visitor: Client, varied: Organization) -> None:
     chart = visitor.get("/o/acme/?range=30d").context["shown"].chart
     drawn = sum(sum(trace.y) for trace in chart.figure.data)

@@ -60,6 +60,17 @@ def test_threshold_is_told_once_in_a_period(admin: Member) -> None:
     assert told("threshold") == 2
 
 
+def test_a_crossing_that_freezes_is_told_once(admin: Member) -> None:
+    budget_create(
+        actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=4 * COST, thresholds=(50, 100)
+    )
+    store(admin, 1, 2)
+    assert (told("threshold"), told("frozen")) == (1, 0)
+    store(admin, 3, 4)
+    assert sorted(ThresholdCrossing.objects.values_list("percent", flat=True)) == [50, 100]
+    assert (told("threshold"), told("frozen")) == (1, 1)
+
+
 def test_threshold_that_a_lower_limit_passes_is_kept_and_not_told(admin: Member) -> None:
     budget = budget_create(
         actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=100 * COST, thresholds=(50,)

@@ -1,0 +1,34 @@
+"""At the widths of ordinary screens nothing is cut: tables show all their columns, settings all their tabs, and cards their edges."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.house import SLUG
+
+HOME = f"/o/{SLUG}"
+CUT = "elements => elements.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.getAttribute('aria-label') || each.className)"
+
+
+@pytest.mark.parametrize("width", [1280, 1360, 1440])
+@pytest.mark.parametrize("path", ["", "/sessions", "/spend", "/budgets", "/settings/members", "/settings/keys", "/routing", "/lock-in"])
+def test_no_column_is_cut(owner: Page, path: str, width: int) -> None:
+    owner.set_viewport_size({"width": width, "height": 900})
+    owner.goto(HOME + path)
+    assert owner.locator(".table-scroll:visible, .tabs").evaluate_all(CUT) == []
+
+
+def test_a_table_that_ends_a_card_leaves_its_edge(owner: Page) -> None:
+    owner.goto(HOME)
+    rounded = owner.locator(".card > .table-scroll:last-child").evaluate_all("elements => elements.map(each => parseFloat(getComputedStyle(each).borderBottomLeftRadius))")
+    assert rounded
+    assert min(rounded) > 0
+
+
+def test_a_new_budget_asks_for_what_its_scope_needs(owner: Page) -> None:
+    owner.goto(f"{HOME}/budgets/new")
+    team = owner.get_by_label("Team")
+    expect(team.locator("option").first).to_have_text("Choose a team")
+    assert team.evaluate("each => each.required")
+    owner.get_by_label("What it limits").select_option("session")
+    expect(team.locator("option").first).to_have_text("Any team")
+    assert not team.evaluate("each => each.required")
