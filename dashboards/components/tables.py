@@ -42,6 +42,12 @@ class Column:
     show: str = "percent"  # of a delta: both, percent or amount
     is_sortable: bool = True
     title: str = ""
+    is_for_wide: bool = False  # left out on a phone
+
+    @property
+    def css(self) -> str:
+        """The classes of its head and of all its cells."""
+        return " ".join(name for name, holds in (("n", self.is_number), ("wide-only", self.is_for_wide)) if holds)
 
     @property
     def is_number(self) -> bool:
@@ -65,11 +71,9 @@ class Cell:
     @property
     def css(self) -> str:
         """The cell's classes: numbers to the right, and room for what else would be squeezed into a tall narrow column."""
-        if self.column.is_number:
-            return "n"
-        if self.column.kind == "changes":
-            return "facts"
-        return "prose" if self.column.kind == "text" and isinstance(self.value, str) and len(self.value) >= PROSE_FROM else ""
+        is_prose = self.column.kind == "text" and isinstance(self.value, str) and len(self.value) >= PROSE_FROM
+        own = "facts" if self.column.kind == "changes" else "prose" if is_prose else ""
+        return f"{self.column.css} {own}".strip()
 
 
 @dataclass(frozen=True, slots=True)

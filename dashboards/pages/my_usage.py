@@ -1,5 +1,6 @@
 """Page: an engineer's home, with own burn against own and team limits, own sessions and requests."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -50,6 +51,7 @@ def my_usage(request: PageRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "spans": own_usage.spans(actor, member, now=now),
         "trend": [amount for _, amount in trend],
+        "trend_total": sum((amount for _, amount in trend), Decimal(0)),
         "live": [(row, burns.get(row.key)) for row in live],
         "frozen": [row for row in live if row.state == "frozen"],
         "limits": own_periods(actor),
@@ -72,10 +74,15 @@ def model_columns(currency: str) -> list[Column]:
         Column("model", "Model", "strong", value=lambda row: row.name),
         Column("cost", "Cost", "money", value=lambda row: row.figures.cost, currency=currency),
         Column("calls", "Calls", "count", value=lambda row: row.figures.calls),
-        Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens),
-        Column("per_call", "Per call", "money", value=lambda row: row.figures.cost_per_call, currency=currency),
+        Column("tokens", "Tokens", "tokens", value=lambda row: row.figures.tokens, is_for_wide=True),
+        Column("per_call", "Per call", "money", value=lambda row: row.figures.cost_per_call, currency=currency, is_for_wide=True),
         Column(
-            "cached", "Cached", "percent", value=lambda row: row.figures.cache_hit_share, title="part of the input that a cache served"
+            "cached",
+            "Cached",
+            "percent",
+            value=lambda row: row.figures.cache_hit_share,
+            title="part of the input that a cache served",
+            is_for_wide=True,
         ),
         Column(
             "unpriced",
@@ -83,6 +90,7 @@ def model_columns(currency: str) -> list[Column]:
             "count",
             value=lambda row: row.figures.unpriced_measured_calls or None,
             title="Calls of known size without a price: in no amount here",
+            is_for_wide=True,
         ),
         Column(
             "unmeasured",
@@ -90,6 +98,7 @@ def model_columns(currency: str) -> list[Column]:
             "count",
             value=lambda row: row.figures.unmeasured_calls or None,
             title="Calls of which neither input nor output tokens were reported: in no amount here",
+            is_for_wide=True,
         ),
     ]
 

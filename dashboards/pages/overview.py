@@ -214,11 +214,14 @@ def teams_table(request: PageRequest, shown: Overview) -> Table:
     columns = [
         Column("name", "Team", href=partial(_team_href, shown), note=lambda row: "with sub-teams" if row.is_with_teams_below else ""),
         money("spent", "Spent"),
-        *([money("own", "Without sub-teams", title="Each call in one row: these add up to the month")] if overlaps else []),
+        *([money("own", "Without sub-teams", title="Each call in one row: these add up to the month", is_for_wide=True)] if overlaps else []),
         money("limit", "Budget", href=lambda row: address("budget", actor, row.line.budget.pk) if row.line else None),
-        Column("meter", "Spent and forecast", kind="meter", currency=currency, value=_meter),
-        Column("days", "Daily", kind="spark", title=SPARK_LABEL),
-        Column("change", f"vs {shown.month.previous.first:%B}", kind="delta", currency=currency, value=lambda row: (row.spent, row.previous), title=shown.month.previous.label),
+        Column("meter", "Spent and forecast", kind="meter", currency=currency, value=_meter, is_for_wide=True),
+        Column("days", "Daily", kind="spark", title=SPARK_LABEL, is_for_wide=True),
+        Column(
+            "change", f"vs {shown.month.previous.first:%B}", kind="delta", currency=currency, value=lambda row: (row.spent, row.previous), title=shown.month.previous.label,
+            is_for_wide=True,
+        ),
         Column("state", "State", kind="badge", value=_state, note=_until(shown)),
     ]
     return Table.from_request(

@@ -35,8 +35,14 @@ class Span:
     """What was used in a span of local days that ends now, and what the span before had cost by the same day and time."""
 
     name: str
+    first: date
     figures: Figures
     before: Decimal
+
+    @property
+    def query(self) -> str:
+        """What names the same days in the address of other pages."""
+        return {"Today": "range=today", "This month": "range=mtd"}.get(self.name, f"range=custom&from={self.first.isoformat()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def spans(actor: Actor, member: Member, *, now: datetime) -> list[Span]:
         )
         last = earlier + length - timedelta(days=1)
         later = later_that_day(actor, member, last, now=now) if last < first and before.cost else Decimal(0)
-        found.append(Span(name, figures, max(before.cost - later, Decimal(0))))
+        found.append(Span(name, first, figures, max(before.cost - later, Decimal(0))))
     return found
 
 
