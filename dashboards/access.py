@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
 
@@ -28,7 +28,7 @@ class PageRequest(HttpRequest):
 def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Arguments], HttpResponse]], View]:
     """Makes a function a page of an organization.
 
-    Anonymous visitors go to the sign-in page, strangers get 404, members without the right 403. Refusals raised
+    Anonymous visitors go to the sign-in page, people with a password that was given to them choose their own first, strangers get 404, members without the right 403. Refusals raised
     inside (DomainError) become pages as well. Dates are written on the organization's clock.
     """
 
@@ -37,6 +37,8 @@ def page(right: Right | None = None) -> Callable[[Callable[Concatenate[Any, Argu
         def guarded(request: PageRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.user.pk is None:
                 return redirect_to_login(request.get_full_path())
+            if getattr(request.user, "must_change_password", False):
+                return redirect("password")
             member = access.member_in(request.user.pk, slug)
             request.actor = access.member_actor(member, request.META.get("REMOTE_ADDR"))
             try:

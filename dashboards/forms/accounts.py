@@ -5,6 +5,7 @@ from zoneinfo import available_timezones
 
 from allauth.account.forms import LoginForm
 from django import forms
+from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
@@ -29,6 +30,16 @@ class SignInForm(LoginForm):  # type: ignore[misc]
             self.fields[name].widget.attrs.pop("placeholder", None)
         if "remember" in self.fields:
             self.fields["remember"].label = "Stay signed in on this device"
+
+
+class PasswordForm(PasswordChangeForm):
+    """Django's form for one's own password, which has to be another one."""
+
+    def clean_new_password1(self) -> str:
+        password: str = self.cleaned_data["new_password1"]
+        if self.user.check_password(password):
+            raise ValidationError("Choose another one than the present one.")
+        return password
 
 
 class SetUpForm(forms.Form):

@@ -8,17 +8,17 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import PasswordChangeForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from dashboards.forms.accounts import SetUpForm, SignInForm
+from dashboards.forms.accounts import PasswordForm, SetUpForm, SignInForm
 from dashboards.setting_up import first_admin_create, is_unused
 from governance.tenancy import access
-from governance.tenancy.models import Member, Role
+from governance.tenancy.models import Member, Role, User
+from governance.tenancy.services import password_change
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 DEMO_ROLES = (Role.ADMIN, Role.APPROVER, Role.ENGINEER)
@@ -48,6 +48,8 @@ def home(request: HttpRequest) -> HttpResponse:
     """To the person's first organization; without one, a page that says so; without a session, to the sign-in page."""
     if not request.user.is_authenticated:
         return redirect("set-up" if is_unused() else "sign-in")
+    if request.user.must_change_password:
+        return redirect("password")
     member = access.organizations_of(request.user.pk).first()
     if member is None:
         return render(request, "accounts/no_organization.html")
@@ -63,13 +65,15 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def password(request: HttpRequest) -> HttpResponse:
-    """Changing one's own password; other sessions of the person end."""
-    form = PasswordChangeForm(request.user, request.POST or None)  # type: ignore[arg-type]
+    """Changing one's own password; other sessions of the person end. Who was given one sees no other page before."""
+    user = get_object_or_404(User, pk=request.user.pk)
+    form = PasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        update_session_auth_hash(request, form.save())
+        password_change(user=user, password=form.cleaned_data["new_password1"], address=request.META.get("REMOTE_ADDR"))
+        update_session_auth_hash(request, user)
         messages.success(request, "Your password is changed.")
         return redirect("home")
-    return render(request, "accounts/password.html", {"form": form}, status=422 if form.is_bound else 200)
+    return render(request, "accounts/password.html", {"form": form, "is_first": user.must_change_password}, status=422 if form.is_bound else 200)
 
 
 @never_cache

@@ -31,6 +31,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=120, blank=True)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
+    must_change_password = models.BooleanField(default=False, help_text="somebody else chose the present one")
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "email"

@@ -13,7 +13,7 @@ from django.utils.text import slugify
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.tenancy import keys
-from governance.tenancy.access import Actor, Right, require, system_actor
+from governance.tenancy.access import Actor, Right, member_actor, organizations_of, require, system_actor
 from governance.tenancy.counted import is_counted
 from governance.tenancy.models import ApiKey, Member, Organization, Project, Role, Scope, ServiceAccount, Team, User
 
@@ -47,7 +47,7 @@ def organization_create(
     *, slug: str, name: str = "", time_zone: str = "UTC", currency: str = "USD", is_demo: bool = False, owner_email: str | None = None,
     owner_password: str | None = None, owner_name: str = "",
 ) -> Organization:
-    """Creates an organization, with its owner where an e-mail is given. Raises Conflict when the slug is taken."""
+    """Creates an organization, with its owner, who chose the password, where an e-mail is given. Raises Conflict when the slug is taken."""
     currency_check(currency)
     if slugify(slug) != slug or not slug:
         raise Invalid("A slug has lower-case letters, digits and hyphens only.", field="slug")
@@ -61,7 +61,7 @@ def organization_create(
         actor = system_actor(organization)
         audit_record(actor=actor, action="organization.created", target=("organization", organization.pk), new={"slug": slug})
         if owner_email:
-            member_add(actor=actor, email=owner_email, name=owner_name, role=Role.OWNER, password=owner_password)
+            member_add(actor=actor, email=owner_email, name=owner_name, role=Role.OWNER, password=owner_password, is_own_password=True)
     return organization
 
 
@@ -176,16 +176,21 @@ def project_create(*, actor: Actor, slug: str, name: str = "", team: Team | None
 
 
 @transaction.atomic
-def member_add(
+def member_add(  # noqa: PLR0913
     *, actor: Actor, email: str, name: str = "", role: str = Role.ENGINEER, team: Team | None = None, password: str | None = None,
-    approval_limit: Decimal | None = None, aliases: Iterable[str] = (),
+    approval_limit: Decimal | None = None, aliases: Iterable[str] = (), is_own_password: bool = False,
 ) -> Member:
-    """Adds a person, making the account when the e-mail is new. An existing account keeps its own password."""
+    """Adds a person, making the account when the e-mail is new. An existing account keeps its own password.
+
+    A password that the person did not choose (`is_own_password`) has to be changed before any page is shown.
+    """
     require(actor, Right.MANAGE_ORGANIZATION)
     _check_own(actor, team)
     _check_role(actor, role)
     organization_touch(actor.organization)
-    user = User.objects.filter(email__iexact=email).first() or User.objects.create_user(email, password, name=name)
+    user = User.objects.filter(email__iexact=email).first() or User.objects.create_user(
+        email, password, name=name, must_change_password=password is not None and not is_own_password
+    )
     member, made = Member.objects.get_or_create(
         organization=actor.organization, user=user,
         defaults={"role": role, "team": team, "approval_limit": approval_limit, "aliases": list(aliases)},
@@ -194,6 +199,16 @@ def member_add(
         raise Conflict(f"{email} is a member already.", field="email")
     audit_record(actor=actor, action="member.added", target=("member", member.pk), new=_member_facts(member))
     return member
+
+
+@transaction.atomic
+def password_change(*, user: User, password: str, address: str | None = None) -> None:
+    """Gives a person the password that they chose. Every organization they are active in records that, not what it is."""
+    user.set_password(password)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    for member in organizations_of(user.pk):
+        audit_record(actor=member_actor(member, address), action="member.password_changed", target=("member", member.pk))
 
 
 MEMBER_FIELDS = ("role", "team", "approval_limit", "is_active", "aliases")

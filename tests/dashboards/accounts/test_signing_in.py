@@ -8,7 +8,10 @@ from django.test import Client
 from django.test.utils import override_settings
 
 from dashboards.setting_up import first_admin_create
+from governance.audit.models import AuditRecord
+from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, User
+from governance.tenancy.services import member_add
 from tests.conftest import PASSWORD, person
 from tests.dashboards.accounts.guessing import guess
 from tests.ingest.concurrency.crew import Job, crew_run
@@ -138,6 +141,37 @@ def test_password_is_not_changed_carelessly(client: Client, admin: Member, old: 
     assert admin.user.check_password(PASSWORD)
 
 
+def test_who_was_given_a_password_chooses_another_before_anything_else(client: Client, admin: Member) -> None:
+    made = member_add(actor=member_actor(admin), email="new@acme.example", password=PASSWORD)
+    assert sign_in(client, made)["Location"] == "/"
+    assert [client.get(path)["Location"] for path in ("/", "/o/acme/my-usage", "/o/acme/sessions?state=all")] == ["/password"] * 3
+    assert client.post("/o/acme/approvals/new", {})["Location"] == "/password"
+    page = client.get("/password").content
+    assert b"Choose your own password" in page
+    assert b"Cancel" not in page
+    same = client.post("/password", {"old_password": PASSWORD, "new_password1": PASSWORD, "new_password2": PASSWORD})
+    assert (same.status_code, b"Choose another one" in same.content) == (422, True)
+    assert client.post("/password", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})["Location"] == "/"
+    assert client.get("/")["Location"] == "/o/acme/my-usage"
+    assert client.get("/o/acme/my-usage").status_code == 200
+    assert b"Cancel" in client.get("/password").content
+    row = AuditRecord.objects.get(action="member.password_changed")
+    assert (row.actor_id, row.target_id, row.old, row.new) == (made.pk, str(made.pk), None, None)
+
+
+def test_who_was_given_a_password_may_sign_out(client: Client, admin: Member) -> None:
+    made = member_add(actor=member_actor(admin), email="new@acme.example", password=PASSWORD)
+    client.force_login(made.user)
+    assert client.post("/sign-out")["Location"] == SIGN_IN
+    assert not is_in(client)
+
+
+def test_account_of_somebody_who_has_one_is_left_as_it_is(client: Client, admin: Member, stranger: Member) -> None:
+    member_add(actor=member_actor(admin), email=stranger.user.email, password=NEW)
+    client.force_login(stranger.user)
+    assert client.get("/o/globex/my-usage").status_code == 200
+
+
 def test_who_belongs_nowhere_is_told_so(client: Client, db: None) -> None:
     client.force_login(User.objects.create_user("alone@acme.example", PASSWORD))
     answer = client.get("/")
@@ -187,6 +221,7 @@ def test_demo_people_are_entered_with_one_click_where_that_is_allowed(client: Cl
         assert b"An admin: Admin" in page.content
         client.post("/sign-in/demo", {"member": lead.pk})
     assert client.session["_auth_user_id"] == str(lead.user_id)
+    assert client.get("/o/acme/my-usage").status_code == 200
 
 
 def test_nobody_is_entered_where_it_is_not_allowed(client: Client, demo: Organization, admin: Member) -> None:

@@ -67,3 +67,4 @@ def test_first_password_of_a_member_is_shown_once_and_opens(client: Client, admi
     assert answer["Cache-Control"].startswith("max-age=0, no-cache, no-store")
     assert password not in client.get("/o/acme/settings/members").content.decode()
     assert Member.objects.get(user__email="new@acme.example").user.check_password(password)
+    assert Member.objects.get(user__email="new@acme.example").user.must_change_password
