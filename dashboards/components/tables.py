@@ -72,7 +72,7 @@ class Cell:
     def css(self) -> str:
         """The cell's classes: numbers to the right, and room for what else would be squeezed into a tall narrow column."""
         is_prose = self.column.kind == "text" and isinstance(self.value, str) and len(self.value) >= PROSE_FROM
-        own = "facts" if self.column.kind == "changes" else "prose" if is_prose else ""
+        own = "changed" if self.column.kind == "changes" else "prose" if is_prose else ""
         return f"{self.column.css} {own}".strip()
 
 
