@@ -35,7 +35,7 @@ def test_focus_is_always_seen(owner: Page) -> None:
 def test_slash_searches_and_escape_closes(owner: Page) -> None:
     owner.goto(f"{HOME}/budgets")
     owner.keyboard.press("/")
-    field = owner.get_by_label("Search pages, sessions, budgets, people, teams and models")
+    field = owner.get_by_label("Search everywhere")
     expect(field).to_be_focused()
     field.fill("data")
     found = owner.locator("#search-results").get_by_role("link", name=re.compile("Data, a month"))

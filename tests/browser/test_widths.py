@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.house import SLUG
 
 HOME = f"/o/{SLUG}"
-CUT = "elements => elements.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.getAttribute('aria-label') || each.className)"
+CUT = "elements => elements.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => `${each.getAttribute('aria-label') || each.className}: ${each.scrollWidth} in ${each.clientWidth}`)"
 
 
 @pytest.mark.parametrize("width", [1280, 1360, 1440])
