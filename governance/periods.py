@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-PeriodKind = Literal["session", "day", "week", "month", "quarter", "year", "lifetime"]
+PeriodKind = Literal["session", "task", "rolling", "day", "week", "month", "quarter", "year", "lifetime"]
+ENDLESS = ("session", "task", "rolling", "lifetime")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
@@ -50,18 +51,21 @@ def add_months(day: date, months: int) -> date:
     return date(index // 12, index % 12 + 1, 1)
 
 
-def first_day(kind: PeriodKind, day: date, year_starts_in: int = 1) -> date:
+def first_day(kind: PeriodKind, day: date, year_starts_in: int = 1, anchor_day: int = 1) -> date:
     """The first local day of the calendar period that holds the day.
 
-    Weeks begin on Monday; quarters and years follow the month the fiscal year starts in.
+    Weeks begin on the weekday `anchor_day` (1 is Monday); months, quarters and years on that day of the month (1 to 28),
+    quarters and years in the months that follow the start of the fiscal year.
     """
     if kind == "day":
         return day
     if kind == "week":
-        return day - timedelta(days=day.weekday())
+        return day - timedelta(days=(day.weekday() - anchor_day + 1) % 7)
+    # Counted as if each month began on the anchor.
+    day -= timedelta(days=anchor_day - 1)
     months = MONTHS[kind]
     offset = (day.month - year_starts_in) % months if months > 1 else 0
-    return add_months(day.replace(day=1), -offset)
+    return add_months(day.replace(day=1), -offset).replace(day=anchor_day)
 
 
 def next_day(kind: PeriodKind, first: date) -> date:
@@ -70,18 +74,18 @@ def next_day(kind: PeriodKind, first: date) -> date:
         return first + timedelta(days=1)
     if kind == "week":
         return first + timedelta(days=7)
-    return add_months(first, MONTHS[kind])
+    return add_months(first, MONTHS[kind]).replace(day=first.day)
 
 
-def window_at(kind: PeriodKind, instant: datetime, zone: ZoneInfo, year_starts_in: int = 1) -> Window:
-    """The window of this kind that holds the instant (aware). Session and lifetime windows never end."""
-    if kind in ("session", "lifetime"):
+def window_at(kind: PeriodKind, instant: datetime, zone: ZoneInfo, year_starts_in: int = 1, *, anchor_day: int = 1) -> Window:
+    """The window of this kind that holds the instant (aware). Those of sessions, tasks and lifetimes, and rolling ones, never end."""
+    if kind in ENDLESS:
         return Window(BEGINNING, None)
     day = instant.astimezone(zone).date()
     # A clock that falls back over midnight shows the old day again, after the new one has begun.
     if instant >= local_midnight(day + timedelta(days=1), zone):
         day += timedelta(days=1)
-    first = first_day(kind, day, year_starts_in)
+    first = first_day(kind, day, year_starts_in, anchor_day)
     return Window(local_midnight(first, zone), local_midnight(next_day(kind, first), zone))
 
 

@@ -6,36 +6,68 @@ from decimal import Decimal
 from typing import Any
 
 from governance import sql
+from governance.budgets.calls import TAG
 from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
 from governance.tenancy.models import Organization
 from ingest.models import UsageRollupDay
 
-SUMS = """
-SELECT CASE WHEN %(by_session)s THEN session ELSE '' END AS session_key,
-    coalesce(sum(cost), 0) + %(placeholder)s::numeric * count(*) FILTER (WHERE cost IS NULL) AS amount,
-    count(*) AS calls, max(occurred_at) AS last_at
+TOKENS = (
+    "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0) "
+    "+ coalesce(output_tokens, 0)"
+)
+AMOUNTS = {
+    "money": "coalesce(sum(cost), 0) + %(placeholder)s::numeric * count(*) FILTER (WHERE cost IS NULL)",
+    "tokens": f"coalesce(sum({TOKENS}), 0)::numeric",
+    "calls": "count(*)::numeric",
+}
+SLICE = "to_timestamp(floor(extract(epoch FROM occurred_at) / 900) * 900)"
+POOLED = {"team": "team_id", "project": "project_id", "member": "member_id"}
+
+
+def statement(rule: Rule) -> str:
+    """Adds up the events that the rule counts. What is named by a rule's filters goes in as parameters."""
+    is_template = rule.scope_kind in ("session", "task")
+    subject = rule.scope_kind if is_template else "''"
+    filters = "".join(f" AND {_condition(name, place)}" for place, (name, _) in enumerate(rule.filters))
+    return f"""
+SELECT {subject} AS subject, {AMOUNTS[rule.measure]} AS amount, count(*) AS calls, max(occurred_at) AS last_at,
+    {SLICE if rule.rolling_hours else "NULL::timestamptz"} AS slice_at
 FROM usage_event
 WHERE organization_id = %(organization)s
     AND occurred_at >= %(starts_at)s AND (%(ends_at)s::timestamptz IS NULL OR occurred_at < %(ends_at)s)
     AND (%(teams)s::bigint[] IS NULL OR team_id = ANY(%(teams)s::bigint[]))
     AND (%(project)s::bigint IS NULL OR project_id = %(project)s)
     AND (%(member)s::bigint IS NULL OR member_id = %(member)s)
+    AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)
+    AND (%(service_account)s::bigint IS NULL
+        OR api_key_id IN (SELECT id FROM api_key WHERE organization_id = %(organization)s AND service_account_id = %(service_account)s))
     AND (%(counts_notional)s OR billing_mode = 'metered')
-    AND (NOT %(by_session)s OR session <> '')
-GROUP BY 1
-ORDER BY 1
-"""
+    {f"AND {subject} <> ''" if is_template else ""}{filters}
+GROUP BY 1, 5
+ORDER BY 1, 5
+"""  # noqa: S608 - built from constants
+
+
+def _condition(name: str, place: int) -> str:
+    if name.startswith(TAG):
+        return f"tags ->> %(name_{place})s = ANY(%(values_{place})s::text[])"
+    if name in POOLED:
+        return f"{POOLED[name]} = ANY(%(values_{place})s::bigint[])"
+    return f"{name} = ANY(%(values_{place})s::text[])"
 
 
 class EventLedger:
     """Adds up usage events."""
 
     def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
-        """The events the rule counts in [starts_at, ends_at), by session where the budget is a template."""
-        rows = sql.rows(SUMS, parameters(directory, rule, starts_at=starts_at, ends_at=ends_at))
-        return [LedgerSum(row.session_key, row.amount, row.calls, row.last_at) for row in rows]
+        """The events the rule counts in [starts_at, ends_at), by session or task where the budget is a template."""
+        rows = sql.rows(statement(rule), parameters(directory, rule, starts_at=starts_at, ends_at=ends_at))
+        is_task = rule.scope_kind == "task"
+        return [
+            LedgerSum("" if is_task else row.subject, row.amount, row.calls, row.last_at, row.subject if is_task else "", row.slice_at) for row in rows
+        ]
 
 
 def has_usage(organization: Organization) -> bool:
@@ -52,10 +84,22 @@ def parameters(directory: Directory, rule: Rule, *, starts_at: datetime, ends_at
         "teams": None if rule.team_id is None else teams_below(directory, rule.team_id),
         "project": rule.project_id,
         "member": rule.member_id,
-        "by_session": rule.scope_kind == "session",
+        "api_key": rule.api_key_id,
+        "service_account": rule.service_account_id,
         "counts_notional": rule.counts_notional,
         "placeholder": rule.unpriced_call_amount or Decimal(0),
+        **_filter_parameters(directory, rule),
     }
+
+
+def _filter_parameters(directory: Directory, rule: Rule) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for place, (name, values) in enumerate(rule.filters):
+        if name.startswith(TAG):
+            found[f"name_{place}"] = name[len(TAG) :]
+        pooled = {below for team_id in values for below in teams_below(directory, team_id)} if name == "team" else values
+        found[f"values_{place}"] = sorted(pooled)
+    return found
 
 
 def teams_below(directory: Directory, team_id: int) -> list[int]:

@@ -16,9 +16,10 @@ from governance.budgets.ledger import ledger
 from governance.budgets.models import Budget, BudgetPeriod, Session
 from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.freezes import period_locked, period_review
+from governance.budgets.services.rolling import slices_make
 from governance.periods import BEGINNING, Window, window_at
 from governance.tenancy.access import system_actor
-from governance.tenancy.directory import directory_at
+from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
 from ingest.models import UsageRollupDay
@@ -57,8 +58,8 @@ GROUP BY session
 SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 HELD = """
 WITH holds AS (
-    SELECT u.period_id, sum(CASE a.state WHEN 'held' THEN a.amount ELSE a.kept_amount END) AS held
-    FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods) AS u(period_id)
+    SELECT u.period_id, sum(u.amount) AS held
+    FROM budget_authorization a CROSS JOIN LATERAL unnest(a.periods, a.amounts) AS u(period_id, amount)
     WHERE a.organization_id = %(organization)s AND a.state IN ('held', 'settling') GROUP BY 1
 ), tops AS (
     SELECT period_id, sum(amount) AS topup FROM topup WHERE organization_id = %(organization)s AND ended_at IS NULL GROUP BY 1
@@ -66,6 +67,13 @@ WITH holds AS (
 SELECT p.id, p.held, coalesce(h.held, 0) AS held_true, p.topup, coalesce(t.topup, 0) AS topup_true
 FROM budget_period p LEFT JOIN holds h ON h.period_id = p.id LEFT JOIN tops t ON t.period_id = p.id
 WHERE p.organization_id = %(organization)s AND (p.held <> coalesce(h.held, 0) OR p.topup <> coalesce(t.topup, 0))
+ORDER BY p.id
+"""
+SLICES = """
+SELECT p.id, coalesce(sum(s.spent), 0) AS spent, coalesce(sum(s.calls), 0)::bigint AS calls, p.spent AS spent_true, p.calls AS calls_true
+FROM budget_period p LEFT JOIN budget_slice s ON s.organization_id = p.organization_id AND s.period_id = p.id
+WHERE p.organization_id = %(organization)s AND p.slides_from IS NOT NULL
+GROUP BY p.id HAVING coalesce(sum(s.spent), 0) <> p.spent OR coalesce(sum(s.calls), 0) <> p.calls
 ORDER BY p.id
 """
 
@@ -119,7 +127,7 @@ def differences(organization: Organization) -> list[Difference]:
     """Every difference as the present transaction sees it."""
     return [
         *_rollup_differences(organization, "hour"), *_rollup_differences(organization, "day"), *_session_differences(organization),
-        *_hold_differences(organization), *_period_differences(organization),
+        *_hold_differences(organization), *_period_differences(organization), *_slice_differences(organization),
     ]
 
 
@@ -166,6 +174,14 @@ def _period_differences(organization: Organization) -> list[Difference]:
     ]
 
 
+def _slice_differences(organization: Organization) -> list[Difference]:
+    """Rolling periods whose quarter hours are not the sum they have spent."""
+    return [
+        Difference("budget_slice", str(row.id), f"sum={row.spent} calls={row.calls}", f"sum={row.spent_true} calls={row.calls_true}")
+        for row in sql.rows(SLICES, {"organization": organization.pk})
+    ]
+
+
 def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Decimal, int]]:
     """The periods of active budgets whose spend or calls are not those of the events, with what is true.
 
@@ -175,8 +191,7 @@ def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Deci
     found = []
     for rule in rules.by_id.values():
         for window, periods in _periods_by_window(organization, rule, since=since).items():
-            sums = ledger().sums(rules.directory, rule, starts_at=window.starts_at, ends_at=window.ends_at)
-            true = {total.session_key: (total.amount, total.calls) for total in sums}
+            true = _true_sums(rules.directory, rule, window)
             for key in sorted(true.keys() - periods.keys()):
                 periods[key] = _period_missing(organization, rule, window, key)
             found += [
@@ -186,26 +201,37 @@ def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Deci
     return sorted(found, key=lambda row: row[0].pk or 0)
 
 
-def _periods_by_window(organization: Organization, rule: Rule, *, since: datetime) -> dict[Window, dict[str, BudgetPeriod]]:
-    """The windows the budget has counted so far, with the periods that are there, by session."""
-    windows: list[Window] = []
-    until, at = timezone.now() + LOCAL_DAYS, max(rule.counts_from, since)
-    while at <= until:
-        windows.append(window_at(rule.period_kind, at, organization.zone, organization.year_starts_in))
-        at = until + LOCAL_DAYS if (ends_at := windows[-1].ends_at) is None else ends_at
-    kept = {window.starts_at: window for window in windows if window.starts_at >= since or window.ends_at is None}
-    found: dict[Window, dict[str, BudgetPeriod]] = {window: {} for window in kept.values()}
-    rows = BudgetPeriod.objects.filter(organization=organization, budget=rule.id, starts_at__in=list(kept))
-    for period in rows.select_related("budget").order_by("id"):
-        found[kept[period.starts_at]][period.session_key] = period
+def _true_sums(directory: Directory, rule: Rule, window: Window) -> dict[tuple[str, str], tuple[Decimal, int]]:
+    """(amount, calls) by session and task; both are empty where the budget is no template."""
+    found: dict[tuple[str, str], tuple[Decimal, int]] = {}
+    for total in ledger().sums(directory, rule, starts_at=window.starts_at, ends_at=window.ends_at):
+        amount, calls = found.get((total.session_key, total.task_key), (ZERO, 0))
+        found[total.session_key, total.task_key] = amount + total.amount, calls + total.calls
     return found
 
 
-def _period_missing(organization: Organization, rule: Rule, window: Window, session_key: str) -> BudgetPeriod:
+def _periods_by_window(organization: Organization, rule: Rule, *, since: datetime) -> dict[Window, dict[tuple[str, str], BudgetPeriod]]:
+    """The windows the budget has counted so far, with the periods that are there, by session and task."""
+    rows = BudgetPeriod.objects.filter(organization=organization, budget=rule.id).select_related("budget").order_by("id")
+    if rule.rolling_hours is not None:
+        return {Window(period.slides_from or BEGINNING, None): {("", ""): period} for period in rows}
+    windows: list[Window] = []
+    until, at = timezone.now() + LOCAL_DAYS, max(rule.counts_from, since)
+    while at <= until:
+        windows.append(window_at(rule.period_kind, at, organization.zone, organization.year_starts_in, anchor_day=rule.anchor_day))
+        at = until + LOCAL_DAYS if (ends_at := windows[-1].ends_at) is None else ends_at
+    kept = {window.starts_at: window for window in windows if window.starts_at >= since or window.ends_at is None}
+    found: dict[Window, dict[tuple[str, str], BudgetPeriod]] = {window: {} for window in kept.values()}
+    for period in rows.filter(starts_at__in=list(kept)):
+        found[kept[period.starts_at]][period.session_key, period.task_key] = period
+    return found
+
+
+def _period_missing(organization: Organization, rule: Rule, window: Window, key: tuple[str, str]) -> BudgetPeriod:
     budget = Budget.objects.get(organization=organization, pk=rule.id)
     return BudgetPeriod(
-        organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=session_key,
-        limit_amount=budget.limit_amount, is_hard=budget.is_hard,
+        organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=key[0],
+        task_key=key[1], limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
     )
 
 
@@ -242,6 +268,8 @@ def organization_repair(organization: Organization) -> int:
         period = untrue if untrue._state.adding else period_locked(actor, untrue.pk)
         period.spent, period.calls = amount, calls
         period.save()
+        if period.slides_from is not None:
+            slices_make(period=period)
         period_review(actor=actor, period=period, reason="mended by verify")
     facts = [{"table": one.table, "row": one.row, "stored": one.stored, "true": one.true} for one in found[:100]]
     audit_record(

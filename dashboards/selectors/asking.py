@@ -8,6 +8,7 @@ from decimal import ROUND_UP, Decimal
 from dashboards.components.figures import money_text
 from dashboards.selectors import burn, periods, sessions
 from governance.approvals.models import ApprovalRequest
+from governance.budgets.calls import Call
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
 from governance.budgets.selectors import binding_periods, periods_covering, session_freeze_of
 from governance.errors import NotFound
@@ -68,7 +69,7 @@ def own_periods(actor: Actor) -> list[BudgetPeriod]:
     """The present periods that cover the person's own work, whatever the session."""
     if actor.member is None:
         return []
-    return periods_covering(actor, Attribution(actor.member.team_id, None, actor.member.pk))
+    return periods_covering(actor, Call(Attribution(actor.member.team_id, None, actor.member.pk)))
 
 
 def named_period(actor: Actor, period_id: str) -> BudgetPeriod | None:

@@ -34,7 +34,8 @@ def decoded(request: Request) -> services.AuthorizationIn:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message, _, path = str(error).partition(" - at `$.")
         raise Invalid(message, field=path.rstrip("`")) from error
-    if any("\x00" in value for value in msgspec.structs.astuple(found) if isinstance(value, str)):
+    texts = [value for value in msgspec.structs.astuple(found) if isinstance(value, str)] + [word for pair in (found.tags or {}).items() for word in pair]
+    if any("\x00" in text for text in texts):
         raise Invalid("Text must not contain NUL characters.")
     return with_idempotency_key(found, request.META.get("HTTP_IDEMPOTENCY_KEY"))
 

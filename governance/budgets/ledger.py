@@ -12,19 +12,22 @@ from governance.tenancy.directory import Directory
 
 @dataclass(frozen=True, slots=True)
 class LedgerSum:
-    """What the events in a budget's scope and window add up to; one for each session where the budget is a template."""
+    """What the events in a budget's scope and window add up to, in its measure; one for each session or task where it is a template."""
 
     session_key: str
     amount: Decimal
     calls: int
     last_at: datetime
+    task_key: str = ""
+    # Of a rolling budget: the quarter hour.
+    slice_at: datetime | None = None
 
 
 class Ledger(Protocol):
     """Adds up events."""
 
     def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
-        """The events the rule counts in [starts_at, ends_at). Empty when there are none."""
+        """The events the rule counts in [starts_at, ends_at), of a rolling one by quarter hour. Empty when there are none."""
 
 
 _registered: list[Ledger] = []

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 ORGANIZATION = "tenancy.Organization"
 
@@ -15,18 +15,40 @@ def money_field(**options: Any) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(max_digits=28, decimal_places=15, **options)
 
 
+SCOPE_COLUMNS = ("team", "project", "member", "service_account", "api_key")
+LONGEST_ROLLING_HOURS = 24 * 92
+
+
+def _scope_fits() -> Q:
+    """The one column that a scope names is set and the others are not; templates may be narrowed by any."""
+    named = {"organization": "", "team": "team", "project": "project", "member": "member", "service_account": "service_account", "key": "api_key"}
+    fits = Q(scope_kind__in=["session", "task"])
+    for kind, own in named.items():
+        fits |= Q(scope_kind=kind, **{f"{column}__isnull": column != own for column in SCOPE_COLUMNS})
+    return fits
+
+
 class Budget(models.Model):
-    """A limit on the spend of one scope per period. A session budget is a template: every session in its scope has its own period."""
+    """A limit per period on what one scope uses: money, tokens or calls.
+
+    Session and task budgets are templates: every session (task) in their scope has a period of its own. `filters` narrow the
+    scope further, see `governance.budgets.filters`.
+    """
 
     class ScopeKind(models.TextChoices):
         ORGANIZATION = "organization"
         TEAM = "team"
         PROJECT = "project"
         MEMBER = "member"
+        SERVICE_ACCOUNT = "service_account"
+        KEY = "key"
         SESSION = "session"
+        TASK = "task"
 
     class Kind(models.TextChoices):
         SESSION = "session"
+        TASK = "task"
+        ROLLING = "rolling"
         DAY = "day"
         WEEK = "week"
         MONTH = "month"
@@ -34,20 +56,43 @@ class Budget(models.Model):
         YEAR = "year"
         LIFETIME = "lifetime"
 
+    class Measure(models.TextChoices):
+        MONEY = "money"
+        TOKENS = "tokens"
+        CALLS = "calls"
+
+    class Action(models.TextChoices):
+        FREEZE = "freeze", "Freeze: further calls are refused until somebody grants more"
+        ASK = "ask", "Refuse what does not fit: smaller calls go on"
+        DOWNGRADE = "downgrade", "Refuse all but cheaper models"
+        NOTIFY = "notify", "Tell only: calls go on"
+
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="budgets")
     name = models.CharField(max_length=120)
-    scope_kind = models.CharField(max_length=12, choices=ScopeKind.choices)
+    scope_kind = models.CharField(max_length=16, choices=ScopeKind.choices)
     team = models.ForeignKey("tenancy.Team", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
     project = models.ForeignKey("tenancy.Project", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
     member = models.ForeignKey("tenancy.Member", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    service_account = models.ForeignKey("tenancy.ServiceAccount", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    api_key = models.ForeignKey("tenancy.ApiKey", on_delete=models.CASCADE, null=True, blank=True, related_name="budgets")
+    filters = models.JSONField(default=dict, blank=True, help_text="what a call must be besides in scope: label → the values that count")
     period_kind = models.CharField(max_length=8, choices=Kind.choices)
+    rolling_hours = models.PositiveIntegerField(null=True, blank=True, help_text="the length of a rolling window")
+    anchor_day = models.PositiveSmallIntegerField(default=1, help_text="the day of the month, or for weeks the weekday, that windows begin on")
+    measure = models.CharField(max_length=6, choices=Measure.choices, default=Measure.MONEY)
     limit_amount = money_field()
     currency = models.CharField(max_length=3, default="USD")
-    is_hard = models.BooleanField(default=True)
+    is_hard = models.BooleanField(default=True, help_text="whether authorized calls never pass it: actions freeze and ask")
+    action = models.CharField(max_length=9, choices=Action.choices, default=Action.FREEZE)
+    downgrade_models = ArrayField(models.CharField(max_length=200), default=list, blank=True, help_text="models that go on at the limit")
+    fails_open = models.BooleanField(default=True, help_text="whether calls go on where Weighhouse cannot be reached: told to gateways")
+    rollover_cap = money_field(null=True, blank=True, help_text="the most that a window leaves to the next; empty: nothing")
+    warns_ahead = models.BooleanField(default=True, help_text="whether it is told when the limit will be reached before the window ends")
     thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True, help_text="percents of the limit that are told, once each and period")
     unpriced_call_amount = money_field(null=True, blank=True, help_text="charged for a call that has no price; empty: nothing")
     counts_notional = models.BooleanField(default=False, help_text="whether subscription usage at list price counts")
     counts_from = models.DateTimeField(help_text="usage before this instant is not counted: the first window the budget has")
+    version = models.PositiveIntegerField(default=1)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -57,34 +102,69 @@ class Budget(models.Model):
         ordering = ["name", "id"]
         constraints = [
             models.CheckConstraint(condition=Q(limit_amount__gte=0), name="budget_limit_not_negative"),
+            models.CheckConstraint(name="budget_scope_fits", condition=_scope_fits()),
             models.CheckConstraint(
-                name="budget_scope_fits",
-                condition=Q(scope_kind="organization", team=None, project=None, member=None)
-                | Q(scope_kind="team", team__isnull=False, project=None, member=None)
-                | Q(scope_kind="project", team=None, project__isnull=False, member=None)
-                | Q(scope_kind="member", team=None, project=None, member__isnull=False)
-                | Q(scope_kind="session"),
+                name="budget_period_fits",
+                condition=Q(scope_kind="session", period_kind="session")
+                | Q(scope_kind="task", period_kind="task")
+                | ~Q(scope_kind__in=["session", "task"]) & ~Q(period_kind__in=["session", "task"]),
             ),
             models.CheckConstraint(
-                name="budget_session_period", condition=Q(scope_kind="session", period_kind="session") | ~Q(scope_kind="session") & ~Q(period_kind="session")
+                name="budget_rolling_fits",
+                condition=Q(period_kind="rolling", rolling_hours__isnull=False, rolling_hours__gte=1, rolling_hours__lte=LONGEST_ROLLING_HOURS)
+                | ~Q(period_kind="rolling") & Q(rolling_hours=None),
             ),
+            models.CheckConstraint(
+                name="budget_anchor_fits",
+                condition=Q(anchor_day=1) | Q(period_kind="week", anchor_day__lte=7) | Q(period_kind__in=["month", "quarter", "year"], anchor_day__lte=28),
+            ),
+            models.CheckConstraint(
+                name="budget_hard_fits",
+                condition=Q(is_hard=True, action__in=["freeze", "ask"]) | Q(is_hard=False, action__in=["downgrade", "notify"]),
+            ),
+            models.CheckConstraint(name="budget_rollover_not_negative", condition=Q(rollover_cap=None) | Q(rollover_cap__gte=0)),
         ]
 
     def __str__(self) -> str:
         return self.name
 
 
+class BudgetVersion(models.Model):
+    """A budget as it stood from `at` on, kept when it is made and at each change. Never changed."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    facts = models.JSONField()
+    at = models.DateTimeField()
+    by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        db_table = "budget_version"
+        ordering = ["budget", "-number"]
+        constraints = [models.UniqueConstraint(fields=["organization", "budget", "number"], name="budget_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.budget}, version {self.number}"
+
+
 class BudgetPeriod(models.Model):
-    """One window of one budget (and one session, for session budgets): the balance that the ledger adds up to."""
+    """One window of one budget (and one session or task, for templates): the balance that the ledger adds up to.
+
+    A rolling budget has one period; what it has spent is the sum since `slides_from`, which moves on with time.
+    """
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="periods")
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True)
     session_key = models.CharField(max_length=200, default="", blank=True)
+    task_key = models.CharField(max_length=200, default="", blank=True)
+    slides_from = models.DateTimeField(null=True, help_text="of a rolling window: from when on events count; behind it they are taken off")
     limit_amount = money_field()
     is_hard = models.BooleanField()
-    topup = money_field(default=0)
+    freezes_at_limit = models.BooleanField(default=True)
+    topup = money_field(default=0, help_text="the sum of what was granted, carried over and moved between budgets, in force now")
     spent = money_field(default=0)
     held = money_field(default=0)
     calls = models.BigIntegerField(default=0)
@@ -97,12 +177,13 @@ class BudgetPeriod(models.Model):
         db_table = "budget_period"
         ordering = ["-starts_at", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["organization", "budget", "starts_at", "session_key"], name="budget_period_once"),
+            models.UniqueConstraint(fields=["organization", "budget", "starts_at", "session_key", "task_key"], name="budget_period_once"),
             models.CheckConstraint(condition=Q(held__gte=0), name="budget_period_held_not_negative"),
-            models.CheckConstraint(condition=Q(topup__gte=0), name="budget_period_topup_not_negative"),
+            models.CheckConstraint(condition=Q(topup__gte=-F("limit_amount")), name="budget_period_allowance_not_negative"),
         ]
         indexes = [
             models.Index(fields=["organization", "session_key"], condition=~Q(session_key=""), name="budget_period_session"),
+            models.Index(fields=["organization", "task_key"], condition=~Q(task_key=""), name="budget_period_task"),
             models.Index(fields=["organization", "session_key"], condition=Q(frozen_at__isnull=False), name="budget_period_frozen"),
         ]
 
@@ -122,18 +203,41 @@ class BudgetPeriod(models.Model):
         return left
 
 
+class BudgetSlice(models.Model):
+    """What a rolling period counted in one quarter hour, so that it can be taken off when the window has moved past it."""
+
+    pk = models.CompositePrimaryKey("organization_id", "period_id", "slice_at")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, related_name="slices")
+    slice_at = models.DateTimeField()
+    spent = money_field()
+    calls = models.BigIntegerField()
+
+    class Meta:
+        db_table = "budget_slice"
+
+    def __str__(self) -> str:
+        return f"{self.slice_at:%Y-%m-%d %H:%M}: {self.spent}"
+
+
 class ThresholdCrossing(models.Model):
-    """A period passed a percentage of its limit; at most one row for each, so it is told once."""
+    """A period passed a percentage of its limit, or is forecast to reach it (percent 0).
+
+    One is in force at a time, so that it is told once; it ends when the spend has fallen well below, and may then come again.
+    """
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
     period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, related_name="crossings")
     percent = models.PositiveSmallIntegerField()
     spent = money_field()
     at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "threshold_crossing"
-        constraints = [models.UniqueConstraint(fields=["organization", "period", "percent"], name="threshold_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "period", "percent"], condition=Q(ended_at=None), name="threshold_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.percent} % of {self.period}"
@@ -228,6 +332,7 @@ class Authorization(models.Model):
     amount = money_field()
     currency = models.CharField(max_length=3, default="USD")
     periods = ArrayField(models.BigIntegerField(), default=list)
+    amounts = ArrayField(money_field(), default=list, help_text="what is held in each of `periods`, in the measure of its budget, while it holds")
     state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -252,7 +357,12 @@ class Authorization(models.Model):
 
 
 class TopUp(models.Model):
-    """Money added to one period by an approval; it counts from when it is granted until it ends."""
+    """What is added to one period's limit; it counts from when it is granted until it ends. A transfer takes off its source what it gives."""
+
+    class Kind(models.TextChoices):
+        GRANT = "grant", "Granted"
+        CARRY = "carry", "Carried over"
+        TRANSFER = "transfer", "Moved"
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
     period = models.ForeignKey(BudgetPeriod, on_delete=models.CASCADE, related_name="topups")
@@ -261,11 +371,15 @@ class TopUp(models.Model):
     ends_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     granted_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.GRANT)
+    other_period = models.ForeignKey(
+        BudgetPeriod, on_delete=models.SET_NULL, null=True, related_name="+", help_text="where it was carried or moved from or to"
+    )
 
     class Meta:
         db_table = "topup"
         ordering = ["-granted_at", "-id"]
-        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="topup_positive")]
+        constraints = [models.CheckConstraint(condition=Q(amount__gt=0) | Q(kind="transfer") & ~Q(amount=0), name="topup_positive")]
         indexes = [models.Index(fields=["ends_at"], condition=Q(ended_at=None, ends_at__isnull=False), name="topup_ending")]
 
     def __str__(self) -> str:

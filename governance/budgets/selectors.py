@@ -7,7 +7,9 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.utils import timezone
 
+from governance.budgets.calls import Call
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session
+from governance.budgets.rules import rules_of
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, members_who_decide, scoped
 from governance.tenancy.directory import Attribution, directory_of
@@ -38,29 +40,23 @@ def binding_periods(actor: Actor, session_key: str) -> list[BudgetPeriod]:
     session = scoped(actor, Session.objects.all()).filter(key=session_key).first()
     if session is None:
         return []
-    return periods_covering(actor, Attribution(session.team_id, session.project_id, session.member_id), session_key)
+    who = Attribution(session.team_id, session.project_id, session.member_id)
+    return periods_covering(actor, Call(who, session.key, session.task, harness=session.harness, gateway=session.gateway))
 
 
-def periods_covering(actor: Actor, who: Attribution, session_key: str = "") -> list[BudgetPeriod]:
-    """The present periods that exist for this attribution, most specific first."""
+def periods_covering(actor: Actor, call: Call) -> list[BudgetPeriod]:
+    """The present periods that exist and that the call counts against, most specific first.
+
+    What is not known of it (an empty label) speaks for no budget and against none.
+    """
     version = Organization.objects.values_list("config_version", flat=True).get(pk=actor.organization.pk)
-    teams = directory_of(actor.organization, version).lineage.get(who.team_id or 0, ())
-    now = timezone.now()
+    rules, now = rules_of(directory_of(actor.organization, version)), timezone.now()
+    order = {rule.id: place for place, rule in enumerate(rules.matching(call, is_lenient=True))}
     rows = scoped(actor, BudgetPeriod.objects.all()).filter(
-        Q(budget__scope_kind="organization")
-        | Q(budget__scope_kind="team", budget__team__in=teams)
-        | Q(budget__scope_kind="project", budget__project=who.project_id)
-        | Q(budget__scope_kind="member", budget__member=who.member_id)
-        | Q(budget__scope_kind="session", session_key=session_key, session_key__gt=""),
-        Q(ends_at=None) | Q(ends_at__gt=now),
-        budget__is_active=True, starts_at__lte=now,
+        Q(ends_at=None) | Q(ends_at__gt=now), budget__in=list(order), session_key__in={"", call.session_key}, task_key__in={"", call.task},
+        starts_at__lte=now,
     )
-    order = {"session": 0, "member": 1, "project": 2, "team": 3, "organization": 4}
-    depth = {team_id: place for place, team_id in enumerate(teams)}
-    return sorted(
-        rows.select_related("budget__team"),
-        key=lambda period: (order[period.budget.scope_kind], depth.get(period.budget.team_id or 0, 0), period.pk),
-    )
+    return sorted(rows.select_related("budget__team"), key=lambda period: (-order[period.budget_id], period.pk))
 
 
 def deciders_of(organization: Organization, team_id: int | None) -> list[dict[str, str]]:

@@ -4,12 +4,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from governance.budgets import services
+from governance.budgets.calls import Call
 from governance.budgets.models import BudgetPeriod, TopUp
 from governance.budgets.rules import rules_of
 from governance.budgets.services.periods import periods_ensure
 from governance.tenancy.access import system_actor
-from governance.tenancy.directory import directory_of
+from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import Organization
+
+NOBODY = Call(Attribution(None, None, None))
 
 
 @shared_task
@@ -32,8 +35,15 @@ def periods_roll() -> int:
     count = 0
     for organization in Organization.objects.order_by("id"):
         rules = rules_of(directory_of(organization, organization.config_version))
-        keys = [rules.period(rule, now, "") for rule in rules.by_id.values() if rule.scope_kind != "session"]
-        periods_ensure(organization_id=organization.pk, rules=rules, keys=[key for key in keys if key is not None])
+        keys = [rules.period(rule, now, NOBODY) for rule in rules.by_id.values() if rule.scope_kind not in ("session", "task")]
+        periods_ensure(organization_id=organization.pk, rules=rules, keys=[key for key in keys if key is not None], now=now)
         if BudgetPeriod.objects.filter(organization=organization, frozen_at__isnull=False, ends_at__lte=now).exists():
             count += services.ended_period_freezes_end(actor=system_actor(organization), now=now)
     return count
+
+
+@shared_task
+def periods_slide() -> int:
+    """Moves rolling windows on."""
+    rows = Organization.objects.filter(pk__in=BudgetPeriod.objects.filter(slides_from__isnull=False).values("organization")).order_by("id")
+    return sum(services.periods_slide(actor=system_actor(organization)) for organization in rows)

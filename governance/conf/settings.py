@@ -244,6 +244,7 @@ CELERY_BEAT_SCHEDULE = {
     "holds-expire": {"task": "governance.budgets.tasks.holds_expire", "schedule": 5.0},
     "topups-expire": {"task": "governance.budgets.tasks.topups_expire", "schedule": 5.0},
     "periods-roll": {"task": "governance.budgets.tasks.periods_roll", "schedule": 30.0},
+    "periods-slide": {"task": "governance.budgets.tasks.periods_slide", "schedule": 60.0},
     "requests-expire": {"task": "governance.approvals.tasks.requests_expire", "schedule": 60.0},
     "notices-deliver": {"task": "governance.notices.tasks.notices_deliver", "schedule": 5.0},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},

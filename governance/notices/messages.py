@@ -15,10 +15,12 @@ class Message(NamedTuple):
     subject: str
     body: str
 
+COUNTED = ("tokens", "calls")
+
 
 def amount_text(amount: Decimal, currency: str) -> str:
-    """The amount as people read it: "1,234.50 USD". Amounts under a cent keep two significant digits instead of becoming zero."""
-    if currency in WITHOUT_MINOR_UNIT:
+    """The amount as people read it: "1,234.50 USD", "12,000 tokens". Amounts under a cent keep two significant digits instead of becoming zero."""
+    if currency in WITHOUT_MINOR_UNIT or currency in COUNTED:
         places = 0
     elif 0 < abs(amount) < CENT:
         places = min(1 - amount.adjusted(), 15)

@@ -107,11 +107,11 @@ ON CONFLICT (organization_id, kind, value) DO UPDATE SET
 
 CONFIGURATION = "SELECT config_version FROM organization WHERE id = %s"
 FROZEN = """
-SELECT budget_id, session_key FROM budget_period
+SELECT budget_id, session_key, task_key FROM budget_period
 WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
-    AND (session_key = '' OR session_key = ANY(%(sessions)s::text[]))
+    AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
 UNION ALL
-SELECT NULL::bigint, session_key FROM "freeze"
+SELECT NULL::bigint, session_key, '' FROM "freeze"
 WHERE organization_id = %(organization)s AND ended_at IS NULL AND cause = 'hand' AND session_key = ANY(%(sessions)s::text[])
 """
 LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"

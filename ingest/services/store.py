@@ -27,6 +27,7 @@ from ingest.services.sums import (
     COUNTS,
     DIMENSIONS,
     Batch,
+    Origin,
     SessionSums,
     Sums,
     authorized_calls,
@@ -54,11 +55,11 @@ def events_store(
 
 
 class _Opened(NamedTuple):
-    """What the first round trip found: the configuration's version, the keys that are new, and the freezes in force (budget, session)."""
+    """What the first round trip found: the configuration's version, the keys that are new, and the freezes in force (budget, session, task)."""
 
     version: int
     fresh: AbstractSet[UUID]
-    frozen: AbstractSet[tuple[int | None, str]]
+    frozen: AbstractSet[tuple[int | None, str, str]]
 
 
 class _Storing:
@@ -94,7 +95,7 @@ class _Storing:
         if fresh:
             rules, preparer = self._configuration(opened.version)
             accepted = [preparer.prepare(claim) for claim in fresh]
-            _mark_after_freeze(accepted, rules, opened.frozen)
+            _mark_after_freeze(accepted, rules, opened.frozen, self._origin(rules))
             self._write(accepted, rules, counted_before)
         elif counted_before:
             holds_settle_counted(organization_id=self.organization_id, calls=counted_before, now=self.now)
@@ -103,6 +104,7 @@ class _Storing:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
         ordered = [first[key] for key in sorted(first)]
         sessions = sorted({claim.event.session for claim in ordered if claim.event.session})
+        tasks = sorted({claim.event.task for claim in ordered if claim.event.task})
         # The version is read by a statement of its own: its snapshot must not predate the lock.
         with self.cursor.connection.pipeline():
             self.cursor.execute(statements.LOCK_CONFIGURATION, [self.organization_id])
@@ -113,9 +115,9 @@ class _Storing:
                 "occurred_at": [claim.event.occurred_at for claim in ordered],
             })
             looking = sql.cursor().execute(
-                statements.FROZEN, {"organization": self.organization_id, "sessions": sessions, "now": self.now}
+                statements.FROZEN, {"organization": self.organization_id, "sessions": sessions, "tasks": tasks, "now": self.now}
             )
-        return _Opened(reading.fetchall()[0][0], {key for (key,) in claiming}, {(row[0], row[1]) for row in looking})
+        return _Opened(reading.fetchall()[0][0], {key for (key,) in claiming}, {(row[0], row[1], row[2]) for row in looking})
 
     def _configuration(self, version: int) -> tuple[Rules, Preparer]:
         """The organization's names, budgets and prices, held still until the transaction ends."""
@@ -171,7 +173,7 @@ class _Storing:
     def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall]) -> None:
         calls = [*authorized_calls(accepted), *counted_before]
         released = holds_settle(organization_id=self.organization_id, calls=calls, now=self.now)
-        batch = batch_sums(accepted, rules.directory.zone)
+        batch = batch_sums(accepted, rules.directory.zone, self._origin(rules))
         rows = [self._event_row(row) for row in accepted]
         if len(rows) >= COPY_FROM:
             with self.cursor.copy(statements.COPY_EVENTS) as copy:
@@ -187,6 +189,10 @@ class _Storing:
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
         if moving is not None:
             charge_follow(actor=self.actor, rules=rules, moved=moving.fetchall(), now=self.now)
+
+    def _origin(self, rules: Rules) -> Origin:
+        key = self.api_key
+        return Origin(rules.looks, key.pk if key is not None else None, key.service_account_id if key is not None else None)
 
     def _event_row(self, row: Prepared) -> tuple[Any, ...]:
         event, rating, who = row.event, row.rating, row.who
@@ -245,15 +251,16 @@ def _naming(claim: Claim, repeated: Mapping[UUID, Claim]) -> Claim:
     return claim if again is None or claim.event.authorization is not None else replace(claim, event=again.event)
 
 
-def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str]]) -> None:
+def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str, str]], origin: Origin) -> None:
     """Marks events whose session, or a budget over it, stood frozen when they came."""
     if not frozen:
         return
-    by_hand = {session_key for budget_id, session_key in frozen if budget_id is None}
+    by_hand = {session_key for budget_id, session_key, _ in frozen if budget_id is None}
     for row in accepted:
         session = row.event.session
         row.is_after_freeze = session in by_hand or any(
-            (rule.id, session if rule.scope_kind == "session" else "") in frozen for rule in rules.matching(row.who, session)
+            (rule.id, session if rule.scope_kind == "session" else "", row.event.task if rule.scope_kind == "task" else "") in frozen
+            for rule in rules.matching(origin.call(row))
         )
 
 

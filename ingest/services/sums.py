@@ -1,6 +1,6 @@
 """Adds prepared events up: rollups by hour and by day, sessions, and what budgets are charged. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from governance.budgets.rules import QUARTER_HOUR
+from governance.budgets.calls import Call
+from governance.budgets.rules import QUARTER_HOUR, Looks
 from governance.budgets.services import AuthorizedCall, Spend
 from governance.ids import hash16
 from governance.periods import hour_bucket
@@ -17,6 +18,8 @@ from governance.tenancy.directory import Attribution
 from ingest.services.prepare import Prepared
 
 ZERO = Decimal(0)
+NO_TAGS: Mapping[str, str] = {}
+Labels = tuple[str, str, tuple[tuple[str, str], ...]]
 # The order in which the statements and the sums name the measures.
 COUNTS = (
     "calls", "errors", "unpriced_calls", "unmeasured_calls", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens",
@@ -35,6 +38,11 @@ class Sums:
     counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
     cost: Decimal = ZERO
     notional_cost: Decimal = ZERO
+
+    @property
+    def tokens(self) -> int:
+        """Input, cached or not, and output."""
+        return sum(self.counts[4:9])
 
     def add(self, other: "Sums") -> None:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
@@ -100,7 +108,44 @@ class SessionSums:
     context_tokens_max: int = 0
 
 
-def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What budgets look at beyond what usage is added up by: the key that events came with, and the labels that matter."""
+
+    looks: Looks
+    api_key_id: int | None = None
+    service_account_id: int | None = None
+
+    def labels(self, row: Prepared) -> Labels:
+        """The task, environment and tags of an event, as far as a budget looks at them."""
+        looks, event = self.looks, row.event
+        tags = event.tags or {}
+        return (
+            event.task if looks.task else "",
+            row.environment if looks.environment else "",
+            tuple((name, tags[name]) for name in sorted(looks.tags & tags.keys())) if looks.tags and tags else (),
+        )
+
+    def call(self, row: Prepared) -> Call:
+        """One event as budgets see it."""
+        rating = row.rating
+        dimensions = (
+            row.who.team_id, row.who.project_id, row.harness, row.gateway, rating.provider, rating.model, rating.maker, rating.tier, row.role,
+            row.task_class, row.billing_mode,
+        )
+        return self.call_of(row.event.session, row.who.member_id, dimensions, self.labels(row))
+
+    def call_of(self, session: str, member_id: int | None, dimensions: Sequence[Any], labels: Labels) -> Call:
+        """Calls that are alike as budgets see them; `dimensions` in the order of DIMENSIONS."""
+        team_id, project_id, harness, gateway, provider, model, maker, tier, role, task_class, billing_mode = dimensions[:11]
+        task, environment, tags = labels
+        return Call(
+            Attribution(team_id, project_id, member_id), session, task, self.api_key_id, self.service_account_id, provider, maker, model, tier,
+            harness, gateway, role, task_class, environment, billing_mode, dict(tags) if tags else NO_TAGS,
+        )
+
+
+def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo, origin: Origin) -> Batch:
     """Adds up accepted events. Each event is added once; the wider sums are made of the narrower."""
     fine: dict[tuple[Any, ...], tuple[Sums, datetime]] = {}
     sessions: dict[str, SessionSums] = {}
@@ -109,7 +154,7 @@ def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo) -> Batch:
         quarter = int(event.occurred_at.timestamp()) // QUARTER_HOUR
         key = (
             quarter, event.session, who.member_id, who.team_id, who.project_id, row.harness, row.gateway, rating.provider, rating.model,
-            rating.maker, rating.tier, row.role, row.task_class, row.billing_mode, rating.currency,
+            rating.maker, rating.tier, row.role, row.task_class, row.billing_mode, rating.currency, origin.labels(row),
         )
         found = fine.get(key)
         if found is None:
@@ -119,24 +164,23 @@ def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo) -> Batch:
             _add_to_session(sessions, row)
     batch = Batch(hours={}, days={}, sessions=sessions, spends=[])
     for key, (sums, occurred_at) in fine.items():
-        _widen(batch, key, sums, occurred_at=occurred_at, zone=zone.key)
+        _widen(batch, key, sums, occurred_at=occurred_at, zone=zone.key, origin=origin)
         _add_session_sums(sessions, key[1], sums)
     return batch
 
 
-def _widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: datetime, zone: str) -> None:
-    quarter, session, member_id, *dimensions = key
+def _widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: datetime, zone: str, origin: Origin) -> None:
+    quarter, session, member_id, *dimensions, labels = key
     hour, day = _local_bucket(quarter, zone)
     by_hour = batch.hours.setdefault((hour, tuple(dimensions)), Sums())
     by_hour.add(sums)
     by_day = batch.days.setdefault((day, (*dimensions, member_id)), Sums())
     by_day.add(sums)
     batch.spends.append(Spend(
-        who=Attribution(dimensions[0], dimensions[1], member_id),
-        session_key=session,
+        call=origin.call_of(session, member_id, dimensions, labels),
         occurred_at=occurred_at,
-        is_notional=dimensions[10] != "metered",
         amount=sums.cost + sums.notional_cost,
+        tokens=sums.tokens,
         calls=sums.counts[0],
         unpriced_calls=sums.counts[2],
     ))

@@ -14,6 +14,7 @@ from governance.budgets.services.endings import (
 )
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
 from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold
+from governance.budgets.services.rolling import periods_slide
 
 __all__ = [
     "CLOCK_SKEW",
@@ -35,6 +36,7 @@ __all__ = [
     "holds_settle",
     "holds_settle_counted",
     "period_topup",
+    "periods_slide",
     "session_freeze",
     "session_resume",
     "topup_end",

@@ -1,58 +1,84 @@
 """Budgets are made, changed and retired. A new one counts at once what its first window already holds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from governance.audit.services import audit_record
+from governance.audit.services import audit_record, plain
+from governance.budgets.calls import MOST_VALUES, filters_checked
 from governance.budgets.ledger import LedgerSum, ledger
-from governance.budgets.models import Budget, BudgetPeriod, Session, ThresholdCrossing
-from governance.budgets.rules import Rule, rules_at
+from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion, Session, ThresholdCrossing
+from governance.budgets.rules import Rule, rolling_start, rules_at
 from governance.budgets.services.endings import LARGEST_HOLD
 from governance.budgets.services.freezes import period_locked, period_review
+from governance.budgets.services.rolling import slices_of
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.money import AmountTooLarge, quantize
-from governance.periods import Window, window_at
+from governance.periods import BEGINNING, Window, window_at
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.directory import Directory, directory_at
-from governance.tenancy.models import Member, Organization, Project, Team
+from governance.tenancy.models import ApiKey, Member, Organization, Project, ServiceAccount, Team
 from governance.tenancy.services import currency_check, organization_touch
 
 RECENT = timedelta(days=1)
 # Calls may be reported for an instant this far ahead (a client's clock), and a little longer ago than now.
 AHEAD = timedelta(days=1)
-CHANGEABLE = ("name", "limit_amount", "is_hard", "thresholds")
+CHANGEABLE = ("name", "limit_amount", "action", "thresholds", "downgrade_models", "fails_open", "rollover_cap", "warns_ahead")
+HARD = (Budget.Action.FREEZE, Budget.Action.ASK)
+CALENDAR = ("day", "week", "month", "quarter", "year")
 
 
 @transaction.atomic
 def budget_create(  # noqa: PLR0913
     *, actor: Actor, name: str, scope_kind: str, team: Team | None = None, project: Project | None = None, member: Member | None = None,
-    period_kind: str, limit_amount: Decimal, currency: str | None = None, is_hard: bool = True, thresholds: Iterable[int] = (50, 80, 100),
+    service_account: ServiceAccount | None = None, api_key: ApiKey | None = None, filters: Mapping[str, Iterable[Any]] | None = None,
+    period_kind: str, rolling_hours: int | None = None, anchor_day: int = 1, measure: str = Budget.Measure.MONEY.value, limit_amount: Decimal,
+    currency: str | None = None, is_hard: bool = True, action: str | None = None, downgrade_models: Iterable[str] = (),
+    thresholds: Iterable[int] = (50, 80, 100), warns_ahead: bool = True, fails_open: bool = True, rollover_cap: Decimal | None = None,
     unpriced_call_amount: Decimal | None = None, counts_notional: bool = False,
 ) -> Budget:
-    """Makes a budget. Usage of the present window counts from the start; what it has already reached freezes now."""
+    """Makes a budget. Usage of the present window counts from the start; what it has already reached freezes now.
+
+    `limit_amount` is in the measure: an amount of money, tokens or calls. Without an `action` it is freeze where `is_hard`, else notify.
+    """
     require(actor, Right.MANAGE_BUDGETS)
-    if any(row is not None and row.organization_id != actor.organization.pk for row in (team, project, member)):
+    scoped_to = (team, project, member, service_account, api_key)
+    if any(row is not None and row.organization_id != actor.organization.pk for row in scoped_to):
         raise Forbidden("This belongs to another organization.")
     organization_touch(actor.organization)
     organization = Organization.objects.get(pk=actor.organization.pk)
+    action = action or (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value
     budget = Budget(
-        organization=organization, name=name.strip(), scope_kind=scope_kind, team=team, project=project, member=member, period_kind=period_kind,
-        limit_amount=_limit(limit_amount), currency=currency or organization.currency, is_hard=is_hard, thresholds=_thresholds(thresholds),
-        unpriced_call_amount=unpriced_call_amount, counts_notional=counts_notional, counts_from=_first_instant(organization, period_kind),
+        organization=organization, name=name.strip(), scope_kind=scope_kind, team=team, project=project, member=member,
+        service_account=service_account, api_key=api_key, filters=filters_checked(filters or {}), period_kind=period_kind,
+        rolling_hours=rolling_hours, anchor_day=anchor_day, measure=measure, limit_amount=_limit(limit_amount),
+        currency=currency or organization.currency, is_hard=action in HARD, action=action, downgrade_models=_models(downgrade_models),
+        thresholds=_thresholds(thresholds), warns_ahead=warns_ahead, fails_open=fails_open, rollover_cap=_cap(rollover_cap),
+        unpriced_call_amount=unpriced_call_amount, counts_notional=counts_notional, counts_from=timezone.now(),
     )
     currency_check(budget.currency)
     _check(budget)
+    _check_pools(budget)
+    budget.counts_from = _first_instant(organization, budget)
     budget.save()
+    version_keep(actor=actor, budget=budget)
     audit_record(actor=actor, action="budget.created", target=("budget", budget.pk), new=budget_facts(budget))
     _count_present_window(actor, organization, budget)
     return budget
+
+
+def version_keep(*, actor: Actor, budget: Budget) -> None:
+    """Keeps the budget as it stands now under its number."""
+    BudgetVersion.objects.create(
+        organization=budget.organization, budget=budget, number=budget.version, at=timezone.now(), by=actor.member,
+        facts=plain(budget_facts(budget)),
+    )
 
 
 def _check(budget: Budget) -> None:
@@ -64,8 +90,33 @@ def _check(budget: Budget) -> None:
     except ValidationError as error:
         field, problems = next(iter(error.message_dict.items()))
         if field == "__all__":
-            raise Invalid("The scope, its team, project or member, and the period do not fit together.", field="scope_kind") from error
+            raise Invalid("The scope, what it names, and the period do not fit together.", field="scope_kind") from error
         raise Invalid(" ".join(problems), field=field) from error
+    if budget.action == Budget.Action.DOWNGRADE and not budget.downgrade_models:
+        raise Invalid("Name the models that go on at the limit.", field="downgrade_models")
+    if budget.measure != Budget.Measure.MONEY and budget.limit_amount != budget.limit_amount.to_integral_value():
+        raise Invalid(f"A limit in {budget.measure} is a whole number.", field="limit_amount")
+    if budget.rollover_cap is not None and budget.period_kind not in CALENDAR:
+        raise Invalid("Only windows of the calendar leave something to the next.", field="rollover_cap")
+
+
+def _check_pools(budget: Budget) -> None:
+    """The teams, projects and members that share the budget are the organization's own. Raises Invalid."""
+    for name, model in (("team", Team), ("project", Project), ("member", Member)):
+        wanted = set(budget.filters.get(name, ()))
+        if wanted and model.objects.filter(organization=budget.organization, pk__in=wanted).count() != len(wanted):
+            raise Invalid(f"There is no such {name} here.", field="filters")
+
+
+def _models(names: Iterable[str]) -> list[str]:
+    found = sorted({name.strip() for name in names if name.strip()})
+    if len(found) > MOST_VALUES:
+        raise Invalid(f"At most {MOST_VALUES} models can be named.", field="downgrade_models")
+    return found
+
+
+def _cap(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else _limit(amount)
 
 
 def _limit(amount: Decimal) -> Decimal:
@@ -85,39 +136,64 @@ def _thresholds(percents: Iterable[int]) -> list[int]:
     return found
 
 
-def _first_instant(organization: Organization, period_kind: str) -> datetime:
-    if period_kind not in Budget.Kind.values:
-        raise Invalid(f"{period_kind} is not a kind of period.", field="period_kind")
-    return window_at(period_kind, timezone.now(), organization.zone, organization.year_starts_in).starts_at  # type: ignore[arg-type]
+def _first_instant(organization: Organization, budget: Budget) -> datetime:
+    now = timezone.now()
+    if budget.rolling_hours is not None:
+        return rolling_start(budget.rolling_hours, now)
+    return _window(organization, budget, now).starts_at
+
+
+def _window(organization: Organization, budget: Budget | Rule, instant: datetime) -> Window:
+    kind: Any = budget.period_kind
+    return window_at(kind, instant, organization.zone, organization.year_starts_in, anchor_day=budget.anchor_day)
 
 
 def _count_present_window(actor: Actor, organization: Organization, budget: Budget) -> None:
     """Makes the periods from now on with the spend the ledger has for them, and freezes those at their limit.
 
-    Of old sessions only those that ran within a day are frozen now; an older one would be on its next call.
+    Of old sessions and tasks only those that ran within a day are frozen now; an older one would be on its next call.
     """
     directory = directory_at(organization)
     rule = rules_at(directory).by_id[budget.pk]
     now = timezone.now()
+    if rule.rolling_hours is not None:
+        _count_rolling(actor, directory, rule, budget)
+        return
     sums = [(window, found) for window in _windows_from(now, rule, organization) for found in _counted(directory, rule, window)]
     periods = BudgetPeriod.objects.bulk_create(
         BudgetPeriod(
             organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=found.session_key,
-            limit_amount=budget.limit_amount, is_hard=budget.is_hard, spent=found.amount, calls=found.calls,
+            task_key=found.task_key, limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
+            spent=found.amount, calls=found.calls,
         )
         for window, found in sums
     )
     for period, (_, found) in zip(periods, sums, strict=True):
-        if period.spent >= period.limit_amount and (not period.session_key or found.last_at > now - RECENT):
+        is_template = bool(period.session_key or period.task_key)
+        if period.spent >= period.limit_amount and (not is_template or found.last_at > now - RECENT):
             period_review(actor=actor, period=period, reason="limit reached before the budget was made")
     _note_passed_thresholds(periods, budget)
 
 
+def _count_rolling(actor: Actor, directory: Directory, rule: Rule, budget: Budget) -> None:
+    """Makes the one period of a rolling budget, with its quarter hours."""
+    period = BudgetPeriod.objects.create(
+        organization=budget.organization, budget=budget, starts_at=BEGINNING, ends_at=None, slides_from=budget.counts_from,
+        limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
+    )
+    slices_of(directory, rule, period)
+    totals = period.slices.aggregate(spent=Sum("spent"), calls=Sum("calls"))
+    period.spent, period.calls = totals["spent"] or Decimal(0), totals["calls"] or 0
+    period.save(update_fields=["spent", "calls"])
+    period_review(actor=actor, period=period, reason="limit reached before the budget was made")
+    _note_passed_thresholds([period], budget)
+
+
 def _windows_from(now: datetime, rule: Rule, organization: Organization) -> list[Window]:
     """The present window and those that calls may have been reported for ahead of time."""
-    windows = [window_at(rule.period_kind, now, organization.zone, organization.year_starts_in)]
+    windows = [_window(organization, rule, now)]
     while (ends_at := windows[-1].ends_at) is not None and ends_at <= now + AHEAD:
-        windows.append(window_at(rule.period_kind, ends_at, organization.zone, organization.year_starts_in))
+        windows.append(_window(organization, rule, ends_at))
     return windows
 
 
@@ -138,28 +214,41 @@ def _note_passed_thresholds(periods: Iterable[BudgetPeriod], budget: Budget) -> 
 
 @transaction.atomic
 def budget_change(*, actor: Actor, budget: Budget, **changes: Any) -> Budget:
-    """Changes name, limit_amount, is_hard or thresholds; the periods that run now follow, and freeze or thaw with it."""
+    """Changes what CHANGEABLE names; the periods that run now follow, and freeze or thaw with it. Each change is a version.
+
+    `is_hard` stands for the action: freeze where true, notify where false.
+    """
     require(actor, Right.MANAGE_BUDGETS)
     budget = _locked(actor, budget)
     if not budget.is_active:
         raise Conflict("This budget was retired.")
-    if unknown := set(changes) - set(CHANGEABLE):
-        raise Invalid(f"{', '.join(sorted(unknown))} cannot be changed: retire this budget and make another.", field=min(unknown))
-    if "limit_amount" in changes:
-        changes["limit_amount"] = _limit(changes["limit_amount"])
-    if "thresholds" in changes:
-        changes["thresholds"] = _thresholds(changes["thresholds"])
+    changes = _changes_checked(budget, changes)
     changes = {name: value for name, value in changes.items() if getattr(budget, name) != value}
     if not changes:
         return budget
     old = {name: getattr(budget, name) for name in changes}
     for name, value in changes.items():
         setattr(budget, name, value)
+    budget.is_hard = budget.action in HARD
+    budget.version += 1
     _check(budget)
-    budget.save(update_fields=[*changes, "updated_at"])
+    budget.save(update_fields=[*changes, "is_hard", "version", "updated_at"])
+    version_keep(actor=actor, budget=budget)
     audit_record(actor=actor, action="budget.changed", target=("budget", budget.pk), old=old, new=changes)
     _present_periods_follow(actor, budget)
     return budget
+
+
+def _changes_checked(budget: Budget, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes as they are stored. Raises Invalid."""
+    if "is_hard" in changes:
+        is_hard = changes.pop("is_hard")
+        if is_hard != budget.is_hard:
+            changes.setdefault("action", (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value)
+    if unknown := set(changes) - set(CHANGEABLE):
+        raise Invalid(f"{', '.join(sorted(unknown))} cannot be changed: retire this budget and make another.", field=min(unknown))
+    stored = {"limit_amount": _limit, "thresholds": _thresholds, "downgrade_models": _models, "rollover_cap": _cap}
+    return {name: stored[name](value) if name in stored else value for name, value in changes.items()}  # type: ignore[operator]
 
 
 @transaction.atomic
@@ -192,27 +281,29 @@ def _present_periods_follow(actor: Actor, budget: Budget) -> None:
     """Locks the open periods in id order, gives them the budget's limit, and freezes or thaws where that changes their state."""
     locked = list(_open(budget).order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
     rows = BudgetPeriod.objects.filter(organization=budget.organization_id, pk__in=locked)
-    rows.update(limit_amount=budget.limit_amount, is_hard=budget.is_hard, refused_at=None, refused_amount=None)
+    freezes = budget.action == Budget.Action.FREEZE
+    rows.update(limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=freezes, refused_at=None, refused_amount=None)
     _note_passed_thresholds(rows.filter(spent__gt=0), budget)
-    is_reached = Q(spent__gte=F("limit_amount") + F("topup"), is_hard=True)
+    is_reached = Q(spent__gte=F("limit_amount") + F("topup"), is_hard=True, freezes_at_limit=True)
     turning = rows.filter(Q(frozen_at__isnull=False) & ~is_reached | Q(frozen_at=None) & is_reached & _recent(budget)).order_by("id")
     for period_id in list(turning.values_list("pk", flat=True)):
         period_review(actor=actor, period=period_locked(actor, period_id), reason="the limit was changed")
 
 
 def _recent(budget: Budget) -> Q:
-    """For a session template, the sessions that ran within a day; else everything."""
-    if budget.scope_kind != Budget.ScopeKind.SESSION:
-        return Q()
+    """For a template, the sessions and tasks that ran within a day; else everything."""
     live = Session.objects.filter(organization=budget.organization_id, last_at__gte=timezone.now() - RECENT)
-    return Q(session_key__in=live.values("key"))
+    if budget.scope_kind == Budget.ScopeKind.SESSION:
+        return Q(session_key__in=live.values("key"))
+    return Q(task_key__in=live.values("task")) if budget.scope_kind == Budget.ScopeKind.TASK else Q()
 
 
 def budget_facts(budget: Budget) -> dict[str, Any]:
     """The budget as the audit record keeps it."""
     names = (
-        "name", "scope_kind", "team_id", "project_id", "member_id", "period_kind", "limit_amount", "currency", "is_hard", "thresholds",
-        "unpriced_call_amount", "counts_notional", "counts_from",
+        "name", "scope_kind", "team_id", "project_id", "member_id", "service_account_id", "api_key_id", "filters", "period_kind", "rolling_hours",
+        "anchor_day", "measure", "limit_amount", "currency", "is_hard", "action", "downgrade_models", "thresholds", "warns_ahead", "fails_open",
+        "rollover_cap", "unpriced_call_amount", "counts_notional", "counts_from",
     )
     return {name: getattr(budget, name) for name in names}
 

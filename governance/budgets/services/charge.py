@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 
 from governance.audit.services import audit_record
+from governance.budgets.calls import Call
 from governance.budgets.models import Freeze, ThresholdCrossing
-from governance.budgets.rules import PeriodKey, Rule, Rules
+from governance.budgets.rules import PeriodKey, Rule, Rules, quarter_hour
 from governance.budgets.services import tell
 from governance.budgets.services.periods import periods_ensure, periods_move_send
 from governance.tenancy.access import Actor
-from governance.tenancy.directory import Attribution
 
 HUNDRED = Decimal(100)
 ZERO = Decimal(0)
@@ -22,13 +22,12 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """The cost of some calls with one attribution in one quarter hour. Unpriced calls have no part in `amount`."""
+    """What some calls that are alike used in one quarter hour. Unpriced calls have no part in `amount`."""
 
-    who: Attribution
-    session_key: str
+    call: Call
     occurred_at: datetime
-    is_notional: bool
     amount: Decimal
+    tokens: int
     calls: int
     unpriced_calls: int
 
@@ -43,7 +42,7 @@ def charge_send(
     """
     totals = period_totals(rules, spends)
     organization_id = actor.organization.pk
-    periods_ensure(organization_id=organization_id, rules=rules, keys=totals)
+    periods_ensure(organization_id=organization_id, rules=rules, keys=[key for key, _ in totals], now=now)
     return periods_move_send(organization_id=organization_id, spent=totals, released=released, now=now)
 
 
@@ -56,18 +55,19 @@ def charge_follow(*, actor: Actor, rules: Rules, moved: Sequence[Any], now: date
             _note_thresholds(actor, rules.by_id[period.budget_id], period, now=now)
 
 
-def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[PeriodKey, tuple[Decimal, int]]:
-    """(amount, calls) for each period the spends count against."""
-    totals: dict[PeriodKey, tuple[Decimal, int]] = {}
+def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[tuple[PeriodKey, datetime | None], tuple[Decimal, int]]:
+    """(amount in the budget's measure, calls) for each period the spends count against; for rolling ones by quarter hour."""
+    totals: dict[tuple[PeriodKey, datetime | None], tuple[Decimal, int]] = {}
     for spend in spends:
-        for rule in rules.matching(spend.who, spend.session_key):
-            if spend.is_notional and not rule.counts_notional:
+        for rule in rules.matching(spend.call):
+            if spend.call.is_notional and not rule.counts_notional:
                 continue
-            key = rules.period(rule, spend.occurred_at, spend.session_key)
+            key = rules.period(rule, spend.occurred_at, spend.call)
             if key is not None:
-                amount, calls = totals.get(key, (ZERO, 0))
-                placeholder = (rule.unpriced_call_amount or ZERO) * spend.unpriced_calls
-                totals[key] = (amount + spend.amount + placeholder, calls + spend.calls)
+                place = key, quarter_hour(spend.occurred_at) if rule.rolling_hours else None
+                amount, calls = totals.get(place, (ZERO, 0))
+                used = rule.measured(amount=spend.amount, tokens=spend.tokens, calls=spend.calls, unpriced_calls=spend.unpriced_calls)
+                totals[place] = (amount + used, calls + spend.calls)
     return totals
 
 
@@ -81,13 +81,13 @@ def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
         reason=f"{rule.name}: limit reached"[:300],
         started_at=now,
     )
-    facts = {"budget": rule.id, "period": period.id, "session": period.session_key, "spent": period.spent, "limit": period.limit_amount + period.topup}
+    facts = {"budget": rule.id, "period": period.id, "session": period.session_key, "task": period.task_key, "spent": period.spent, "limit": period.limit_amount + period.topup}
     audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new=facts)
     tell.frozen(actor.organization, rule, period)
 
 
 def _note_thresholds(actor: Actor, rule: Rule, period: Any, *, now: datetime) -> None:
-    """Records each threshold this charge passed; a percentage fires once in a period however the balance moves later.
+    """Records each threshold this charge passed. One in force is told once; it ends when the spend has fallen well below it.
 
     Where the charge also froze, the notice of the freeze tells it all: a second one about the percentage would say the same.
     """
@@ -97,8 +97,8 @@ def _note_thresholds(actor: Actor, rule: Rule, period: Any, *, now: datetime) ->
     for percent in rule.thresholds:
         mark = allowance * percent / HUNDRED
         if period.spent_before < mark <= period.spent:
-            _, is_first = ThresholdCrossing.objects.get_or_create(
-                organization=actor.organization, period_id=period.id, percent=percent, defaults={"spent": period.spent}
+            crossing, is_first = ThresholdCrossing.objects.get_or_create(
+                organization=actor.organization, period_id=period.id, percent=percent, ended_at=None, defaults={"spent": period.spent}
             )
             if is_first and not period.froze:
-                tell.threshold_passed(actor.organization, rule, period, percent)
+                tell.threshold_passed(actor.organization, rule, period, crossing)

@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance import sql
-from governance.budgets.models import Authorization, BudgetPeriod
+from governance.budgets.models import Authorization, Budget, BudgetPeriod
 from governance.budgets.services.periods import periods_move
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import quantize
@@ -65,18 +65,34 @@ def authorization_settle(*, actor: Actor, authorization_id: UUID, amount: Decima
     if found.state == State.SETTLED:
         found.save(update_fields=["reported_cost"])
         return found
+    before = _holding(found)
     held_before = {State.HELD: found.amount, State.SETTLING: found.kept_amount}.get(State(found.state)) or ZERO
-    found.kept_amount = min(amount, held_before + _room(found))
+    in_money = _locked_in_money(found)
+    found.kept_amount = min(amount, held_before + _room(in_money))
+    kept = {period.pk for period in in_money}
+    found.amounts = [found.kept_amount if period in kept else before[period] for period in found.periods]
     if found.state != State.SETTLING:
         found.state, found.ended_at, found.expires_at = State.SETTLING, now, now + EVENT_AWAITED
-    found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost", "kept_amount"])
-    _release(actor.organization.pk, dict.fromkeys(found.periods, held_before - found.kept_amount), now)
+    found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost", "kept_amount", "amounts"])
+    _release(actor.organization.pk, {period: before[period] - after for period, after in zip(found.periods, found.amounts, strict=True)}, now)
     return found
 
 
-def _room(found: Authorization) -> Decimal:
-    """What could be held in addition in every hard period of the authorization. Takes the periods' row locks, in id order."""
-    periods = BudgetPeriod.objects.select_for_update(no_key=True).filter(organization=found.organization_id, pk__in=found.periods).order_by("pk")
+def _holding(found: Authorization) -> dict[int, Decimal]:
+    """What the authorization holds now, by period id."""
+    amounts = found.amounts if found.state in HOLDING else [ZERO] * len(found.periods)
+    return dict(zip(found.periods, amounts, strict=True))
+
+
+def _locked_in_money(found: Authorization) -> list[BudgetPeriod]:
+    """Takes the row locks of the authorization's periods, in id order, and returns those whose budgets count money."""
+    rows = BudgetPeriod.objects.select_for_update(of=("self",), no_key=True).select_related("budget")
+    locked = rows.filter(organization=found.organization_id, pk__in=found.periods).order_by("pk")
+    return [period for period in locked if period.budget.measure == Budget.Measure.MONEY]
+
+
+def _room(periods: Sequence[BudgetPeriod]) -> Decimal:
+    """What could be held in addition in every hard one of the periods."""
     room = min((ZERO if period.frozen_at else period.left for period in periods if period.is_hard), default=Decimal(LARGEST_HOLD))
     return max(room, ZERO)
 
@@ -90,9 +106,10 @@ def authorization_void(*, actor: Actor, authorization_id: UUID, now: datetime | 
         return found
     if found.state != State.HELD:
         raise Conflict(f"This authorization is {found.state} already.", state=found.state)
+    released = _holding(found)
     found.state, found.ended_at = State.VOIDED, now
     found.save(update_fields=["state", "ended_at"])
-    _release(actor.organization.pk, dict.fromkeys(found.periods, found.amount), now)
+    _release(actor.organization.pk, released, now)
     return found
 
 
@@ -114,7 +131,7 @@ WITH asked AS (
     JOIN budget_authorization a ON a.organization_id = %(organization)s AND a.id = x.id AND x.at >= a.created_at - %(skew)s
     GROUP BY x.id
 ), locked AS (
-    SELECT a.id, k.cost, CASE a.state WHEN 'held' THEN a.amount WHEN 'settling' THEN a.kept_amount ELSE 0 END AS released
+    SELECT a.id, k.cost, CASE WHEN a.state IN ('held', 'settling') THEN a.amounts END AS released
     FROM budget_authorization a JOIN asked k ON k.id = a.id
     WHERE a.organization_id = %(organization)s AND (a.state <> 'settled' OR k.cost IS NOT NULL)
     ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -156,18 +173,17 @@ def holds_settle_counted(*, organization_id: int, calls: Sequence[AuthorizedCall
 
 
 def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
-    """What ended holds give back, by period id. The rows have `released` and `periods`."""
+    """What ended holds give back, by period id. The rows have `periods` and, for each of them, `released` (None: nothing)."""
     released: dict[int, Decimal] = {}
     for row in ended:
-        if row.released:
-            for period_id in row.periods:
-                released[period_id] = released.get(period_id, ZERO) + row.released
+        for period_id, amount in zip(row.periods, row.released or (), strict=False):
+            released[period_id] = released.get(period_id, ZERO) + amount
     return released
 
 
 EXPIRE = """
 WITH due AS (
-    SELECT id, CASE state WHEN 'held' THEN amount ELSE kept_amount END AS released,
+    SELECT id, amounts AS released,
         CASE state WHEN 'held' THEN 'expired' ELSE 'settled' END AS becomes
     FROM budget_authorization
     WHERE organization_id = %(organization)s AND state IN ('held', 'settling') AND expires_at <= %(now)s

@@ -8,10 +8,13 @@ from django.utils import timezone
 
 from governance import sql
 from governance.audit.services import audit_record
-from governance.budgets.models import BudgetPeriod, Freeze, Session, TopUp
+from governance.budgets.models import BudgetPeriod, Freeze, Session, ThresholdCrossing, TopUp
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import LARGEST, quantize
 from governance.tenancy.access import Actor, Right, require, visible
+
+# So far below its threshold a spend falls before passing it again is news.
+HYSTERESIS_PERCENT = 5
 
 
 @transaction.atomic
@@ -127,7 +130,8 @@ def period_locked(actor: Actor, period_id: int) -> BudgetPeriod:
 def period_review(*, actor: Actor, period: BudgetPeriod, reason: str) -> None:
     """Freezes or thaws a locked period so that its state fits its balance and limit."""
     is_over = period.ends_at is not None and period.ends_at <= timezone.now()
-    is_reached = period.is_hard and period.spent >= period.allowance and not is_over and period.budget.is_active
+    is_reached = period.is_hard and period.freezes_at_limit and period.spent >= period.allowance and not is_over and period.budget.is_active
+    _end_crossings(period)
     if is_reached == (period.frozen_at is not None):
         return
     if is_reached:
@@ -144,6 +148,15 @@ def period_review(*, actor: Actor, period: BudgetPeriod, reason: str) -> None:
     period.save(update_fields=["frozen_at"])
     for freeze in Freeze.objects.filter(organization=actor.organization, period=period, cause=Freeze.Cause.BUDGET, ended_at=None):
         freeze_end(actor=actor, freeze=freeze, reason=reason)
+
+
+def _end_crossings(period: BudgetPeriod) -> None:
+    """Ends the thresholds that the spend has fallen well below, so that they are told again when it passes them again."""
+    if period.allowance > 0:
+        percent = period.spent * 100 / period.allowance
+        ThresholdCrossing.objects.filter(
+            organization=period.organization_id, period=period, ended_at=None, percent__gt=percent + HYSTERESIS_PERCENT
+        ).update(ended_at=timezone.now())
 
 
 def ended_period_freezes_end(*, actor: Actor, now: datetime) -> int:

@@ -15,60 +15,103 @@ import psycopg
 from governance import sql
 from governance.budgets.rules import PeriodKey, Rules
 
-KEY_COLUMNS = {"budget_id": "bigint", "starts_at": "timestamptz", "session_key": "text"}
+KEY_COLUMNS = {"budget_id": "bigint", "starts_at": "timestamptz", "session_key": "text", "task_key": "text"}
+SAME_KEY = " AND ".join(f"p.{column} = x.{column}" for column in KEY_COLUMNS)
+# What is added to one period; of rolling ones in one quarter hour (`slice_at`).
+Spent = Mapping[tuple[PeriodKey, datetime | None], tuple[Decimal, int]]
 
 # Periods are looked up one by one by their whole key: OFFSET 0 keeps a plan that was made while the table was young, and is kept,
 # from reading all of an organization's periods instead.
+ENSURE_COLUMNS = {
+    **KEY_COLUMNS, "ends_at": "timestamptz", "slides_from": "timestamptz", "limit_amount": "numeric", "is_hard": "boolean", "freezes_at_limit": "boolean",
+}
 ENSURE = f"""
-INSERT INTO budget_period (organization_id, budget_id, starts_at, ends_at, session_key, limit_amount, is_hard,
-                           topup, spent, held, calls, created_at)
-SELECT %(organization)s, x.budget_id, x.starts_at, x.ends_at, x.session_key, x.limit_amount, x.is_hard, 0, 0, 0, 0, now()
-FROM {sql.unnest("x", {**KEY_COLUMNS, "ends_at": "timestamptz", "limit_amount": "numeric", "is_hard": "boolean"})}
-WHERE NOT EXISTS (
-    SELECT FROM budget_period p WHERE p.organization_id = %(organization)s
-    AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key OFFSET 0)
+INSERT INTO budget_period (organization_id, {", ".join(ENSURE_COLUMNS)}, topup, spent, held, calls, created_at)
+SELECT %(organization)s, {", ".join(f"x.{column}" for column in ENSURE_COLUMNS)}, 0, 0, 0, 0, now()
+FROM {sql.unnest("x", ENSURE_COLUMNS)}
+WHERE NOT EXISTS (SELECT FROM budget_period p WHERE p.organization_id = %(organization)s AND {SAME_KEY} OFFSET 0)
 AND (%(version)s::bigint IS NULL OR %(version)s::bigint = (SELECT config_version FROM organization WHERE id = %(organization)s))
-ORDER BY x.budget_id, x.starts_at, x.session_key
-ON CONFLICT (organization_id, budget_id, starts_at, session_key) DO NOTHING
+ORDER BY x.budget_id, x.starts_at, x.session_key, x.task_key
+ON CONFLICT (organization_id, budget_id, starts_at, session_key, task_key) DO NOTHING
 """  # noqa: S608 - built from constants
 
-MOVE = f"""
+
+COUNTED = """, counted AS (
+    SELECT l.id, l.spent_before, l.was_frozen, sum(t.released) AS released,
+        coalesce(sum(t.spent) FILTER (WHERE t.slice_at IS NULL OR t.slice_at >= l.slides_from), 0) AS spent,
+        coalesce(sum(t.calls) FILTER (WHERE t.slice_at IS NULL OR t.slice_at >= l.slides_from), 0)::bigint AS calls
+    FROM locked l JOIN total t ON t.id = l.id GROUP BY l.id, l.spent_before, l.was_frozen
+)"""
+
+
+def _moving(*, is_sliced: bool) -> str:
+    """Adds to periods and takes holds off them. Sliced: where rolling ones are among them, which no longer count what lies behind their window."""
+    columns = {**KEY_COLUMNS, "spent": "numeric", "calls": "bigint"} | ({"slice_at": "timestamptz"} if is_sliced else {})
+    return f"""
 WITH delta AS (
-    SELECT p.id, x.spent, x.calls, 0::numeric AS released
-    FROM {sql.unnest("x", {**KEY_COLUMNS, "spent": "numeric", "calls": "bigint"})}
-    CROSS JOIN LATERAL (
-        SELECT p.id FROM budget_period p WHERE p.organization_id = %(organization)s
-        AND p.budget_id = x.budget_id AND p.starts_at = x.starts_at AND p.session_key = x.session_key OFFSET 0) p
+    SELECT p.id, x.spent, x.calls, 0::numeric AS released{", x.slice_at" if is_sliced else ""}
+    FROM {sql.unnest("x", columns)}
+    CROSS JOIN LATERAL (SELECT p.id FROM budget_period p WHERE p.organization_id = %(organization)s AND {SAME_KEY} OFFSET 0) p
     UNION ALL
-    SELECT r.period_id, 0, 0, r.released FROM {sql.unnest("r", {"period_id": "bigint", "released": "numeric"})}
+    SELECT r.period_id, 0, 0, r.released{", NULL" if is_sliced else ""} FROM {sql.unnest("r", {"period_id": "bigint", "released": "numeric"})}
 ), total AS (
-    SELECT id, sum(spent) AS spent, sum(calls)::bigint AS calls, sum(released) AS released FROM delta GROUP BY id
+    SELECT id, sum(spent) AS spent, sum(calls)::bigint AS calls, sum(released) AS released{", slice_at" if is_sliced else ""}
+    FROM delta GROUP BY id{", slice_at" if is_sliced else ""}
 ), locked AS (
-    SELECT p.id, t.spent, t.calls, t.released, p.spent AS spent_before, p.frozen_at IS NOT NULL AS was_frozen
-    FROM budget_period p JOIN total t ON t.id = p.id
-    WHERE p.organization_id = %(organization)s
+    SELECT p.id, {"p.slides_from" if is_sliced else "t.spent, t.calls, t.released"}, p.spent AS spent_before, p.frozen_at IS NOT NULL AS was_frozen
+    FROM budget_period p {"WHERE p.id IN (SELECT id FROM total) AND" if is_sliced else "JOIN total t ON t.id = p.id WHERE"} p.organization_id = %(organization)s
     ORDER BY p.id FOR NO KEY UPDATE OF p
-)
+){COUNTED if is_sliced else ""}
 UPDATE budget_period p SET
     spent = p.spent + l.spent,
     held = p.held - l.released,
     calls = p.calls + l.calls,
     frozen_at = CASE
-        WHEN p.frozen_at IS NULL AND p.is_hard AND l.calls > 0 AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
+        WHEN p.frozen_at IS NULL AND p.is_hard AND p.freezes_at_limit AND l.calls > 0 AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
             AND p.spent + l.spent >= p.limit_amount + p.topup THEN %(now)s
         ELSE p.frozen_at END
-FROM locked l WHERE p.id = l.id
-RETURNING p.id, p.budget_id, p.session_key, p.starts_at, p.ends_at, p.spent, p.limit_amount, p.topup,
+FROM {"counted" if is_sliced else "locked"} l WHERE p.organization_id = %(organization)s AND p.id = l.id
+RETURNING p.id, p.budget_id, p.session_key, p.task_key, p.starts_at, p.ends_at, p.spent, p.limit_amount, p.topup,
     l.spent_before, p.frozen_at IS NOT NULL AND NOT l.was_frozen AS froze
 """  # noqa: S608 - built from constants
 
 
-def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], version: int | None = None) -> None:
+MOVE = _moving(is_sliced=False)
+MOVE_SLICED = _moving(is_sliced=True)
+# After MOVE_SLICED, which holds the periods' locks.
+ADD_SLICES = f"""
+INSERT INTO budget_slice AS s (organization_id, period_id, slice_at, spent, calls)
+SELECT %(organization)s, p.id, x.slice_at, sum(x.spent), sum(x.calls)
+FROM {sql.unnest("x", {**KEY_COLUMNS, "spent": "numeric", "calls": "bigint", "slice_at": "timestamptz"})}
+JOIN budget_period p ON p.organization_id = %(organization)s AND {SAME_KEY}
+WHERE x.slice_at >= p.slides_from
+GROUP BY p.id, x.slice_at
+ON CONFLICT (organization_id, period_id, slice_at) DO UPDATE SET spent = s.spent + excluded.spent, calls = s.calls + excluded.calls
+"""  # noqa: S608 - built from constants
+# Rolling periods whose window has moved on: what lies behind it is taken off.
+SLIDE = """
+WITH locked AS (
+    SELECT p.id FROM budget_period p
+    WHERE p.organization_id = %(organization)s AND p.id = %(period)s AND p.slides_from < %(slides_from)s
+    FOR NO KEY UPDATE OF p
+), gone AS (
+    DELETE FROM budget_slice s USING locked l
+    WHERE s.organization_id = %(organization)s AND s.period_id = l.id AND s.slice_at < %(slides_from)s
+    RETURNING s.spent, s.calls
+)
+UPDATE budget_period p SET slides_from = %(slides_from)s,
+    spent = p.spent - coalesce((SELECT sum(spent) FROM gone), 0), calls = p.calls - coalesce((SELECT sum(calls) FROM gone), 0)
+FROM locked l WHERE p.organization_id = %(organization)s AND p.id = l.id
+RETURNING p.id, p.frozen_at
+"""
+
+
+def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], now: datetime, version: int | None = None) -> None:
     """Makes the rows of these periods that are not there yet, with the limits their budgets have now.
 
     With `version`, only as long as that is the organization's configuration: for rules that were not compared with it yet.
     """
-    ordered = sorted(set(keys), key=lambda key: (key.budget_id, key.starts_at, key.session_key))
+    ordered = sorted(set(keys), key=lambda key: (key.budget_id, key.starts_at, key.session_key, key.task_key))
     if not ordered:
         return
     budgets = [rules.by_id[key.budget_id] for key in ordered]
@@ -76,39 +119,48 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
         "organization": organization_id,
         **key_arrays(ordered),
         "ends_at": [key.ends_at for key in ordered],
+        "slides_from": [rule.slides_from(now) for rule in budgets],
         "limit_amount": [rule.limit_amount for rule in budgets],
         "is_hard": [rule.is_hard for rule in budgets],
+        "freezes_at_limit": [rule.freezes_at_limit for rule in budgets],
         "version": version,
     })
 
 
 def periods_move(
-    *, organization_id: int, spent: Mapping[PeriodKey, tuple[Decimal, int]], released: Mapping[int, Decimal], now: datetime
+    *, organization_id: int, spent: Spent, released: Mapping[int, Decimal], now: datetime
 ) -> list[Any]:
     """Adds spend and calls to periods (by key) and takes holds off them (by id); freezes the hard ones that reached their limit.
 
-    Returns a row for each period moved: id, budget_id, session_key, starts_at, ends_at, spent, limit_amount, topup,
-    spent_before, froze.
+    Returns a row for each period moved: id, budget_id, session_key, task_key, starts_at, ends_at, spent, limit_amount,
+    topup, spent_before, froze.
     """
     moving = periods_move_send(organization_id=organization_id, spent=spent, released=released, now=now)
     return [] if moving is None else moving.fetchall()
 
 
 def periods_move_send(
-    *, organization_id: int, spent: Mapping[PeriodKey, tuple[Decimal, int]], released: Mapping[int, Decimal], now: datetime
+    *, organization_id: int, spent: Spent, released: Mapping[int, Decimal], now: datetime
 ) -> psycopg.Cursor[Any] | None:
     """As `periods_move`, without waiting for the rows: for a pipeline. None when there is nothing to move."""
     if not spent and not released:
         return None
-    return sql.cursor().execute(MOVE, {
+    parameters: dict[str, Any] = {
         "organization": organization_id,
         "now": now,
-        **key_arrays(list(spent)),
+        **key_arrays([key for key, _ in spent]),
         "spent": [amount for amount, _ in spent.values()],
         "calls": [calls for _, calls in spent.values()],
         "period_id": list(released),
         "released": list(released.values()),
-    })
+    }
+    slices = [slice_at for _, slice_at in spent]
+    if not any(slices):
+        return sql.cursor().execute(MOVE, parameters)
+    parameters["slice_at"] = slices
+    moving = sql.cursor().execute(MOVE_SLICED, parameters)
+    sql.execute(ADD_SLICES, parameters)
+    return moving
 
 
 def key_arrays(keys: Sequence[PeriodKey]) -> dict[str, list[Any]]:
@@ -117,4 +169,5 @@ def key_arrays(keys: Sequence[PeriodKey]) -> dict[str, list[Any]]:
         "budget_id": [key.budget_id for key in keys],
         "starts_at": [key.starts_at for key in keys],
         "session_key": [key.session_key for key in keys],
+        "task_key": [key.task_key for key in keys],
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from governance.budgets.models import Session
+from governance.budgets.models import Session, ThresholdCrossing
 from governance.budgets.rules import Rule
 from governance.notices import messages
 from governance.notices.links import budget_link, session_link
@@ -14,22 +14,22 @@ from governance.tenancy.models import Member, Organization
 def frozen(organization: Organization, rule: Rule, period: Any) -> None:
     """Tells those who may decide, and the person whose session it is, that a hard limit was reached."""
     message = messages.budget_frozen(
-        budget=rule.name, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency, zone=organization.zone,
+        budget=rule.name, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.unit, zone=organization.zone,
         ends_at=period.ends_at, session=period.session_key, link=_link(organization, rule, period),
     )
     key = f"frozen:{period.id}:{period.limit_amount + period.topup}"
     _add(organization, rule, period, message=message, key=key)
 
 
-def threshold_passed(organization: Organization, rule: Rule, period: Any, percent: int) -> None:
+def threshold_passed(organization: Organization, rule: Rule, period: Any, crossing: ThresholdCrossing) -> None:
     """Tells that a period passed a percentage of its limit."""
     person = _person(organization, rule, period) if period.session_key else None
     message = messages.budget_threshold(
-        budget=rule.name, percent=percent, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.currency,
+        budget=rule.name, percent=crossing.percent, spent=period.spent, limit=period.limit_amount + period.topup, currency=rule.unit,
         zone=organization.zone, ends_at=period.ends_at, session=period.session_key, member=str(person) if person else "",
         link=_link(organization, rule, period),
     )
-    _add(organization, rule, period, message=message, key=f"threshold:{period.id}:{percent}")
+    _add(organization, rule, period, message=message, key=f"threshold:{period.id}:{crossing.percent}:{crossing.pk}")
 
 
 def _link(organization: Organization, rule: Rule, period: Any) -> str:

@@ -45,19 +45,23 @@ def test_new_budget_counts_calls_reported_for_its_next_window(admin: Member) -> 
     assert differences(admin.organization) == []
 
 
-def test_threshold_is_told_once_in_a_period(admin: Member) -> None:
-    budget = budget_create(
-        actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=10 * COST, thresholds=(50, 80)
-    )
+def test_threshold_is_told_once_for_each_crossing(admin: Member) -> None:
+    budget_create(actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=10 * COST, thresholds=(50, 80))
     store(admin, *range(5))
+    store(admin, 5)
     assert told("threshold") == 1
+    period_topup(actor=member_actor(admin), period_id=BudgetPeriod.objects.get().pk, amount=Decimal("0.8") * COST)
+    store(admin, 6)  # 6 of 10.8 was not far enough below: no news
+    assert told("threshold") == 1
+
+
+def test_threshold_is_told_again_after_the_spend_had_fallen_well_below(admin: Member) -> None:
+    budget_create(actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=10 * COST, thresholds=(50, 80))
+    store(admin, *range(5))
     period_topup(actor=member_actor(admin), period_id=BudgetPeriod.objects.get().pk, amount=4 * COST)
     store(admin, *range(5, 8))  # passes 50 % of the higher limit
-    assert list(ThresholdCrossing.objects.values_list("percent", flat=True)) == [50]
-    budget_change(actor=member_actor(admin), budget=budget, limit_amount=20 * COST)
-    store(admin, *range(8, 20))
-    assert sorted(ThresholdCrossing.objects.values_list("percent", flat=True)) == [50, 80]
     assert told("threshold") == 2
+    assert list(ThresholdCrossing.objects.order_by("pk").values_list("percent", "ended_at__isnull")) == [(50, False), (50, True)]
 
 
 def test_a_crossing_that_freezes_is_told_once(admin: Member) -> None:

@@ -286,7 +286,7 @@ class Interleavings(RuleBasedStateMachine):
         assert differences(self.organization) == []
         frozen = self._periods().filter(frozen_at__isnull=False).values_list("pk", flat=True)
         assert sorted(frozen) == sorted(Freeze.objects.filter(organization=self.organization, ended_at=None).values_list("period", flat=True))
-        told = ThresholdCrossing.objects.filter(organization=self.organization).values_list("period", "percent")
+        told = ThresholdCrossing.objects.filter(organization=self.organization, ended_at=None).values_list("period", "percent")
         assert len(told) == len(set(told))
         assert TopUp.objects.filter(organization=self.organization).count() == len(self.reference.grants)
 
