@@ -272,7 +272,7 @@ def test_task_that_expires_holds_gives_back_all_of_them_a_thousand_at_a_time(adm
     budget(admin, "2000")
     api.post("/api/v1/authorizations", {"session": "s1", "amount": "1", "ttl_seconds": 1})
     first = Authorization.objects.get()
-    like = {name: getattr(first, name) for name in ("organization", "session_key", "amount", "periods", "created_at", "expires_at")}
+    like = {name: getattr(first, name) for name in ("organization", "session_key", "amount", "periods", "amounts", "created_at", "expires_at")}
     Authorization.objects.bulk_create(Authorization(id=uuid7(), **like) for _ in range(1200))
     BudgetPeriod.objects.update(held=1201)
     later = timezone.now() + timedelta(seconds=2)
