@@ -32,3 +32,32 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} → {self.recipient}"
+
+
+class Signal(models.Model):
+    """Something that happened and that programs want to know: what streams and webhooks send, in the order of `id`.
+
+    Written in the transaction of what it tells of. Ids of transactions that overlap may be seen in another order than they commit.
+    """
+
+    class Kind(models.TextChoices):
+        FREEZE_STARTED = "freeze.started"
+        FREEZE_ENDED = "freeze.ended"
+        THRESHOLD_PASSED = "budget.threshold_passed"
+        FORECAST = "budget.forecast_exceeds"
+        REQUEST_FILED = "request.filed"
+        REQUEST_CLOSED = "request.closed"
+        GUARD_FIRED = "guard.fired"
+
+    organization = models.ForeignKey("tenancy.Organization", on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=40, choices=Kind.choices)
+    facts = models.JSONField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "signal"
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["organization", "id"], name="signal_in_order")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
