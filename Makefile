@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 export PORT BIND VAR DEMO TRAFFIC ARGS
 PYTHON := .venv/bin/python
 
-.PHONY: help environment development run test bench lint types fmt
+.PHONY: help environment development run test bench prove lint types fmt
 
 help:
 	@echo 'make run     everything in one terminal, with a demo organization: PORT=8000 BIND=127.0.0.1 VAR=var DEMO=0 TRAFFIC=0'
@@ -14,6 +14,7 @@ help:
 	@echo 'make types   mypy'
 	@echo 'make fmt     formats the code'
 	@echo 'make bench   measures throughput and latency against baselines'
+	@echo 'make prove   hard limits under 64 processes, crashes and lost connections; writes docs/proof.md'
 
 environment:
 	@sh tools/environment
@@ -37,6 +38,9 @@ run: environment
 test: development
 	@sh tools/browser
 	@unset VAR; exec $(PYTHON) -m pytest -n 2 --dist loadgroup $$ARGS
+
+prove: development
+	@exec $(PYTHON) -m tests.proof $$ARGS
 
 bench: development
 	@exec $(PYTHON) -m tests.bench $$ARGS
