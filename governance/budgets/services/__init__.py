@@ -1,5 +1,6 @@
 """Writes about budgets: one function for each state change."""
 
+from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
 from governance.budgets.services.endings import (
@@ -12,8 +13,9 @@ from governance.budgets.services.endings import (
     holds_settle,
     holds_settle_counted,
 )
-from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
-from governance.budgets.services.holds import AuthorizationIn, Held, authorization_hold
+from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
+from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
+from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "charge_follow",
     "charge_send",
     "ended_period_freezes_end",
+    "freeze_start",
+    "freeze_stop",
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",

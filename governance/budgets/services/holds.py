@@ -4,66 +4,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.http import urlencode
-from msgspec import Meta
 
 from governance import sql
-from governance.budgets.calls import METERED, Call
 from governance.budgets.models import Authorization, Budget
-from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of, rules_remembered
-from governance.budgets.selectors import deciders_of
+from governance.budgets.rules import rules_of, rules_remembered
+from governance.budgets.services.asking import (
+    Asked,
+    AuthorizationIn,
+    asked_of,
+    attribution,
+    attribution_named,
+    call_asked,
+    estimate_of,
+    is_attributed,
+    with_defaults,
+)
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays, periods_ensure
+from governance.budgets.services.refusals import LARGEST_SUM, binding_order, refusal_by_hand, refusal_of
 from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
-from governance.money import digits, quantize, written, written_apart
-from governance.notices.links import session_link
-from governance.pricing.book import current_book
-from governance.pricing.usage import Rating, Usage
 from governance.tenancy.access import Actor
-from governance.tenancy.directory import Attribution, attribute, directory_of
+from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey, Organization
-
-ZERO = Decimal(0)
-# What is spent and held in one period comes to this at most, whatever its limit: ten times as much fits the column.
-LARGEST_SUM = Decimal(10**12)
-Name = Annotated[str, Meta(max_length=200)]
-Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-
-
-class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """May this call go on? The amount is given, or estimated from model and tokens by the price book."""
-
-    session: Name = ""
-    team: Name = ""
-    project: Name = ""
-    member: Annotated[str, Meta(max_length=254)] = ""
-    provider: Name = ""
-    model: Name = ""
-    harness: Name = ""
-    gateway: Name = ""
-    role: Name = ""
-    task_class: Name = ""
-    environment: Name = ""
-    task: Name = ""
-    tags: dict[Name, Name] | None = None
-    billing_mode: Annotated[str, Meta(pattern="^(metered|subscription|self-hosted)$")] | None = None
-    input_tokens: Count | None = None
-    cache_read_tokens: Count | None = None
-    max_output_tokens: Count | None = None
-    amount: Decimal | None = None
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
-    ttl_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
-    id: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +132,7 @@ def authorization_hold(
     request, now = with_defaults(request, api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
     held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
-    return replace(held, is_priced=_estimate(request, now).amount is not None)
+    return replace(held, is_priced=estimate_of(request, now).amount is not None)
 
 
 def _held_or_refused(
@@ -191,14 +162,6 @@ def _makes_room(actor: Actor, now: datetime) -> bool:
     return bool(periods_slide(actor=actor, now=now) or expired)
 
 
-def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:
-    """The request with the key's default labels where it names none."""
-    if api_key is None or not api_key.defaults:
-        return request
-    missing = {name: value for name, value in api_key.defaults.items() if not getattr(request, name, "")}
-    return msgspec.structs.replace(request, **missing)
-
-
 def _earlier(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime) -> Held | None:
     """The authorization made by the same request before. Raises Conflict for another request's or one that is over, and PaymentRequired once frozen."""
     found = Authorization.objects.filter(organization=actor.organization, idempotency_key=request.id).first()
@@ -225,14 +188,14 @@ def _refusal_since(
     organization = actor.organization
     state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": found.session_key})[0]
     if state.freeze_id is not None:
-        return _refusal_by_hand(actor, request, state)
+        return refusal_by_hand(actor, request, state)
     rules = rules_of(directory_of(organization, state.config_version))
     binding = min(
         (row for row in rows if row.is_frozen and row.budget_id in rules.by_id),
-        key=_binding_order, default=None,
+        key=binding_order, default=None,
     )
-    who = _attribution(rules, request, state, api_key)
-    return None if binding is None else _refusal(organization, rules, binding, request=request, who=who)
+    who = attribution(rules, request, state, api_key)
+    return None if binding is None else refusal_of(organization, rules, binding, request=request, who=who)
 
 
 def _hold_at_once(
@@ -246,9 +209,9 @@ def _hold_at_once(
     organization, rules = actor.organization, rules_remembered(actor.organization.pk)
     if rules is None:
         return None
-    who, estimate = _attribution_named(rules, request, api_key), _estimate(request, now)
-    asked = _asked(rules, _call(request, who, api_key, estimate), estimate, now)
-    if (request.session and not _is_settled(request, who)) or not asked.is_in_currency(request.currency):
+    who, estimate = attribution_named(rules, request, api_key), estimate_of(request, now)
+    asked = asked_of(rules, call_asked(request, who, api_key, estimate), estimate, now)
+    if (request.session and not is_attributed(request, who)) or not asked.is_in_currency(request.currency):
         return None
     keys, version = list(asked.keys), rules.directory.version
     parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
@@ -273,10 +236,10 @@ def _decide(
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
     if state.freeze_id is not None:
-        return _refusal_by_hand(actor, request, state)
-    who = _attribution(rules, request, state, api_key)
-    estimate = _estimate(request, now)
-    asked = _asked(rules, _call(request, who, api_key, estimate), estimate, now)
+        return refusal_by_hand(actor, request, state)
+    who = attribution(rules, request, state, api_key)
+    estimate = estimate_of(request, now)
+    asked = asked_of(rules, call_asked(request, who, api_key, estimate), estimate, now)
     _check_currency(request, asked)
     parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
@@ -285,35 +248,12 @@ def _decide(
     rows = deciding.fetchall()
     refusing = [row for row in rows if row.id is not None and not row.fits]
     if refusing:
-        binding = min(refusing, key=_binding_order)
+        binding = min(refusing, key=binding_order)
         refusal_note(organization_id=organization.pk, period_id=binding.id, amount=binding.asked, now=now)
-        return _refusal(organization, rules, binding, request=request, who=who)
+        return refusal_of(organization, rules, binding, request=request, who=who)
     if not rows[0].made:
         return None
     return _held(parameters, rows, organization, asked)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a call asks for: an amount of money, and of each budget that applies so much in its own measure."""
-
-    amount: Decimal
-    rules: Sequence[Rule]
-    keys: Sequence[PeriodKey]
-    held: Sequence[Decimal]
-    is_enforced: Sequence[bool]
-
-    def is_in_currency(self, currency: str) -> bool:
-        return all(rule.currency == currency for rule in self.rules if rule.is_money)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a call will take by its own account: its price, where one can be told, its tokens, and the model's names in the catalogue."""
-
-    amount: Decimal | None
-    tokens: int
-    rating: Rating | None
 
 
 def _parameters(organization: Organization, request: AuthorizationIn, asked: Asked, *, request_hash: UUID, now: datetime) -> dict[str, Any]:
@@ -337,129 +277,6 @@ def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Orga
     return Held(authorization, min(left) if left else None, is_new=True)
 
 
-def _attribution_named(rules: Rules, request: AuthorizationIn, api_key: ApiKey | None) -> Attribution:
-    """Whom the call belongs to by its labels alone."""
-    key_member = api_key.member_id if api_key is not None else None
-    return attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
-
-
-def _is_settled(request: AuthorizationIn, who: Attribution) -> bool:
-    """Whether the session's earlier calls cannot add to whom the call belongs to."""
-    named = ((request.team, who.team_id), (request.project, who.project_id), (request.member, who.member_id))
-    return all(label or found is not None for label, found in named)
-
-
-def _attribution(rules: Rules, request: AuthorizationIn, state: Any, api_key: ApiKey | None) -> Attribution:
-    """Whom the call belongs to: by its labels, else as the session's earlier calls did."""
-    who = _attribution_named(rules, request, api_key)
-    if not state.is_known:
-        return who
-    return Attribution(
-        who.team_id if request.team or who.team_id is not None else state.team_id,
-        who.project_id if request.project or who.project_id is not None else state.project_id,
-        who.member_id if request.member or who.member_id is not None else state.member_id,
-    )
-
-
-def _call(request: AuthorizationIn, who: Attribution, api_key: ApiKey | None, estimate: Estimate) -> Call:
-    """The call as budgets will see it when its event comes under the same labels."""
-    rating = estimate.rating
-    return Call(
-        who, request.session, request.task, api_key.pk if api_key is not None else None, api_key.service_account_id if api_key is not None else None,
-        provider=rating.provider if rating is not None else request.provider, maker=rating.maker if rating is not None else "",
-        model=rating.model if rating is not None else request.model, tier=rating.tier if rating is not None else "",
-        harness=request.harness.lower(), gateway=request.gateway.lower(), role=request.role, task_class=request.task_class,
-        environment=request.environment, billing_mode=request.billing_mode or METERED, tags=request.tags or {},
-    )
-
-
-def _asked(rules: Rules, call: Call, estimate: Estimate, now: datetime) -> Asked:
-    """What is held of every budget that applies. Without a price it is the highest placeholder among them."""
-    found = [
-        (rule, key) for rule in rules.matching(call)
-        if (rule.counts_notional or not call.is_notional) and (key := rules.period(rule, now, call)) is not None
-    ]
-    applying = [rule for rule, _ in found]
-    amount = estimate.amount
-    if amount is None:
-        amount = max((rule.unpriced_call_amount or ZERO for rule in applying), default=ZERO)
-    held = [rule.measured(amount=amount, tokens=estimate.tokens, calls=1, unpriced_calls=0) for rule in applying]
-    return Asked(amount, applying, [key for _, key in found], held, [rule.refuses(call) for rule in applying])
-
-
-def _estimate(request: AuthorizationIn, now: datetime) -> Estimate:
-    """By the amount given, else by the price book, which knows no price without a model or tokens."""
-    counts = (request.input_tokens, request.cache_read_tokens, request.max_output_tokens)
-    usage = Usage(input_tokens=request.input_tokens, cache_read_tokens=request.cache_read_tokens, output_tokens=request.max_output_tokens)
-    rating = None
-    if request.model:
-        rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage, context=request.tags)
-    amount = rating.cost if rating is not None and any(count is not None for count in counts) else None
-    return Estimate(amount if request.amount is None else quantize(request.amount), sum(count or 0 for count in counts), rating)
-
-
 def _check_currency(request: AuthorizationIn, asked: Asked) -> None:
     if not asked.is_in_currency(request.currency):
         raise Invalid(f"The budgets that apply are kept in {asked.rules[0].currency}.", field="currency")
-
-
-def _binding_order(row: Any) -> tuple[bool, Decimal]:
-    """Of the periods that refuse, a session's or task's own comes first, then the tightest."""
-    return row.session_key + row.task_key == "", row.limit_amount + row.topup - row.spent - row.held
-
-
-def _refusal(organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, who: Attribution) -> PaymentRequired:
-    rule = rules.by_id[binding.budget_id]
-    allowance, left = binding.limit_amount + binding.topup, _left(binding)
-    subject = f" for session {binding.session_key}" if binding.session_key else f" for task {binding.task_key}" if binding.task_key else ""
-    advice = {"advice": {"action": "downgrade", "models": sorted(rule.downgrade_models)}} if rule.action == Budget.Action.DOWNGRADE else {}
-    return PaymentRequired(
-        f"The budget “{rule.name}”{subject} {_standing(binding, rule.unit)}",
-        is_frozen=binding.frozen_at is not None,
-        budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
-        session=request.session, measure=rule.measure, currency=rule.currency, limit=digits(allowance), spent=digits(binding.spent),
-        held=digits(binding.held), left=digits(left), amount=digits(binding.asked), short_by=digits(binding.asked - left),
-        approvers=deciders_of(organization, _deciding_team(rule, who)),
-        request_url=_request_url(organization, binding.id, request.session), **advice,
-    )
-
-
-def _standing(binding: Any, unit: str) -> str:
-    """How the budget stands, in words that agree with the figures beside them."""
-    allowance, left = binding.limit_amount + binding.topup, _left(binding)
-    if binding.frozen_at is None and (not binding.is_enforced or binding.asked <= allowance - binding.spent - binding.held):
-        return (
-            f"cannot hold {written(binding.asked)} {unit} more: spent and held would come to more than {LARGEST_SUM:,} {unit}, "
-            "the most that is kept for any period. This is not its limit, and granting more does not help."
-        )
-    size, limit, asked = written_apart(abs(left), allowance, binding.asked)
-    how = "is frozen" if binding.frozen_at is not None else "has too little left"
-    if left < 0:
-        held = ", what is held included" if binding.held > 0 else ""
-        return f"{how}: it is {size} {unit} over its limit of {limit}{held}; {asked} asked for."
-    return f"{how}: {size} {unit} left of {limit}, {asked} asked for."
-
-
-def _left(binding: Any) -> Decimal:
-    """What may be held in addition: less than nothing after an excess. Only the largest sum bounds a soft budget."""
-    room: Decimal = LARGEST_SUM - binding.spent - binding.held
-    return min(room, binding.limit_amount + binding.topup - binding.spent - binding.held) if binding.is_enforced else room
-
-
-def _deciding_team(rule: Rule, who: Attribution) -> int | None:
-    """The team whose approvers answer for the budget: its own, or for a session's limit that names none the session's."""
-    return who.team_id if rule.team_id is None and rule.scope_kind in (Budget.ScopeKind.SESSION, Budget.ScopeKind.TASK) else rule.team_id
-
-
-def _refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> PaymentRequired:
-    organization = actor.organization
-    return PaymentRequired(
-        f"Session {request.session} was frozen by hand: {state.reason}",
-        is_frozen=True, session=request.session, freeze=state.freeze_id, approvers=deciders_of(organization, state.team_id),
-        request_url=session_link(organization.slug, request.session),
-    )
-
-
-def _request_url(organization: Organization, period_id: int, session_key: str) -> str:
-    query = urlencode({"period": period_id} | ({"session": session_key} if session_key else {}))
-    return f"{settings.PUBLIC_URL}/o/{organization.slug}/approvals/new?{query}"

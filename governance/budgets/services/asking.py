@@ -1,0 +1,140 @@
+"""What a call asks for: whom it belongs to, what it may cost, and how much of each budget that applies it takes. Pure but for the price book."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from governance.budgets.calls import METERED, Call
+from governance.budgets.rules import PeriodKey, Rule, Rules
+from governance.money import quantize
+from governance.pricing.book import current_book
+from governance.pricing.usage import Rating, Usage
+from governance.tenancy.directory import Attribution, attribute
+from governance.tenancy.models import ApiKey
+
+ZERO = Decimal(0)
+Name = Annotated[str, Meta(max_length=200)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """May this call go on? The amount is given, or estimated from model and tokens by the price book."""
+
+    session: Name = ""
+    team: Name = ""
+    project: Name = ""
+    member: Annotated[str, Meta(max_length=254)] = ""
+    provider: Name = ""
+    model: Name = ""
+    harness: Name = ""
+    gateway: Name = ""
+    role: Name = ""
+    task_class: Name = ""
+    environment: Name = ""
+    task: Name = ""
+    tags: dict[Name, Name] | None = None
+    billing_mode: Annotated[str, Meta(pattern="^(metered|subscription|self-hosted)$")] | None = None
+    input_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    amount: Decimal | None = None
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    ttl_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    id: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks for: an amount of money, and of each budget that applies so much in its own measure."""
+
+    amount: Decimal
+    rules: Sequence[Rule]
+    keys: Sequence[PeriodKey]
+    held: Sequence[Decimal]
+    is_enforced: Sequence[bool]
+
+    def is_in_currency(self, currency: str) -> bool:
+        return all(rule.currency == currency for rule in self.rules if rule.is_money)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a call will take by its own account: its price, where one can be told, its tokens, and the model's names in the catalogue."""
+
+    amount: Decimal | None
+    tokens: int
+    rating: Rating | None
+
+
+def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:
+    """The request with the key's default labels where it names none."""
+    if api_key is None or not api_key.defaults:
+        return request
+    missing = {name: value for name, value in api_key.defaults.items() if not getattr(request, name, "")}
+    return msgspec.structs.replace(request, **missing)
+
+
+def attribution_named(rules: Rules, request: AuthorizationIn, api_key: ApiKey | None) -> Attribution:
+    """Whom the call belongs to by its labels alone."""
+    key_member = api_key.member_id if api_key is not None else None
+    return attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+
+
+def is_attributed(request: AuthorizationIn, who: Attribution) -> bool:
+    """Whether the session's earlier calls cannot add to whom the call belongs to."""
+    named = ((request.team, who.team_id), (request.project, who.project_id), (request.member, who.member_id))
+    return all(label or found is not None for label, found in named)
+
+
+def attribution(rules: Rules, request: AuthorizationIn, state: Any, api_key: ApiKey | None) -> Attribution:
+    """Whom the call belongs to: by its labels, else as the session's earlier calls did."""
+    who = attribution_named(rules, request, api_key)
+    if not state.is_known:
+        return who
+    return Attribution(
+        who.team_id if request.team or who.team_id is not None else state.team_id,
+        who.project_id if request.project or who.project_id is not None else state.project_id,
+        who.member_id if request.member or who.member_id is not None else state.member_id,
+    )
+
+
+def call_asked(request: AuthorizationIn, who: Attribution, api_key: ApiKey | None, estimate: Estimate) -> Call:
+    """The call as budgets will see it when its event comes under the same labels."""
+    rating = estimate.rating
+    return Call(
+        who, request.session, request.task, api_key.pk if api_key is not None else None, api_key.service_account_id if api_key is not None else None,
+        provider=rating.provider if rating is not None else request.provider, maker=rating.maker if rating is not None else "",
+        model=rating.model if rating is not None else request.model, tier=rating.tier if rating is not None else "",
+        harness=request.harness.lower(), gateway=request.gateway.lower(), role=request.role, task_class=request.task_class,
+        environment=request.environment, billing_mode=request.billing_mode or METERED, tags=request.tags or {},
+    )
+
+
+def asked_of(rules: Rules, call: Call, estimate: Estimate, now: datetime) -> Asked:
+    """What is held of every budget that applies. Without a price it is the highest placeholder among them."""
+    found = [
+        (rule, key) for rule in rules.matching(call)
+        if (rule.counts_notional or not call.is_notional) and (key := rules.period(rule, now, call)) is not None
+    ]
+    applying = [rule for rule, _ in found]
+    amount = estimate.amount
+    if amount is None:
+        amount = max((rule.unpriced_call_amount or ZERO for rule in applying), default=ZERO)
+    held = [rule.measured(amount=amount, tokens=estimate.tokens, calls=1, unpriced_calls=0) for rule in applying]
+    return Asked(amount, applying, [key for _, key in found], held, [rule.refuses(call) for rule in applying])
+
+
+def estimate_of(request: AuthorizationIn, now: datetime) -> Estimate:
+    """By the amount given, else by the price book, which knows no price without a model or tokens."""
+    counts = (request.input_tokens, request.cache_read_tokens, request.max_output_tokens)
+    usage = Usage(input_tokens=request.input_tokens, cache_read_tokens=request.cache_read_tokens, output_tokens=request.max_output_tokens)
+    rating = None
+    if request.model:
+        rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage, context=request.tags)
+    amount = rating.cost if rating is not None and any(count is not None for count in counts) else None
+    return Estimate(amount if request.amount is None else quantize(request.amount), sum(count or 0 for count in counts), rating)
