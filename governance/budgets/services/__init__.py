@@ -13,8 +13,7 @@ from governance.budgets.services.endings import (
     holds_settle,
     holds_settle_counted,
 )
-from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
-from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
+from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
 
@@ -34,8 +33,6 @@ __all__ = [
     "charge_follow",
     "charge_send",
     "ended_period_freezes_end",
-    "freeze_start",
-    "freeze_stop",
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",
