@@ -128,6 +128,16 @@ class Budget(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def unit(self) -> str:
+        """What its amounts count: the currency, or `tokens` or `calls`."""
+        return self.currency if self.measure == self.Measure.MONEY else self.measure
+
+    @property
+    def is_template(self) -> bool:
+        """Whether every session (task) in its scope has a period of its own."""
+        return self.scope_kind in (self.ScopeKind.SESSION, self.ScopeKind.TASK)
+
 
 class BudgetVersion(models.Model):
     """A budget as it stood from `at` on, kept when it is made and at each change. Never changed."""
@@ -171,6 +181,7 @@ class BudgetPeriod(models.Model):
     frozen_at = models.DateTimeField(null=True, help_text="since when a hard limit stands reached; the row's own lock guards it")
     refused_at = models.DateTimeField(null=True, help_text="when a hold last did not fit; cleared by the next that does, and by a top-up")
     refused_amount = money_field(null=True)
+    closed_at = models.DateTimeField(null=True, help_text="when the window, being over, left to the next what its budget lets it leave")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -185,6 +196,7 @@ class BudgetPeriod(models.Model):
             models.Index(fields=["organization", "session_key"], condition=~Q(session_key=""), name="budget_period_session"),
             models.Index(fields=["organization", "task_key"], condition=~Q(task_key=""), name="budget_period_task"),
             models.Index(fields=["organization", "session_key"], condition=Q(frozen_at__isnull=False), name="budget_period_frozen"),
+            models.Index(fields=["organization", "ends_at"], condition=Q(closed_at=None, ends_at__isnull=False), name="budget_period_open"),
         ]
 
     def __str__(self) -> str:
@@ -384,3 +396,21 @@ class TopUp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} on {self.period}"
+
+
+class BudgetCommand(models.Model):
+    """A change that a program asked for under an Idempotency-Key, with the answer it got; kept for a day."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    key_hash = models.UUIDField(help_text="of the API key and the Idempotency-Key")
+    request_hash = models.UUIDField()
+    status = models.PositiveSmallIntegerField()
+    answer = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "budget_command"
+        constraints = [models.UniqueConstraint(fields=["organization", "key_hash"], name="budget_command_once")]
+
+    def __str__(self) -> str:
+        return str(self.key_hash)

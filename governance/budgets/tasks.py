@@ -30,10 +30,11 @@ def topups_expire() -> int:
 
 @shared_task
 def periods_roll() -> int:
-    """Makes the present periods of budgets that have seen no call yet, and ends the freezes of periods that are over."""
+    """Makes the present periods of budgets that have seen no call yet; closes those that are over, and carries over what they leave."""
     now = timezone.now()
     count = 0
     for organization in Organization.objects.order_by("id"):
+        services.periods_close(actor=system_actor(organization), now=now)
         rules = rules_of(directory_of(organization, organization.config_version))
         keys = [rules.period(rule, now, NOBODY) for rule in rules.by_id.values() if rule.scope_kind not in ("session", "task")]
         periods_ensure(organization_id=organization.pk, rules=rules, keys=[key for key in keys if key is not None], now=now)

@@ -2,6 +2,7 @@
 
 from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
+from governance.budgets.services.carry import periods_close
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
 from governance.budgets.services.endings import (
     CLOCK_SKEW,
@@ -16,6 +17,7 @@ from governance.budgets.services.endings import (
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
+from governance.budgets.services.transfers import Transfer, budget_transfer
 
 __all__ = [
     "CLOCK_SKEW",
@@ -24,12 +26,14 @@ __all__ = [
     "AuthorizedCall",
     "Held",
     "Spend",
+    "Transfer",
     "authorization_hold",
     "authorization_settle",
     "authorization_void",
     "budget_change",
     "budget_create",
     "budget_retire",
+    "budget_transfer",
     "charge_follow",
     "charge_send",
     "ended_period_freezes_end",
@@ -37,6 +41,7 @@ __all__ = [
     "holds_settle",
     "holds_settle_counted",
     "period_topup",
+    "periods_close",
     "periods_slide",
     "session_freeze",
     "session_resume",

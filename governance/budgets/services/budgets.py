@@ -13,13 +13,13 @@ from django.utils import timezone
 from governance.audit.services import audit_record, plain
 from governance.budgets.calls import MOST_VALUES, filters_checked
 from governance.budgets.ledger import LedgerSum, ledger
-from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion, Session, ThresholdCrossing
+from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion, Session, ThresholdCrossing, TopUp
 from governance.budgets.rules import Rule, rolling_start, rules_at
 from governance.budgets.services.endings import LARGEST_HOLD
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.budgets.services.rolling import slices_of
 from governance.errors import Conflict, Forbidden, Invalid
-from governance.money import AmountTooLarge, quantize
+from governance.money import AmountTooLarge, quantize, written
 from governance.periods import BEGINNING, Window, window_at
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.directory import Directory, directory_at
@@ -159,7 +159,11 @@ def _count_present_window(actor: Actor, organization: Organization, budget: Budg
     if rule.rolling_hours is not None:
         _count_rolling(actor, directory, rule, budget)
         return
-    sums = [(window, found) for window in _windows_from(now, rule, organization) for found in _counted(directory, rule, window)]
+    windows = _windows_from(now, rule, organization)
+    sums = [(window, found) for window in windows for found in _counted(directory, rule, window)]
+    if not budget.is_template and windows[0] not in [window for window, _ in sums]:
+        # The present window is there from the start, so that it can be asked on, moved to and carried from.
+        sums.insert(0, (windows[0], LedgerSum("", Decimal(0), 0, now)))
     periods = BudgetPeriod.objects.bulk_create(
         BudgetPeriod(
             organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=found.session_key,
@@ -281,6 +285,7 @@ def _present_periods_follow(actor: Actor, budget: Budget) -> None:
     """Locks the open periods in id order, gives them the budget's limit, and freezes or thaws where that changes their state."""
     locked = list(_open(budget).order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
     rows = BudgetPeriod.objects.filter(organization=budget.organization_id, pk__in=locked)
+    _check_moved(locked, budget)
     freezes = budget.action == Budget.Action.FREEZE
     rows.update(limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=freezes, refused_at=None, refused_amount=None)
     _note_passed_thresholds(rows.filter(spent__gt=0), budget)
@@ -288,6 +293,14 @@ def _present_periods_follow(actor: Actor, budget: Budget) -> None:
     turning = rows.filter(Q(frozen_at__isnull=False) & ~is_reached | Q(frozen_at=None) & is_reached & _recent(budget)).order_by("id")
     for period_id in list(turning.values_list("pk", flat=True)):
         period_review(actor=actor, period=period_locked(actor, period_id), reason="the limit was changed")
+
+
+def _check_moved(period_ids: list[int], budget: Budget) -> None:
+    """No limit falls below what was moved out of a period for good. Raises Conflict."""
+    lasting = TopUp.objects.filter(organization=budget.organization_id, period__in=period_ids, ended_at=None, ends_at=None)
+    short = lasting.order_by().values("period").annotate(amount=Sum("amount")).filter(amount__lt=-budget.limit_amount).order_by("amount").first()
+    if short is not None:
+        raise Conflict(f"{written(-short['amount'])} {budget.unit} was moved out of its period: the limit cannot be lower.", field="limit_amount")
 
 
 def _recent(budget: Budget) -> Q:

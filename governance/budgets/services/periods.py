@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from governance import sql
+from governance.budgets.models import BudgetPeriod
 from governance.budgets.rules import PeriodKey, Rules
 
 KEY_COLUMNS = {"budget_id": "bigint", "starts_at": "timestamptz", "session_key": "text", "task_key": "text"}
@@ -171,3 +172,9 @@ def key_arrays(keys: Sequence[PeriodKey]) -> dict[str, list[Any]]:
         "session_key": [key.session_key for key in keys],
         "task_key": [key.task_key for key in keys],
     }
+
+
+def periods_locked(*, organization_id: int, ids: Iterable[int]) -> dict[int, BudgetPeriod]:
+    """These periods by id, with their budgets, their rows locked in id order. Those of other organizations are left out."""
+    rows = BudgetPeriod.objects.select_for_update(of=("self",), no_key=True).select_related("budget")
+    return {period.pk: period for period in rows.filter(organization=organization_id, pk__in=set(ids)).order_by("pk")}
