@@ -11,6 +11,7 @@ from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
 from governance.tenancy.models import Organization
+from ingest.ledger_days import Split, days_sum, split_of
 from ingest.models import UsageRollupDay
 
 TOKENS = (
@@ -24,30 +25,37 @@ AMOUNTS = {
 }
 SLICE = "to_timestamp(floor(extract(epoch FROM occurred_at) / 900) * 900)"
 POOLED = {"team": "team_id", "project": "project_id", "member": "member_id"}
+OWNERS = """
+    AND (%(teams)s::bigint[] IS NULL OR team_id = ANY(%(teams)s::bigint[]))
+    AND (%(project)s::bigint IS NULL OR project_id = %(project)s)
+    AND (%(member)s::bigint IS NULL OR member_id = %(member)s)
+"""
 
 
 def statement(rule: Rule) -> str:
     """Adds up the events that the rule counts. What is named by a rule's filters goes in as parameters."""
     is_template = rule.scope_kind in ("session", "task")
     subject = rule.scope_kind if is_template else "''"
-    filters = "".join(f" AND {_condition(name, place)}" for place, (name, _) in enumerate(rule.filters))
     return f"""
 SELECT {subject} AS subject, {AMOUNTS[rule.measure]} AS amount, count(*) AS calls, max(occurred_at) AS last_at,
     {SLICE if rule.rolling_hours else "NULL::timestamptz"} AS slice_at
 FROM usage_event
 WHERE organization_id = %(organization)s
     AND occurred_at >= %(starts_at)s AND (%(ends_at)s::timestamptz IS NULL OR occurred_at < %(ends_at)s)
-    AND (%(teams)s::bigint[] IS NULL OR team_id = ANY(%(teams)s::bigint[]))
-    AND (%(project)s::bigint IS NULL OR project_id = %(project)s)
-    AND (%(member)s::bigint IS NULL OR member_id = %(member)s)
+    {conditions(rule)}
     AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)
     AND (%(service_account)s::bigint IS NULL
         OR api_key_id IN (SELECT id FROM api_key WHERE organization_id = %(organization)s AND service_account_id = %(service_account)s))
     AND (%(counts_notional)s OR billing_mode = 'metered')
-    {f"AND {subject} <> ''" if is_template else ""}{filters}
+    {f"AND {subject} <> ''" if is_template else ""}
 GROUP BY 1, 5
 ORDER BY 1, 5
 """  # noqa: S608 - built from constants
+
+
+def conditions(rule: Rule) -> str:
+    """What the rule's owner and filters ask for, of events and of daily sums alike."""
+    return OWNERS + "".join(f" AND {_condition(name, place)}" for place, (name, _) in enumerate(rule.filters))
 
 
 def _condition(name: str, place: int) -> str:
@@ -62,7 +70,24 @@ class EventLedger:
     """Adds up usage events."""
 
     def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
-        """The events the rule counts in [starts_at, ends_at), by session or task where the budget is a template."""
+        """The events the rule counts in [starts_at, ends_at), by session or task where the budget is a template.
+
+        Days whose events retention has dropped count from the daily sums, where those are kept by all that the rule looks at.
+        """
+        if split := split_of(directory, rule, starts_at=starts_at, ends_at=ends_at):
+            return self._sum_with_days(directory, rule, split, ends_at=ends_at)
+        return self._event_sums(directory, rule, starts_at=starts_at, ends_at=ends_at)
+
+    def _sum_with_days(self, directory: Directory, rule: Rule, split: Split, *, ends_at: datetime | None) -> Sequence[LedgerSum]:
+        given = parameters(directory, rule, starts_at=split.events_from, ends_at=ends_at)
+        amount, calls = days_sum(rule, split, conditions=conditions(rule), parameters=given)
+        found = [LedgerSum("", amount, calls, split.events_from)] if calls else []
+        found += self._event_sums(directory, rule, starts_at=split.events_from, ends_at=ends_at)
+        if len(found) < 2:
+            return found
+        return [LedgerSum("", sum((one.amount for one in found), Decimal(0)), sum(one.calls for one in found), found[-1].last_at)]
+
+    def _event_sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
         rows = sql.rows(statement(rule), parameters(directory, rule, starts_at=starts_at, ends_at=ends_at))
         is_task = rule.scope_kind == "task"
         return [

@@ -75,6 +75,20 @@ class UsageEvent(models.Model):
         return f"{self.model} at {self.occurred_at:%Y-%m-%d %H:%M:%S}"
 
 
+class EventsKept(models.Model):
+    """From when on every event is there: retention has dropped the months before. At most one row, which only moves forward."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "events_kept"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="events_kept_once")]
+
+    def __str__(self) -> str:
+        return f"events since {self.since:%Y-%m-%d}"
+
+
 class EventIdentity(models.Model):
     """Keeps each call counted once: the unique key decides inside the storing transaction."""
 

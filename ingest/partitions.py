@@ -5,12 +5,16 @@ from datetime import UTC, date, datetime
 from django.db import connection, transaction
 
 from governance import sql
-from governance.periods import add_months
+from governance.periods import BEGINNING, add_months
 
 DEFAULT = "usage_event_default"
 NAMES = """
 SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1
+"""
+KEPT = """
+INSERT INTO events_kept (id, since) VALUES (1, %(since)s)
+ON CONFLICT (id) DO UPDATE SET since = greatest(events_kept.since, excluded.since)
 """
 STRAY_MONTHS = "SELECT DISTINCT date_trunc('month', occurred_at AT TIME ZONE 'UTC')::date AS first FROM usage_event_default ORDER BY 1"
 
@@ -58,8 +62,21 @@ def months_retain(*, oldest: date) -> list[str]:
         if row.name == DEFAULT:
             continue
         year, month = row.name.rsplit("_", 2)[1:]
-        if add_months(date(int(year), int(month), 1), 1) <= oldest:
-            with connection.cursor() as cursor:
-                cursor.execute(f"DROP TABLE {row.name}")
+        first = date(int(year), int(month), 1)
+        if add_months(first, 1) <= oldest:
+            _month_drop(first)
             dropped.append(row.name)
     return dropped
+
+
+@transaction.atomic
+def _month_drop(first: date) -> None:
+    """Drops one month and notes that its events are gone, both or neither. Sums of those days are all that is left of them."""
+    sql.execute(f"DROP TABLE {partition_name(first)}")
+    sql.execute(KEPT, {"since": month_bounds(first)[1]})
+
+
+def events_kept_since() -> datetime:
+    """From when on retention has dropped nothing."""
+    rows = sql.rows("SELECT since FROM events_kept")
+    return rows[0].since if rows else BEGINNING

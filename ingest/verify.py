@@ -23,6 +23,7 @@ from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
 from ingest.models import UsageRollupDay
+from ingest.partitions import events_kept_since
 from ingest.services.sums import COUNTS, DIMENSIONS, dimensions_hash
 
 ZERO = Decimal(0)
@@ -103,12 +104,16 @@ def _stored(bucket: str) -> str:
 
 
 def kept_from(now: datetime) -> datetime:
-    """From when on every event is still there: what retention may have dropped is neither proven nor touched."""
+    """From when on every event is still there: what retention has dropped, or may drop now, is neither proven nor touched."""
     longest = Organization.objects.aggregate(days=Max("retention_days"))["days"]
-    if not longest:
-        return BEGINNING
-    first = (now - timedelta(days=longest)).date().replace(day=1)
-    return datetime(first.year, first.month, 1, tzinfo=UTC) + LOCAL_DAYS
+    first = (now - timedelta(days=longest)).date().replace(day=1) if longest else BEGINNING
+    since = max(datetime(first.year, first.month, 1, tzinfo=UTC), events_kept_since())
+    return since if since == BEGINNING else since + LOCAL_DAYS
+
+
+def _dropping_wait() -> None:
+    """Keeps retention from dropping a month until the transaction ends, which would turn up as spend that has no events."""
+    sql.execute("LOCK TABLE usage_event IN ACCESS SHARE MODE")
 
 
 def _parameters(organization: Organization) -> dict[str, Any]:
@@ -120,6 +125,8 @@ def organization_verify(organization: Organization) -> list[Difference]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Before the first read, which is what the snapshot is taken by.
+        _dropping_wait()
         return differences(organization)
 
 
@@ -239,6 +246,8 @@ def _began_before(period: BudgetPeriod, since: datetime) -> bool:
     """Whether a period without an end has counted calls that retention may have dropped."""
     if period.ends_at is not None or since == BEGINNING:
         return False
+    if period.slides_from is not None:
+        return period.slides_from < since
     rows = Session.objects.filter(organization=period.organization_id, first_at__lt=since)
     if period.session_key:
         return rows.filter(key=period.session_key).exists()
@@ -253,6 +262,7 @@ def organization_repair(organization: Organization) -> int:
     everywhere, the ends of holds and top-ups.
     """
     organization_lock(organization.pk, exclusive=True)
+    _dropping_wait()
     locked = BudgetPeriod.objects.filter(organization=organization).order_by("id").select_for_update(no_key=True)
     list(locked.values_list("pk", flat=True))
     found = differences(organization)
