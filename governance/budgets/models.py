@@ -350,6 +350,7 @@ class Authorization(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     reported_cost = money_field(null=True, help_text="what the caller said the call cost; never counted as spend")
+    is_lease = models.BooleanField(default=False, db_default=False, help_text="whether many calls draw on it, so that `amounts` falls as they are counted")
     kept_amount = money_field(null=True, help_text="what stays held while it is settling: the reported cost as far as there was room")
     settled_cost = money_field(null=True, help_text="what the events that name it cost")
 
@@ -366,6 +367,29 @@ class Authorization(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.state}"
+
+
+class AuthorizationExtension(models.Model):
+    """Time or money that an authorization was given besides. Never changed."""
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    authorization = models.ForeignKey(Authorization, on_delete=models.CASCADE, related_name="extensions")
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - null keeps the unique index sparse
+    request_hash = models.UUIDField()
+    amount = money_field()
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "budget_authorization_extension"
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "authorization", "idempotency_key"], name="authorization_extension_idempotent"),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="authorization_extension_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} until {self.expires_at:%Y-%m-%d %H:%M}"
 
 
 class TopUp(models.Model):

@@ -51,7 +51,11 @@ WITH bare AS (
 UPDATE usage_event e SET authorization_id = bare.named FROM bare
 WHERE e.organization_id = %(organization)s AND e.occurred_at = bare.occurred_at AND e.id = bare.id
     AND e.occurred_at BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz
-RETURNING e.authorization_id, e.cost, e.occurred_at
+RETURNING e.authorization_id, e.cost, e.occurred_at, e.team_id, e.project_id, e.member_id, e.session, e.task, e.api_key_id,
+    (SELECT k.service_account_id FROM api_key k WHERE k.organization_id = %(organization)s AND k.id = e.api_key_id) AS service_account_id,
+    e.provider, e.maker, e.model, e.tier, e.harness, e.gateway, e.role, e.task_class, e.environment, e.billing_mode, e.tags,
+    coalesce(e.input_tokens, 0) + coalesce(e.cache_read_tokens, 0) + coalesce(e.cache_write_5m_tokens, 0) + coalesce(e.cache_write_1h_tokens, 0)
+        + coalesce(e.output_tokens, 0) AS tokens
 """
 
 DIMENSION_KINDS = {name: "bigint" if name.endswith("_id") else "text" for name in DIMENSIONS}

@@ -30,6 +30,7 @@ from ingest.services.sums import (
     Origin,
     SessionSums,
     Sums,
+    authorized_call_stored,
     authorized_calls,
     batch_sums,
     dimensions_hash,
@@ -98,7 +99,8 @@ class _Storing:
             _mark_after_freeze(accepted, rules, opened.frozen, self._origin(rules))
             self._write(accepted, rules, counted_before)
         elif counted_before:
-            holds_settle_counted(organization_id=self.organization_id, calls=counted_before, now=self.now)
+            rules, _ = self._configuration(opened.version)
+            holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
 
     def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
@@ -168,12 +170,13 @@ class _Storing:
             "last": max(instants),
             "skew": CLOCK_SKEW,
         })
-        return [AuthorizedCall(*row) for row in self.cursor.fetchall()]
+        return [authorized_call_stored(row) for row in self.cursor.fetchall()]
 
     def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall]) -> None:
-        calls = [*authorized_calls(accepted), *counted_before]
-        released = holds_settle(organization_id=self.organization_id, calls=calls, now=self.now)
-        batch = batch_sums(accepted, rules.directory.zone, self._origin(rules))
+        origin = self._origin(rules)
+        calls = [*authorized_calls(accepted, origin), *counted_before]
+        released = holds_settle(organization_id=self.organization_id, rules=rules, calls=calls, now=self.now)
+        batch = batch_sums(accepted, rules.directory.zone, origin)
         rows = [self._event_row(row) for row in accepted]
         if len(rows) >= COPY_FROM:
             with self.cursor.copy(statements.COPY_EVENTS) as copy:

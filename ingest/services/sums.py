@@ -206,8 +206,28 @@ def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums
         sessions[session].sums.add(sums)
 
 
-def authorized_calls(rows: Iterable[Prepared]) -> list[AuthorizedCall]:
+def authorized_calls(rows: Iterable[Prepared], origin: Origin) -> list[AuthorizedCall]:
     """The calls that name an authorization."""
     return [
-        AuthorizedCall(row.event.authorization, row.cost, row.event.occurred_at) for row in rows if row.event.authorization is not None
+        AuthorizedCall(row.event.authorization, row.cost, row.event.occurred_at, _spend(row, origin))
+        for row in rows if row.event.authorization is not None
     ]
+
+
+def _spend(row: Prepared, origin: Origin) -> Spend:
+    """What budgets are charged for one call."""
+    sums = Sums()
+    sums.add_event(row)
+    amount = sums.cost + sums.notional_cost
+    return Spend(origin.call(row), row.event.occurred_at, amount=amount, tokens=sums.tokens, calls=1, unpriced_calls=sums.counts[2])
+
+
+def authorized_call_stored(row: Any) -> AuthorizedCall:
+    """A call that was counted before it named its authorization, as NAME_AUTHORIZATIONS returns it."""
+    call = Call(
+        Attribution(row.team_id, row.project_id, row.member_id), row.session, row.task, row.api_key_id, row.service_account_id, row.provider, row.maker,
+        row.model, row.tier, row.harness, row.gateway, row.role, row.task_class, row.environment, row.billing_mode, row.tags or NO_TAGS,
+    )
+    unpriced = int(row.cost is None)
+    spend = Spend(call, row.occurred_at, amount=row.cost or ZERO, tokens=row.tokens, calls=1, unpriced_calls=unpriced)
+    return AuthorizedCall(row.authorization_id, row.cost, row.occurred_at, spend)

@@ -1,16 +1,16 @@
 """Holds end: settled by their event or by the amount the caller names, voided, or expired. Each gives back exactly once.
 
-What an authorization holds follows from its state alone: `held` its amount, `settling` what was kept of it, the others
-nothing. Every change locks the authorization's row first and the periods' afterwards, so that however settle, event,
-expiry and void meet, one of them finds the money held and the others find it gone. Spend is never written here: it is
-the sum of the events, and an amount that a caller names is not one.
+What an authorization holds follows from its state alone: `held` and `settling` its `amounts`, the others nothing. A lease
+is drawn down by the events that name it (see `leases`) and ends like the others, or when nothing of it is left. Every change
+locks the authorization's row first and the periods' afterwards, so that however settle, event, expiry and void meet, one of
+them finds the money held and the others find it gone. Spend is never written here: it is the sum of the events, and an
+amount that a caller names is not one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -19,6 +19,9 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets.models import Authorization, Budget, BudgetPeriod
+from governance.budgets.rules import Rules
+from governance.budgets.services.charge import Spend
+from governance.budgets.services.leases import released_by, released_sum, spends_draw
 from governance.budgets.services.periods import periods_move
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import quantize
@@ -66,13 +69,16 @@ def authorization_settle(*, actor: Actor, authorization_id: UUID, amount: Decima
         found.save(update_fields=["reported_cost"])
         return found
     before = _holding(found)
-    held_before = {State.HELD: found.amount, State.SETTLING: found.kept_amount}.get(State(found.state)) or ZERO
     in_money = _locked_in_money(found)
-    found.kept_amount = min(amount, held_before + _room(in_money))
+    # What is known of a lease's calls is spent already: the rest of what they cost is waited for.
+    awaited = max(amount - (found.settled_cost or ZERO), ZERO) if found.is_lease else amount
+    found.kept_amount = min(awaited, _bound(in_money, before))
     kept = {period.pk for period in in_money}
     found.amounts = [found.kept_amount if period in kept else before[period] for period in found.periods]
     if found.state != State.SETTLING:
         found.state, found.ended_at, found.expires_at = State.SETTLING, now, now + EVENT_AWAITED
+    if found.is_lease and not awaited:
+        found.state, found.amounts = State.SETTLED, [ZERO] * len(found.periods)
     found.save(update_fields=["state", "ended_at", "expires_at", "reported_cost", "kept_amount", "amounts"])
     _release(actor.organization.pk, {period: before[period] - after for period, after in zip(found.periods, found.amounts, strict=True)}, now)
     return found
@@ -91,26 +97,40 @@ def _locked_in_money(found: Authorization) -> list[BudgetPeriod]:
     return [period for period in locked if period.budget.measure == Budget.Measure.MONEY]
 
 
-def _room(periods: Sequence[BudgetPeriod]) -> Decimal:
-    """What could be held in addition in every hard one of the periods."""
-    room = min((ZERO if period.frozen_at else period.left for period in periods if period.is_hard), default=Decimal(LARGEST_HOLD))
-    return max(room, ZERO)
+def _bound(periods: Sequence[BudgetPeriod], before: Mapping[int, Decimal]) -> Decimal:
+    """What can be held in each of the periods: what was held `before`, and in addition what hard ones have left."""
+    hard = [period for period in periods if period.is_hard]
+    return min((before[period.pk] + max(ZERO if period.frozen_at else period.left, ZERO) for period in hard), default=Decimal(LARGEST_HOLD))
 
 
 @transaction.atomic
 def authorization_void(*, actor: Actor, authorization_id: UUID, now: datetime | None = None) -> Authorization:
-    """Gives a hold back because the call will not be made. Raises NotFound, and Conflict once it has ended otherwise."""
+    """Gives a hold back because the call will not be made, or what is left of a lease. Raises NotFound, and Conflict once it has ended otherwise."""
     now = now or timezone.now()
     found = _locked(actor, authorization_id)
-    if found.state == State.VOIDED:
+    if found.state == State.VOIDED or (found.is_lease and found.state == State.SETTLED):
         return found
     if found.state != State.HELD:
         raise Conflict(f"This authorization is {found.state} already.", state=found.state)
-    released = _holding(found)
-    found.state, found.ended_at = State.VOIDED, now
-    found.save(update_fields=["state", "ended_at"])
-    _release(actor.organization.pk, released, now)
+    _end(found, State.SETTLED if found.is_lease and found.settled_cost is not None else State.VOIDED, now)
     return found
+
+
+@transaction.atomic
+def lease_end(*, actor: Actor, authorization_id: UUID, now: datetime | None = None) -> Authorization:
+    """Ends a lease with its last call and gives back what is left of it. One that has ended stays as it is. Raises NotFound."""
+    found = _locked(actor, authorization_id)
+    if found.state in HOLDING:
+        _end(found, State.SETTLED, now or timezone.now())
+    return found
+
+
+def _end(found: Authorization, state: State, now: datetime) -> None:
+    """Gives back what a locked authorization holds."""
+    released = _holding(found)
+    found.state, found.ended_at = state, found.ended_at or now
+    found.save(update_fields=["state", "ended_at"])
+    _release(found.organization_id, released, now)
 
 
 def _locked(actor: Actor, authorization_id: UUID) -> Authorization:
@@ -131,29 +151,32 @@ WITH asked AS (
     JOIN budget_authorization a ON a.organization_id = %(organization)s AND a.id = x.id AND x.at >= a.created_at - %(skew)s
     GROUP BY x.id
 ), locked AS (
-    SELECT a.id, k.cost, CASE WHEN a.state IN ('held', 'settling') THEN a.amounts END AS released
+    SELECT a.id, k.cost, a.is_lease AND a.state IN ('held', 'settling') AS is_drawn,
+        CASE WHEN a.state IN ('held', 'settling') AND NOT a.is_lease THEN a.amounts END AS released
     FROM budget_authorization a JOIN asked k ON k.id = a.id
     WHERE a.organization_id = %(organization)s AND (a.state <> 'settled' OR k.cost IS NOT NULL)
     ORDER BY a.id FOR NO KEY UPDATE OF a
 )
-UPDATE budget_authorization a SET state = 'settled', ended_at = coalesce(a.ended_at, %(now)s),
+UPDATE budget_authorization a SET
+    state = CASE WHEN l.is_drawn THEN a.state ELSE 'settled' END, ended_at = CASE WHEN l.is_drawn THEN a.ended_at ELSE coalesce(a.ended_at, %(now)s) END,
     settled_cost = CASE WHEN l.cost IS NULL THEN a.settled_cost ELSE coalesce(a.settled_cost, 0) + l.cost END
 FROM locked l WHERE a.organization_id = %(organization)s AND a.id = l.id
-RETURNING a.id, l.released, a.periods
+RETURNING a.id, l.released, a.periods, l.is_drawn
 """  # noqa: S608 - built from constants
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedCall:
-    """A counted call that names an authorization: what it cost (None: unpriced) and when it was made."""
+    """A counted call that names an authorization: what it cost (None: unpriced), when it was made, and what budgets are charged for it."""
 
     authorization: UUID
     cost: Decimal | None
     occurred_at: datetime
+    spend: Spend
 
 
-def holds_settle(*, organization_id: int, calls: Sequence[AuthorizedCall], now: datetime) -> dict[int, Decimal]:
-    """Settles authorizations with what their calls cost. Returns what to release, by period id.
+def holds_settle(*, organization_id: int, rules: Rules, calls: Sequence[AuthorizedCall], now: datetime) -> dict[int, Decimal]:
+    """Settles authorizations with what their calls cost, and draws leases down by it. Returns what to release, by period id.
 
     A call made before the authorization it names, by more than clocks differ, is not the one that was asked for and leaves it
     as it is. One that was voided or has expired releases nothing, and is settled from then on. Takes the authorizations' row
@@ -161,24 +184,20 @@ def holds_settle(*, organization_id: int, calls: Sequence[AuthorizedCall], now: 
     """
     if not calls:
         return {}
-    return _released_by(sql.rows(SETTLE, {
+    settled = sql.rows(SETTLE, {
         "organization": organization_id, "id": [call.authorization for call in calls], "cost": [call.cost for call in calls],
         "at": [call.occurred_at for call in calls], "skew": CLOCK_SKEW, "now": now,
-    }))
+    })
+    released, leases = released_by(settled), {row.id for row in settled if row.is_drawn}
+    if not leases:
+        return released
+    drawing = [(call.authorization, call.occurred_at, call.spend) for call in calls if call.authorization in leases]
+    return released_sum(released, spends_draw(organization_id=organization_id, rules=rules, spends=drawing, skew=CLOCK_SKEW, now=now))
 
 
-def holds_settle_counted(*, organization_id: int, calls: Sequence[AuthorizedCall], now: datetime) -> None:
+def holds_settle_counted(*, organization_id: int, rules: Rules, calls: Sequence[AuthorizedCall], now: datetime) -> None:
     """Settles the holds of calls whose events were counted before they named them: their money is in the spend already."""
-    _release(organization_id, holds_settle(organization_id=organization_id, calls=calls, now=now), now)
-
-
-def _released_by(ended: Sequence[Any]) -> dict[int, Decimal]:
-    """What ended holds give back, by period id. The rows have `periods` and, for each of them, `released` (None: nothing)."""
-    released: dict[int, Decimal] = {}
-    for row in ended:
-        for period_id, amount in zip(row.periods, row.released or (), strict=False):
-            released[period_id] = released.get(period_id, ZERO) + amount
-    return released
+    _release(organization_id, holds_settle(organization_id=organization_id, rules=rules, calls=calls, now=now), now)
 
 
 EXPIRE = """
@@ -210,5 +229,5 @@ def holds_expire(*, now: datetime | None = None) -> int:
 def holds_expire_some(*, organization_id: int, now: datetime) -> int:
     """Gives back at most a thousand of an organization's holds whose time is over. Returns how many."""
     ended = sql.rows(EXPIRE, {"organization": organization_id, "now": now})
-    _release(organization_id, _released_by(ended), now)
+    _release(organization_id, released_by(ended), now)
     return len(ended)
