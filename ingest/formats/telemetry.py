@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
+from ingest.formats.wire import parts_over
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
@@ -52,7 +53,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Quota:
-    """Counts the parts of a body down, so that one made to be expensive is refused before it costs much."""
+    """Counts the parts of a body down, in either encoding. A protobuf with more of them was refused undecoded."""
 
     def __init__(self) -> None:
         self.left = MOST_PARTS
@@ -62,8 +63,12 @@ class Quota:
         found = found or ()
         self.left -= len(found)
         if self.left < 0:
-            raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
+            raise too_many_parts()
         return found
+
+
+def too_many_parts() -> TooLarge:
+    return TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
 
 
 class Json(msgspec.Struct, rename="camel", gc=False):
@@ -90,6 +95,10 @@ class JsonValue(Json):
 class JsonAttribute(Json):
     key: str = ""
     value: JsonValue | None = None
+
+
+class JsonPart(Json):
+    """An object that only counts. Anything else in its place would cost memory that the braces of a body do not tell."""
 
 
 class JsonScope(Json):
@@ -123,7 +132,7 @@ class JsonLogs(Json, kw_only=True):
 
 
 class JsonPoints(Json):
-    data_points: list[msgspec.Raw] | None = None
+    data_points: list[JsonPart] | None = None
 
 
 class JsonMetric(Json):
@@ -150,7 +159,7 @@ class JsonMetrics(Json, kw_only=True):
 
 class JsonScopeSpans(Json):
     scope: JsonScope | None = None
-    spans: list[msgspec.Raw] | None = None
+    spans: list[JsonPart] | None = None
 
 
 class JsonResourceSpans(Json):
@@ -216,15 +225,17 @@ def whole(value: str) -> int | str:
 
 def _decoded(body: bytes, request: Any) -> Any:
     try:
+        if parts_over(body, request, limit=MOST_PARTS):
+            raise too_many_parts()
         request.ParseFromString(body)
-    except DecodeError:
+    except (DecodeError, ValueError):
         raise Unreadable("broken_protobuf", f"The body is not a protobuf {type(request).__name__}.") from None
     return request
 
 
 def _decoded_json(body: bytes, shape: type[Any]) -> Any:
     if body.count(b"{") > 2 * MOST_PARTS:
-        raise TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
+        raise too_many_parts()
     if body.strip() == b"{}":
         body = NOTHING
     with json_reading("The body is not OTLP/JSON: {error}."):
