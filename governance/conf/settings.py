@@ -225,6 +225,9 @@ BEHIND_PROXY = flag("BEHIND_PROXY", default=False)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Webhooks and Slack channels may then be inside one's own network, and by plain http; never link-local, metadata or multicast addresses.
+WEBHOOKS_ALLOW_PRIVATE = flag("WEBHOOKS_ALLOW_PRIVATE", default=False)
+
 # Ingest limits, stated in docs/api.md. The view reads the body itself, in pieces, so Django's own limit does not apply.
 INGEST_MAX_BODY_BYTES = 32 * 1024 * 1024
 INGEST_MAX_DECODED_BYTES = 64 * 1024 * 1024
@@ -247,6 +250,9 @@ CELERY_BEAT_SCHEDULE = {
     "periods-slide": {"task": "governance.budgets.tasks.periods_slide", "schedule": 60.0},
     "requests-expire": {"task": "governance.approvals.tasks.requests_expire", "schedule": 60.0},
     "notices-deliver": {"task": "governance.notices.tasks.notices_deliver", "schedule": 5.0},
+    "deliveries-send": {"task": "governance.notices.tasks.deliveries_send", "schedule": 5.0, "options": {"expires": 60}},
+    "team-digests-write": {"task": "governance.notices.tasks.team_digests_write", "schedule": 60.0},
+    "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},

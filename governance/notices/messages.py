@@ -15,6 +15,7 @@ class Message(NamedTuple):
     subject: str
     body: str
 
+
 COUNTED = ("tokens", "calls")
 
 
@@ -165,6 +166,20 @@ def request_expired(asked: Asked, *, why: str) -> Message:
         asked.link,
     ]
     return Message(f"Closed without a decision: {asked.text} on {asked.budget}", "\n".join(lines))
+
+
+def channel_switched_off(*, name: str, why: str, last: str, link: str) -> Message:
+    """A webhook or Slack channel gets nothing any more until somebody looks after it."""
+    lines = [
+        f"The channel {name} was switched off: {why}.",
+        "",
+        f"Last attempt: {last}",
+        "",
+        "Nothing is lost: what it did not take is kept, and can be sent again once it is switched on.",
+        "",
+        link,
+    ]
+    return Message(f"Channel {name} was switched off", "\n".join(lines))
 
 
 def _period_end(ends_at: datetime | None, zone: tzinfo) -> list[str]:

@@ -1,7 +1,7 @@
 """Writes notices into the outbox, and sends what waits there."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from smtplib import SMTPException
@@ -20,6 +20,7 @@ from governance.errors import Conflict
 from governance.ids import hash16
 from governance.notices import nudge
 from governance.notices.models import Notice
+from governance.notices.preferences import Kind, recipients_of
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from governance.tenancy.models import Member, Organization
@@ -37,15 +38,23 @@ RUN_SECONDS = 60.0
 FAILURES_IN_A_ROW = 3
 LONGEST_CAUSE = 150
 
-ADD = """
-INSERT INTO notice (organization_id, channel, recipient, subject, body, key, state, attempts, next_attempt_at, last_error, created_at)
-SELECT m.organization_id, 'email', u.email, %(subject)s::text, %(body)s::text, %(key)s::text || ':' || m.id, 'waiting', 0,
-    %(now)s::timestamptz, '', %(now)s::timestamptz
-FROM member m JOIN user_account u ON u.id = m.user_id
-WHERE m.organization_id = %(organization)s AND m.id = ANY(%(members)s::bigint[]) AND m.is_active AND u.is_active
-ORDER BY m.id
+COLUMNS = {
+    "member": "bigint",
+    "recipient": "text",
+    "body": "text",
+    "key": "text",
+    "state": "text",
+    "gather": "text",
+    "due_at": "timestamptz",
+}
+ADD = f"""
+INSERT INTO notice (organization_id, member_id, kind, channel, recipient, subject, body, key, state, gather, attempts, next_attempt_at, last_error, created_at)
+SELECT %(organization)s, r.member, %(kind)s::text, 'email', r.recipient, %(subject)s::text, r.body, r.key, r.state, r.gather, 0, r.due_at, '', %(now)s::timestamptz
+FROM {sql.unnest("r", COLUMNS)}
+ORDER BY r.member
 ON CONFLICT (organization_id, key) DO NOTHING
-"""
+"""  # noqa: S608 - fixed names only
+State = Notice.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +65,47 @@ class Delivery:
     failed: int = 0
 
 
-def notice_add(*, organization: Organization, recipients: Sequence[Member], subject: str, body: str, key: str) -> int:
+def notice_add(
+    *,
+    organization: Organization,
+    recipients: Sequence[Member],
+    subject: str,
+    body: str | Callable[[Member], str],
+    key: str,
+    kind: Kind = Kind.OTHER,
+) -> int:
     """Puts a message to active members of the organization into the outbox, within the caller's transaction. Returns how many are new.
 
-    `key` names the cause. Each recipient is told once for a key, however often this is called.
+    `key` names the cause. Each recipient is told once for a key, however often this is called. What a person chose for the kind holds:
+    not at all, in the daily mail, after quiet hours; many of a kind within minutes are gathered into one. `body` may be a function of
+    the member, for what each is told differently.
     """
     if not recipients:
         return 0
+    now = timezone.now()
+    people = {member.pk: member for member in recipients}
+    key = key if len(key) <= LONGEST_CAUSE else str(hash16(key))
+    found = recipients_of(organization.pk, sorted(people), kind=kind, now=now)
+    chosen = [
+        (person, sending, body if isinstance(body, str) else body(people[person.member_id]))
+        for person in found
+        if (sending := person.sending(kind, now)) is not None
+    ]
+    if not chosen:
+        return 0
     values = {
         "organization": organization.pk,
-        "members": sorted({member.pk for member in recipients}),
+        "kind": kind.value,
         # A line break in a subject would be refused as a forged header.
         "subject": " ".join(subject.split())[:200],
-        "body": body,
-        "key": key if len(key) <= LONGEST_CAUSE else str(hash16(key)),
-        "now": timezone.now(),
+        "now": now,
+        "member": [person.member_id for person, _, _ in chosen],
+        "recipient": [person.email for person, _, _ in chosen],
+        "body": [text for _, _, text in chosen],
+        "key": [f"{key}:{person.member_id}" for person, _, _ in chosen],
+        "state": [(State.HELD if sending.gather else State.WAITING).value for _, sending, _ in chosen],
+        "gather": [sending.gather.value for _, sending, _ in chosen],
+        "due_at": [sending.at for _, sending, _ in chosen],
     }
     added = sql.execute(ADD, values)
     if added:
