@@ -27,6 +27,7 @@ def prove(*, calls: int, processes: int, strikes: int, seed: int, report: Path |
     world = world_make(calls)
     connection.close()
     told = run(organization_id=world.organization_id, calls=calls, processes=processes, strikes=strikes, seed=seed)
+    connection.close()  # it may be one of those that were cut
     end = _end(world)
     written = text(told=told, end=end, world=world, calls=calls, processes=processes, seed=seed)
     (report or REPORT).write_text(written)
