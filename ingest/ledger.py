@@ -11,6 +11,7 @@ from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
 from governance.tenancy.models import Organization
+from ingest.ledger_course import AT, Step, days, is_kept_by_day
 from ingest.ledger_days import Split, days_sum, split_of
 from ingest.models import UsageRollupDay
 
@@ -40,17 +41,27 @@ def statement(rule: Rule) -> str:
 SELECT {subject} AS subject, {AMOUNTS[rule.measure]} AS amount, count(*) AS calls, max(occurred_at) AS last_at,
     {SLICE if rule.rolling_hours else "NULL::timestamptz"} AS slice_at
 FROM usage_event
-WHERE organization_id = %(organization)s
+{counted(rule)}
+    {f"AND {subject} <> ''" if is_template else ""}
+GROUP BY 1, 5
+ORDER BY 1, 5
+"""  # noqa: S608 - built from constants
+
+
+def counted(rule: Rule) -> str:
+    """Which events the rule counts."""
+    return f"""WHERE organization_id = %(organization)s
     AND occurred_at >= %(starts_at)s AND (%(ends_at)s::timestamptz IS NULL OR occurred_at < %(ends_at)s)
     {conditions(rule)}
     AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)
     AND (%(service_account)s::bigint IS NULL
         OR api_key_id IN (SELECT id FROM api_key WHERE organization_id = %(organization)s AND service_account_id = %(service_account)s))
-    AND (%(counts_notional)s OR billing_mode = 'metered')
-    {f"AND {subject} <> ''" if is_template else ""}
-GROUP BY 1, 5
-ORDER BY 1, 5
-"""  # noqa: S608 - built from constants
+    AND (%(counts_notional)s OR billing_mode = 'metered')"""  # noqa: S608 - built from constants
+
+
+def course_statement(rule: Rule, step: Step) -> str:
+    """Adds up the events that the rule counts by local hour or day."""
+    return f"SELECT {AT[step]} AS at, {AMOUNTS[rule.measure]} AS amount FROM usage_event {counted(rule)} GROUP BY 1 ORDER BY 1"  # noqa: S608
 
 
 def conditions(rule: Rule) -> str:
@@ -77,6 +88,17 @@ class EventLedger:
         if split := split_of(directory, rule, starts_at=starts_at, ends_at=ends_at):
             return self._sum_with_days(directory, rule, split, ends_at=ends_at)
         return self._event_sums(directory, rule, starts_at=starts_at, ends_at=ends_at)
+
+    def course(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None, step: Step) -> dict[datetime, Decimal]:
+        """What the rule counts in [starts_at, ends_at) by the instant that each local hour or day began at, the sessions of templates together.
+
+        By day from the daily sums where they tell it.
+        """
+        given = parameters(directory, rule, starts_at=starts_at, ends_at=ends_at)
+        if step == "day" and is_kept_by_day(rule, starts_at=starts_at, ends_at=ends_at, directory=directory):
+            return days(directory, rule, conditions=conditions(rule), parameters=given)
+        rows = sql.rows(course_statement(rule, step), {**given, "zone": directory.zone.key})
+        return {row.at: row.amount for row in rows}
 
     def _sum_with_days(self, directory: Directory, rule: Rule, split: Split, *, ends_at: datetime | None) -> Sequence[LedgerSum]:
         given = parameters(directory, rule, starts_at=split.events_from, ends_at=ends_at)

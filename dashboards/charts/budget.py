@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from dashboards.charts.base import ACCENT, DANGER, ICE, INK_3, WARN, Chart, Mark, add_forecast, add_limit, add_marks, drawn, style
 from dashboards.components.figures import SYMBOLS, money_text
-from dashboards.insights.forecast import Forecast
+from governance.forecast import Forecast
 
 Level = tuple[datetime, Decimal]
 

@@ -9,7 +9,6 @@ from decimal import Decimal
 from django.db.models import Q, Sum
 
 from dashboards.components.ranges import Range
-from dashboards.insights.forecast import Forecast
 from dashboards.insights.market import binding_of
 from dashboards.selectors import usage
 from dashboards.selectors.periods import Line, budget_lines, teams_below
@@ -17,6 +16,7 @@ from dashboards.selectors.unpriced import Unpriced, unpriced_models
 from governance.approvals import selectors as approvals
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, Freeze, Session
+from governance.forecast import Forecast
 from governance.periods import local_midnight
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team

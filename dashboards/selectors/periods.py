@@ -10,11 +10,11 @@ from typing import Any
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncHour
 
-from dashboards.insights.forecast import HISTORY_DAYS, Forecast, forecast
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session, ThresholdCrossing, TopUp
 from governance.errors import NotFound
+from governance.forecast import HISTORY_DAYS, Forecast, forecast
 from governance.periods import local_midnight, window_at
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Team

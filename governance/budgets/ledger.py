@@ -1,10 +1,10 @@
 """The way down from budgets to the events they are the sum of, without an import upwards: the floor above registers itself here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, Protocol
 
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
@@ -28,6 +28,11 @@ class Ledger(Protocol):
 
     def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
         """The events the rule counts in [starts_at, ends_at), of a rolling one by quarter hour. Empty when there are none."""
+
+    def course(
+        self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None, step: Literal["hour", "day"]
+    ) -> Mapping[datetime, Decimal]:
+        """What the rule counts in [starts_at, ends_at) by the instant that each local hour or day began at, in its measure."""
 
 
 _registered: list[Ledger] = []

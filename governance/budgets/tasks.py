@@ -48,3 +48,9 @@ def periods_slide() -> int:
     """Moves rolling windows on."""
     rows = Organization.objects.filter(pk__in=BudgetPeriod.objects.filter(slides_from__isnull=False).values("organization")).order_by("id")
     return sum(services.periods_slide(actor=system_actor(organization)) for organization in rows)
+
+
+@shared_task
+def forecasts_look() -> int:
+    """Tells of the budgets that will reach their limit before their window ends."""
+    return sum(services.forecasts_look(actor=system_actor(organization)) for organization in Organization.objects.order_by("id"))

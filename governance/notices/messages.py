@@ -97,6 +97,35 @@ def budget_frozen(
     return Message(f"Frozen: {what} at {amount_text(limit, currency)}", "\n".join(lines))
 
 
+def budget_forecast(  # noqa: PLR0913 - each is a word of the mail
+    *,
+    budget: str,
+    spent: Decimal,
+    limit: Decimal,
+    expected: Decimal,
+    currency: str,
+    zone: tzinfo,
+    exhausted_at: datetime,
+    ends_at: datetime,
+    link: str,
+) -> Message:
+    """A budget is forecast to reach its limit before its period ends."""
+    day = exhausted_at.astimezone(zone)
+    lines = [
+        f"At its present pace {budget} reaches its limit on {instant_text(exhausted_at, zone)}, before its period ends.",
+        "",
+        f"Spent:     {amount_text(spent, currency)}",
+        f"Limit:     {amount_text(limit, currency)}",
+        f"Forecast:  {amount_text(expected, currency)} at the end of the period",
+        f"Until:     {instant_text(ends_at, zone)}",
+        "",
+        "Nothing is stopped. You are told again only after the forecast has fallen well below the limit in between.",
+        "",
+        link,
+    ]
+    return Message(f"{budget} runs out on {day.day} {day:%B} at its present pace", "\n".join(lines))
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What every notice about a request names."""

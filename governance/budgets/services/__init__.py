@@ -14,6 +14,7 @@ from governance.budgets.services.endings import (
     holds_settle,
     holds_settle_counted,
 )
+from governance.budgets.services.forecasts import forecasts_look
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
@@ -37,6 +38,7 @@ __all__ = [
     "charge_follow",
     "charge_send",
     "ended_period_freezes_end",
+    "forecasts_look",
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",

@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from django.utils import timezone
+
 from governance.budgets.models import Session, ThresholdCrossing
 from governance.budgets.rules import Rule
+from governance.forecast import Forecast
 from governance.notices import messages
 from governance.notices.links import budget_link, session_link
+from governance.notices.models import Signal
 from governance.notices.services import notice_add
+from governance.notices.signals import signal_add
 from governance.tenancy.access import members_who_decide
 from governance.tenancy.models import Member, Organization
 
@@ -30,6 +35,22 @@ def threshold_passed(organization: Organization, rule: Rule, period: Any, crossi
         link=_link(organization, rule, period),
     )
     _add(organization, rule, period, message=message, key=f"threshold:{period.id}:{crossing.percent}:{crossing.pk}")
+
+
+def forecast_exceeds(organization: Organization, rule: Rule, period: Any, course: Forecast) -> None:
+    """Tells people and programs that a period's limit will be reached before the period ends."""
+    link, expected = budget_link(organization.slug, rule.id), course.at_end.expected
+    if course.exhausted_at is None or period.ends_at is None:
+        return
+    message = messages.budget_forecast(
+        budget=rule.name, spent=period.spent, limit=course.allowance, expected=expected, currency=rule.unit, zone=organization.zone,
+        exhausted_at=course.exhausted_at, ends_at=period.ends_at, link=link,
+    )
+    _add(organization, rule, period, message=message, key=f"forecast:{period.id}:{timezone.now():%Y%m%d%H%M%S}")
+    signal_add(organization=organization, kind=Signal.Kind.FORECAST, facts={
+        "budget": rule.id, "name": rule.name, "period": period.id, "spent": period.spent, "limit": course.allowance, "unit": rule.unit,
+        "expected": expected, "exhausted_at": course.exhausted_at, "ends_at": period.ends_at, "url": link,
+    })
 
 
 def _link(organization: Organization, rule: Rule, period: Any) -> str:
