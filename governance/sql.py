@@ -47,7 +47,7 @@ def _holdable(text: str) -> str:
 
 def cursor() -> psycopg.Cursor[Any]:
     """A psycopg cursor on the current connection. Integers always travel as bigint, so that one plan serves all values."""
-    _check_health()
+    check_health()
     connection.ensure_connection()
     made = psycopg.Cursor(connection.connection, row_factory=namedtuple_row)
     made.adapters.register_dumper(int, Int8Dumper)
@@ -55,8 +55,11 @@ def cursor() -> psycopg.Cursor[Any]:
     return made
 
 
-def _check_health() -> None:
-    """Drops a kept connection that the server has ended, once a request. One on which nothing waits to be read is taken to live: to ask it costs a round trip."""
+def check_health() -> None:
+    """Drops a kept connection that the server has ended, once a request; call it before `transaction.atomic` where that comes first.
+
+    One on which nothing waits to be read is taken to live: to ask it, as Django does, costs a round trip.
+    """
     if connection.connection is None or connection.health_check_done or connection.in_atomic_block:  # type: ignore[attr-defined]
         return
     if _is_silent(connection.connection):

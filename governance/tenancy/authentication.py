@@ -1,6 +1,7 @@
 """API authentication by bearer key, and the scope each view asks for."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -20,17 +21,62 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer wh_…` → request.user is the Actor, request.auth the ApiKey."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
-        header = request.META.get("HTTP_AUTHORIZATION", "")
-        if not header:
-            return None
-        scheme, _, secret = header.partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise AuthenticationFailed("Send the API key as 'Authorization: Bearer <key>'.", code="key_malformed")
-        key = key_for(secret.strip())
-        return access.key_actor(key, request.META.get("REMOTE_ADDR")), key
+        secret = bearer_secret(request)
+        return None if secret is None else acting(key_for(secret), request)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="weighhouse"'
+
+
+class RememberedKeyAuthentication(ApiKeyAuthentication):
+    """For a view that has its own transaction ask whether the key still stands: takes a key as it was remembered.
+
+    `unconfirmed` is what has to be asked then, None for a key that was looked up just now. Nothing may be told or
+    written before, but `confirmed` has answered or the question was.
+    """
+
+    unconfirmed: "Remembered | None" = None
+
+    def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
+        secret = bearer_secret(request)
+        if secret is None:
+            return None
+        if request.method == "POST":
+            self.unconfirmed = remembered_for(secret, scope=getattr(request.parser_context["view"], "scope", None))
+        return acting(key_for(secret) if self.unconfirmed is None else self.unconfirmed.key, request)
+
+
+def bearer_secret(request: Request) -> str | None:
+    """The key that was sent; None without one. Raises AuthenticationFailed for a header that holds none."""
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    if not header:
+        return None
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise AuthenticationFailed("Send the API key as 'Authorization: Bearer <key>'.", code="key_malformed")
+    return str(secret.strip())
+
+
+def acting(key: ApiKey, request: Request) -> tuple[access.Actor, ApiKey]:
+    return access.key_actor(key, request.META.get("REMOTE_ADDR")), key
+
+
+def confirmed(request: Request) -> None:
+    """Looks up the key of a request that was let in as remembered.
+
+    Raises AuthenticationFailed when the key does not stand any more, PermissionDenied when it has lost the view's scope.
+    """
+    found = request.successful_authenticator
+    if isinstance(found, RememberedKeyAuthentication) and found.unconfirmed is not None:
+        found.unconfirmed = None
+        request.user, request.auth = acting(key_for(bearer_secret(request) or ""), request)  # type: ignore[assignment]
+        request.parser_context["view"].check_permissions(request)
+
+
+def unconfirmed_of(request: Request) -> "Remembered | None":
+    """What has still to be asked of the request's key, by whoever writes for it."""
+    found = request.successful_authenticator
+    return found.unconfirmed if isinstance(found, RememberedKeyAuthentication) else None
 
 
 def key_for(secret: str) -> ApiKey:
@@ -38,16 +84,51 @@ def key_for(secret: str) -> ApiKey:
     key = _key_with(keys.secret_hash(secret))
     if key is None:
         raise AuthenticationFailed("This API key is not known.", code="key_unknown")
-    if key.revoked_at is not None:
-        raise AuthenticationFailed("This API key was revoked.", code="key_revoked")
     now = timezone.now()
-    if key.expires_at is not None and key.expires_at <= now:
-        raise AuthenticationFailed("This API key has expired.", code="key_expired")
-    if (key.member is not None and not (key.member.is_active and key.member.user.is_active)) or (key.service_account is not None and not key.service_account.is_active):
-        raise AuthenticationFailed("The holder of this API key is no longer active.", code="key_holder_inactive")
-    if key.last_used_at is None or now - key.last_used_at > USE_RESOLUTION:
+    _check(key, now)
+    if _is_use_to_note(key, now):
         note_use(key.pk)
     return key
+
+
+def remembered_for(secret: str, *, scope: str | None) -> "Remembered | None":
+    """The key from memory without asking the database, where it was live and had the scope; None where it has to be looked up."""
+    found = _remembered.get(keys.secret_hash(secret))
+    now = timezone.now()
+    if found is None or scope not in found.key.scopes or _is_use_to_note(found.key, now):
+        return None
+    try:
+        _check(found.key, now)
+    except AuthenticationFailed:
+        return None
+    return found
+
+
+def _check(key: ApiKey, now: datetime) -> None:
+    if key.revoked_at is not None:
+        raise AuthenticationFailed("This API key was revoked.", code="key_revoked")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise AuthenticationFailed("This API key has expired.", code="key_expired")
+    is_held = key.member is None or (key.member.is_active and key.member.user.is_active)
+    if not is_held or (key.service_account is not None and not key.service_account.is_active):
+        raise AuthenticationFailed("The holder of this API key is no longer active.", code="key_holder_inactive")
+
+
+def _is_use_to_note(key: ApiKey, now: datetime) -> bool:
+    return key.last_used_at is None or now - key.last_used_at > USE_RESOLUTION
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """A key as it was when its rows had this stamp."""
+
+    secret_hash: str
+    stamp: str
+    key: ApiKey
+
+
+class KeyMoved(Exception):
+    """The key, its holder or its organization changed since the key was remembered: it has to be looked up."""
 
 
 # Which version of its row each part of a key is: xmin and ctid together are never the same for two versions of a row.
@@ -55,25 +136,25 @@ STAMP = """
 SELECT k.id, concat_ws(' ', k.xmin, k.ctid, o.xmin, o.ctid, m.xmin, m.ctid, u.xmin, u.ctid, s.xmin, s.ctid) AS stamp
 FROM api_key k JOIN organization o ON o.id = k.organization_id
 LEFT JOIN member m ON m.id = k.member_id LEFT JOIN user_account u ON u.id = m.user_id LEFT JOIN service_account s ON s.id = k.service_account_id
-WHERE k.secret_hash = %s
+WHERE k.secret_hash = %(secret_hash)s
 """
 REMEMBERED_KEYS = 10_000
-_remembered: dict[str, tuple[str, ApiKey]] = {}
+_remembered: dict[str, Remembered] = {}
 
 
 def _key_with(secret_hash: str) -> ApiKey | None:
     """The key with its holder, from memory as long as none of their rows has changed: the database is asked each time, for little."""
-    found = sql.rows(STAMP, [secret_hash])
+    found = sql.rows(STAMP, {"secret_hash": secret_hash})
     if not found:
         return None
     remembered = _remembered.get(secret_hash)
-    if remembered is not None and remembered[0] == found[0].stamp:
-        return remembered[1]
+    if remembered is not None and remembered.stamp == found[0].stamp:
+        return remembered.key
     key = ApiKey.objects.select_related("organization", "member__user", "member__organization", "service_account").filter(pk=found[0].id).first()
     if key is not None:
         if len(_remembered) >= REMEMBERED_KEYS:
             _remembered.clear()
-        _remembered[secret_hash] = found[0].stamp, key
+        _remembered[secret_hash] = Remembered(secret_hash, found[0].stamp, key)
     return key
 
 

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey, Scope
 from governance.tenancy.rendering import JsonRenderer
 from ingest import services
@@ -46,11 +47,22 @@ class Door(APIView):
         )
         misfits_keep(api_key=api_key, door=self.name, misfits=[misfit])
 
-    def store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent], *, keeps_misfits: bool = True) -> list[Outcome]:
-        """Puts the events through the storing transaction; what it does not count is kept, unless it was before."""
+    def store(
+        self,
+        actor: Actor,
+        api_key: ApiKey,
+        events: Sequence[UsageEvent],
+        *,
+        keeps_misfits: bool = True,
+        unconfirmed: Remembered | None = None,
+    ) -> list[Outcome]:
+        """Puts the events through the storing transaction; what it does not count is kept, unless it was before.
+
+        Raises KeyMoved, with nothing written, when the key is `unconfirmed` and has changed.
+        """
         if not events:
             return []
-        outcomes = services.events_store_together(actor=actor, api_key=api_key, source=self.name, events=events)
+        outcomes = services.events_store_together(actor=actor, api_key=api_key, source=self.name, events=events, unconfirmed=unconfirmed)
         if not keeps_misfits:
             return outcomes
         misfits = (misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected"))

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from governance.budgets.api import actor_of, api_key_of
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import KeyMoved, Remembered, RememberedKeyAuthentication, confirmed, unconfirmed_of
 from governance.tenancy.models import ApiKey
 from governance.tenancy.problems import problem
 from ingest.doors import repeats, schema
@@ -36,6 +37,7 @@ class EventsDoor(Door):
     """Takes usage events: one, many in {"events": […]}, or one per line."""
 
     name = "rest"
+    authentication_classes = (RememberedKeyAuthentication,)
 
     @schema.events_post
     def post(self, request: Request) -> HttpResponse | Response:
@@ -45,12 +47,23 @@ class EventsDoor(Door):
             body = self.body(request._request)
             parsed = native.parse(body, limit=settings.INGEST_MAX_EVENTS, is_lines=lines_expected(request._request))
         except BadBody as error:
+            confirmed(request)
             self.envelope_keep(api_key_of(request), error, body)
             raise
+        if parsed.positions is not None or not parsed.events or "HTTP_IDEMPOTENCY_KEY" in request.META:
+            confirmed(request)
         key = repeats.key_of(request)
         if key is None:
-            return answered(self.outcomes(actor_of(request), api_key_of(request), parsed), parsed, request)
+            return answered(self.outcomes_plain(request, parsed), parsed, request)
         return self.post_once(request, parsed, key=key, body=body)
+
+    def outcomes_plain(self, request: Request, parsed: Parsed) -> list[Outcome]:
+        """What became of every event; a key that was only remembered is asked for by the transaction that stores them."""
+        try:
+            return self.outcomes(actor_of(request), api_key_of(request), parsed, unconfirmed=unconfirmed_of(request))
+        except KeyMoved:
+            confirmed(request)
+            return self.outcomes(actor_of(request), api_key_of(request), parsed)
 
     def post_once(self, request: Request, parsed: Parsed, *, key: str, body: bytes) -> HttpResponse | Response:
         """The answer under an Idempotency-Key. Raises Conflict when the key was used for another body."""
@@ -68,9 +81,11 @@ class EventsDoor(Door):
                 response[repeats.REPLAYED] = "true"
         return response
 
-    def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed, *, keeps_misfits: bool = True) -> list[Outcome]:
+    def outcomes(
+        self, actor: Actor, api_key: ApiKey, parsed: Parsed, *, keeps_misfits: bool = True, unconfirmed: Remembered | None = None
+    ) -> list[Outcome]:
         """What became of every event of the body, in its order."""
-        stored = self.store(actor, api_key, parsed.events, keeps_misfits=keeps_misfits)
+        stored = self.store(actor, api_key, parsed.events, keeps_misfits=keeps_misfits, unconfirmed=unconfirmed)
         if parsed.positions is None:
             return stored
         if keeps_misfits:

@@ -7,13 +7,15 @@ come back, or a few clients would split into two groups that take turns.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from django.db import connection
 
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.services.store import events_store
@@ -24,7 +26,7 @@ MOST_POSTS = 64
 # How long a group waits for those just answered.
 MOMENT_S = 0.005
 # Who posts and how: all that the storing transaction needs to know besides the events.
-Sender = tuple[int, str | None, str]
+Sender = tuple[int, str | None, str, bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -51,12 +53,15 @@ _lock = threading.Lock()
 _lines: dict[Sender, _Line] = {}
 
 
-def events_store_together(*, actor: Actor, api_key: ApiKey, source: str, events: Sequence[UsageEvent]) -> list[Outcome]:
+def events_store_together(
+    *, actor: Actor, api_key: ApiKey, source: str, events: Sequence[UsageEvent], unconfirmed: Remembered | None = None
+) -> list[Outcome]:
     """As `events_store`, with the same answer; in one transaction with other posts of the same key and address where they are few."""
+    store = partial(events_store, actor=actor, api_key=api_key, source=source, unconfirmed=unconfirmed)
     if len(events) > FEW or connection.in_atomic_block:
-        return events_store(actor=actor, api_key=api_key, source=source, events=events)
-    # The key's object stands for its version: posts under an older one are not mixed with these.
-    sender = (id(api_key), actor.address, source)
+        return store(events=events)
+    # The key's object stands for its version: posts under an older one are not mixed with these, nor those that compare it with others.
+    sender = (id(api_key), actor.address, source, unconfirmed is not None)
     post = _Post(events)
     line, is_first = _join(sender, post)
     if not is_first:
@@ -64,12 +69,12 @@ def events_store_together(*, actor: Actor, api_key: ApiKey, source: str, events:
         if post.outcomes is not None:
             return post.outcomes
         if not post.leads:
-            return events_store(actor=actor, api_key=api_key, source=source, events=events)
+            return store(events=events)
     group = [post]
     try:
         if post.leads:
             group += _others(line)
-        return _store(group, actor=actor, api_key=api_key, source=source)
+        return _store(group, store)
     finally:
         _pass_on(sender, len(group))
 
@@ -95,21 +100,23 @@ def _others(line: _Line) -> list[_Post]:
     return taken
 
 
-def _store(group: Sequence[_Post], *, actor: Actor, api_key: ApiKey, source: str) -> list[Outcome]:
+def _store(group: Sequence[_Post], store: Callable[..., list[Outcome]]) -> list[Outcome]:
     """Stores the posts of the group and tells all but the first their outcomes. When that fails, each stores its own."""
     post, *others = group
     events = [event for one in group for event in one.events]
     try:
-        outcomes = events_store(actor=actor, api_key=api_key, source=source, events=events)
+        outcomes = store(events=events)
         place = len(post.events)
         for one in others:
             part = outcomes[place : place + len(one.events)]
             one.outcomes = [msgspec.structs.replace(outcome, index=outcome.index - place) for outcome in part]
             place += len(one.events)
+    except KeyMoved:
+        raise
     except Exception:
         if not others:
             raise
-        return events_store(actor=actor, api_key=api_key, source=source, events=post.events)
+        return store(events=post.events)
     finally:
         for one in others:
             one.turn.set()

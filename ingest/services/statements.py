@@ -1,6 +1,9 @@
 """The SQL of the storing transaction, built once from the lists of columns."""
 
+from collections.abc import Mapping
+
 from governance import sql
+from governance.tenancy.authentication import STAMP
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS
 
 EVENT_COLUMNS = {
@@ -15,17 +18,37 @@ EVENT_COLUMNS = {
     "is_after_freeze": "bool", "tags": "jsonb",
 }
 COPY_EVENTS = f"COPY usage_event ({', '.join(EVENT_COLUMNS)}) FROM STDIN"
-INSERT_EVENT = (
-    f"INSERT INTO usage_event ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(f'%s::{kind}' for kind in EVENT_COLUMNS.values())})"  # noqa: S608
-)
 
+
+def _records(alias: str, name: str, columns: Mapping[str, str]) -> str:
+    """The objects of the JSON list passed as `name`, as rows: one parameter for all columns, quick to write and to read."""
+    return f"json_to_recordset(%({name})s::json) AS {alias}({', '.join(f'{column} {kind}' for column, kind in columns.items())})"
+
+
+# Until the transaction ends plans are kept as they are: all its statements look rows up by their keys, and to weigh a plan for
+# each set of parameters costs as much as to run it.
+LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1), set_config('plan_cache_mode', 'force_generic_plan', true)"
+# After the lock, and in a statement of its own: the snapshot in which the version is read must not predate it.
 # Keys travel in order, so that two batches that share some wait for each other instead of deadlocking.
-INSERT_IDENTITIES = f"""
-INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings)
-SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1
-FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz"})}
-ON CONFLICT (organization_id, key) DO NOTHING
-RETURNING key
+OPEN = f"""
+WITH fresh AS (
+    INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings)
+    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1
+    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz"})}
+    ON CONFLICT (organization_id, key) DO NOTHING
+    RETURNING key
+), frozen AS (
+    SELECT budget_id, session_key, task_key FROM budget_period
+    WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
+        AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
+    UNION ALL
+    SELECT NULL::bigint, session_key, '' FROM "freeze"
+    WHERE organization_id = %(organization)s AND ended_at IS NULL AND cause = 'hand' AND session_key = ANY(%(sessions)s::text[])
+)
+SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) AS version,
+    ARRAY(SELECT key FROM fresh) AS fresh,
+    (SELECT json_agg(json_build_array(budget_id, session_key, task_key)) FROM frozen) AS frozen,
+    (SELECT stamp FROM ({STAMP}) key) AS stamp
 """  # noqa: S608
 
 COUNT_SIGHTINGS = """
@@ -60,21 +83,17 @@ RETURNING e.authorization_id, e.cost, e.occurred_at, e.team_id, e.project_id, e.
 
 DIMENSION_KINDS = {name: "bigint" if name.endswith("_id") else "text" for name in DIMENSIONS}
 MEASURE_KINDS = dict.fromkeys(COUNTS, "bigint") | dict.fromkeys(AMOUNTS, "numeric")
+HOUR_KINDS = {"hour": "timestamptz", "dimensions_hash": "uuid", **DIMENSION_KINDS, **MEASURE_KINDS}
+DAY_KINDS = {"day": "date", "dimensions_hash": "uuid", **DIMENSION_KINDS, "member_id": "bigint", **MEASURE_KINDS}
 
 
-def _rollup(table: str, bucket: str, bucket_kind: str, extra: dict[str, str]) -> str:
-    columns = {bucket: bucket_kind, "dimensions_hash": "uuid", **DIMENSION_KINDS, **extra, **MEASURE_KINDS}
+def _rollup(table: str, bucket: str, columns: Mapping[str, str], rows: str) -> str:
     moved = ", ".join(f"{name} = r.{name} + excluded.{name}" for name in MEASURE_KINDS)
     return f"""
 INSERT INTO {table} AS r (organization_id, {", ".join(columns)})
-SELECT %(organization)s, {", ".join(f"x.{name}" for name in columns)}
-FROM {sql.unnest("x", columns)}
-ON CONFLICT (organization_id, {bucket}, dimensions_hash) DO UPDATE SET {moved}
-"""  # noqa: S608
+SELECT %(organization)s, {", ".join(f"x.{name}" for name in columns)} FROM {rows}
+ON CONFLICT (organization_id, {bucket}, dimensions_hash) DO UPDATE SET {moved}"""  # noqa: S608
 
-
-ADD_HOURS = _rollup("usage_rollup", "hour", "timestamptz", {})
-ADD_DAYS = _rollup("usage_rollup_day", "day", "date", {"member_id": "bigint"})
 
 SESSION_KINDS = {
     "key": "text", "parent_key": "text", "team_id": "bigint", "project_id": "bigint", "member_id": "bigint", "harness": "text", "gateway": "text",
@@ -87,10 +106,12 @@ SESSION_SUMS = ("calls", "errors", "unpriced_calls", "tokens", "cost", "notional
 SESSION_LATEST = ("model", "context_tokens")
 SESSION_KNOWN = ("team_id", "project_id", "member_id")
 SESSION_NAMED = ("harness", "gateway", "task", "parent_key")
-ADD_SESSIONS = f"""
+
+
+def _sessions(rows: str) -> str:
+    return f"""
 INSERT INTO session AS s (organization_id, {", ".join(SESSION_KINDS)})
-SELECT %(organization)s, {", ".join(f"x.{name}" for name in SESSION_KINDS)}
-FROM {sql.unnest("x", SESSION_KINDS)}
+SELECT %(organization)s, {", ".join(f"x.{name}" for name in SESSION_KINDS)} FROM {rows}
 ON CONFLICT (organization_id, key) DO UPDATE SET
     {", ".join(f"{name} = s.{name} + excluded.{name}" for name in SESSION_SUMS)},
     {", ".join(f"{name} = CASE WHEN excluded.last_at >= s.last_at THEN excluded.{name} ELSE s.{name} END" for name in SESSION_LATEST)},
@@ -98,24 +119,35 @@ ON CONFLICT (organization_id, key) DO UPDATE SET
     {", ".join(f"{name} = coalesce(nullif(s.{name}, ''), excluded.{name})" for name in SESSION_NAMED)},
     context_tokens_max = greatest(s.context_tokens_max, excluded.context_tokens_max),
     first_at = least(s.first_at, excluded.first_at),
-    last_at = greatest(s.last_at, excluded.last_at)
-"""  # noqa: S608
+    last_at = greatest(s.last_at, excluded.last_at)"""  # noqa: S608
 
-ADD_LABELS = f"""
+
+LABEL_KINDS = {"kind": "text", "value": "text", "calls": "bigint", "first_at": "timestamptz", "last_at": "timestamptz"}
+
+
+def _labels(rows: str) -> str:
+    return f"""
 INSERT INTO reported_label AS l (organization_id, kind, value, calls, first_at, last_at)
-SELECT %(organization)s, x.kind, x.value, x.calls, x.first_at, x.last_at
-FROM {sql.unnest("x", {"kind": "text", "value": "text", "calls": "bigint", "first_at": "timestamptz", "last_at": "timestamptz"})}
+SELECT %(organization)s, x.kind, x.value, x.calls, x.first_at, x.last_at FROM {rows}
 ON CONFLICT (organization_id, kind, value) DO UPDATE SET
-    calls = l.calls + excluded.calls, first_at = least(l.first_at, excluded.first_at), last_at = greatest(l.last_at, excluded.last_at)
-"""  # noqa: S608
+    calls = l.calls + excluded.calls, first_at = least(l.first_at, excluded.first_at), last_at = greatest(l.last_at, excluded.last_at)"""  # noqa: S608
 
-CONFIGURATION = "SELECT config_version FROM organization WHERE id = %s"
-FROZEN = """
-SELECT budget_id, session_key, task_key FROM budget_period
-WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
-    AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
-UNION ALL
-SELECT NULL::bigint, session_key, '' FROM "freeze"
-WHERE organization_id = %(organization)s AND ended_at IS NULL AND cause = 'hand' AND session_key = ANY(%(sessions)s::text[])
-"""
-LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
+
+def _after(step: str) -> str:
+    """True once the step has written all its rows: that it is asked for makes the order in which rows are locked."""
+    return f"WHERE (SELECT count(*) FROM {step}) >= 0"  # noqa: S608
+
+
+# Everything a group of posts adds but to budgets, in one statement: each further one costs more than the rows of a single event.
+ADD = f"""
+WITH stored AS (
+INSERT INTO usage_event ({", ".join(EVENT_COLUMNS)})
+SELECT {", ".join(f"x.{name}" for name in EVENT_COLUMNS)} FROM {_records("x", "events", EVENT_COLUMNS)}
+), sessions_added AS ({_sessions(_records("x", "sessions", SESSION_KINDS))}
+RETURNING 1
+), hours_added AS ({_rollup("usage_rollup", "hour", HOUR_KINDS, _records("x", "hours", HOUR_KINDS) + " " + _after("sessions_added"))}
+RETURNING 1
+), days_added AS ({_rollup("usage_rollup_day", "day", DAY_KINDS, _records("x", "days", DAY_KINDS) + " " + _after("hours_added"))}
+RETURNING 1
+){_labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))}
+"""  # noqa: S608

@@ -9,6 +9,8 @@ import pytest
 from django.db import connection
 
 from governance.tenancy.access import key_actor
+from governance.tenancy.authentication import KeyMoved, Remembered, key_for, remembered_for
+from governance.tenancy.models import ApiKey, Scope
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import EventIdentity, UsageRollup
 from ingest.services import events_store, events_store_together, gather
@@ -27,6 +29,7 @@ class Posts:
     def __init__(self, key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
         self.key = key
         self.sizes: list[int] = []
+        self.unconfirmed: Remembered | None = None
         self.failing: Callable[[Sequence[UsageEvent]], bool] = lambda events: False
         self.answers: dict[int, Any] = {}
         self.entered, self.go_on = threading.Event(), threading.Event()
@@ -43,8 +46,10 @@ class Posts:
 
     def post(self, number: int, events: Sequence[UsageEvent]) -> None:
         try:
-            self.answers[number] = events_store_together(actor=key_actor(self.key.row), api_key=self.key.row, source="rest", events=events)
-        except RuntimeError as error:
+            self.answers[number] = events_store_together(
+                actor=key_actor(self.key.row), api_key=self.key.row, source="rest", events=events, unconfirmed=self.unconfirmed
+            )
+        except (RuntimeError, KeyMoved) as error:
             self.answers[number] = error
         finally:
             connection.close()
@@ -96,3 +101,26 @@ def test_large_post_has_its_own_transaction(posts: Posts) -> None:
     posts.post(0, [call(f"c-{number}") for number in range(gather.FEW + 1)])
     assert posts.sizes == [gather.FEW + 1]
     assert len(list(posts.answers[0])) == gather.FEW + 1
+
+
+def unconfirmed_key(posts: Posts) -> None:
+    """Has the posts come with a key from memory."""
+    for _ in range(2):
+        key_for(posts.key.secret)
+    posts.unconfirmed = remembered_for(posts.key.secret, scope=Scope.INGEST)
+    assert posts.unconfirmed is not None
+
+
+def test_key_is_asked_for_once_for_a_group(posts: Posts) -> None:
+    unconfirmed_key(posts)
+    posts.run([[call(f"a-{number}")] for number in range(4)])
+    assert posts.sizes == [1, 3]
+    assert EventIdentity.objects.count() == 4
+
+
+def test_nothing_is_stored_for_a_key_that_changed_meanwhile(posts: Posts) -> None:
+    unconfirmed_key(posts)
+    ApiKey.objects.update(name="Another name")
+    posts.run([[call(f"a-{number}")] for number in range(4)])
+    assert all(isinstance(posts.answers[number], KeyMoved) for number in range(4))
+    assert not EventIdentity.objects.exists()
