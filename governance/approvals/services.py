@@ -135,6 +135,7 @@ def request_withdraw(*, actor: Actor, request_id: UUID) -> ApprovalRequest:
         return request
     _check_pending(request)
     _close(actor, request, State.WITHDRAWN)
+    tell.withdrawn(request)
     return request
 
 

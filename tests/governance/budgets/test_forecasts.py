@@ -57,7 +57,7 @@ def test_it_is_told_once_and_names_the_day(admin: Member, measure: str, limit: A
         assert notice.subject == "Platform runs out on 26 November at its present pace"
         assert "at the end of the period" in notice.body
         signal = Signal.objects.get(kind="budget.forecast_exceeds")
-        assert (signal.facts["name"], signal.facts["unit"]) == ("Platform", "USD" if measure == "money" else measure)
+        assert (signal.facts["budget_name"], signal.facts["unit"]) == ("Platform", "USD" if measure == "money" else measure)
         assert signal.facts["exhausted_at"].startswith("2026-11-26")
 
 
