@@ -37,6 +37,8 @@ RUN_SECONDS = 60.0
 # So many failures in a row mean that the mail server is away: the run ends and does not use up every notice's attempts.
 FAILURES_IN_A_ROW = 3
 LONGEST_CAUSE = 150
+# Nobody shall think that a simulated session has really spent their money.
+DEMO = "[Demo] "
 
 COLUMNS = {
     "member": "bigint",
@@ -195,7 +197,8 @@ def _message(notice: Notice, mail: BaseEmailBackend) -> EmailMessage:
     """The mail. Its Message-ID stays the same over attempts, so that a mailbox can drop the second copy."""
     host = urlsplit(settings.PUBLIC_URL).hostname or "localhost"
     headers = {"Message-ID": f"<notice-{notice.pk}@{host}>", "Auto-Submitted": "auto-generated"}
-    return EmailMessage(notice.subject, notice.body, to=[notice.recipient], connection=mail, headers=headers)
+    subject = f"{DEMO}{notice.subject}" if notice.organization.is_demo else notice.subject
+    return EmailMessage(subject, notice.body, to=[notice.recipient], connection=mail, headers=headers)
 
 
 def _note_failure(notice: Notice, error: Exception) -> None:

@@ -90,6 +90,14 @@ def test_added_notices_are_sent_and_marked(admin: Member, lead: Member) -> None:
     assert notices_deliver() == Delivery()
 
 
+def test_mail_of_a_demo_says_that_it_is_one(admin: Member, stranger: Member) -> None:
+    Organization.objects.filter(pk=admin.organization_id).update(is_demo=True)
+    add(admin, subject="Frozen: session s1")
+    add(stranger, subject="Frozen: session s2")
+    notices_deliver()
+    assert sorted(message.subject for message in mail.outbox) == ["Frozen: session s2", "[Demo] Frozen: session s1"]
+
+
 def test_once_per_key_and_recipient(admin: Member, lead: Member) -> None:
     assert [add(admin), add(admin, admin), add(admin, lead), add(admin, key="other")] == [1, 0, 1, 1]
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from governance.approvals.models import ApprovalRequest
-from governance.budgets.models import Budget, BudgetPeriod
+from governance.budgets.models import Budget, BudgetPeriod, ThresholdCrossing
 from governance.errors import Conflict
 from governance.notices.models import Notice
 from governance.periods import PeriodKind
@@ -92,8 +92,11 @@ def test_budgets_are_there_before_the_days_that_they_are_not_measured_by(monkeyp
 
 def test_loading_tells_of_no_session_of_the_past() -> None:
     loaded = demo_load(plan=PLAN, processes=1)
-    keys = Notice.objects.filter(organization=loaded.organization, key__startswith="threshold:").values_list("key", flat=True)
-    assert {key.split(":")[2] for key in keys} == {"100"}
+    held = BudgetPeriod.objects.get(session_key=FROZEN_SESSION, frozen_at__isnull=False)
+    keys = Notice.objects.filter(organization=loaded.organization).values_list("key", flat=True)
+    # Of the session that is held, its freeze tells that the limit was passed.
+    assert {":".join(key.split(":")[:2]) for key in keys if not key.startswith("request:")} == {f"frozen:{held.pk}"}
+    assert ThresholdCrossing.objects.filter(period=held).exists()
     assert Budget.objects.get(name="Any session").thresholds == [50, 80, 100]
 
 
