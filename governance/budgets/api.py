@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
-from governance.budgets.selectors import authorization_of, binding_periods, session_freeze_of
+from governance.budgets.selectors import authorization_of, binding_periods, lease_remaining, session_freeze_of
 from governance.errors import Invalid, NotFound
 from governance.money import digits, written
 from governance.notices.links import session_link
@@ -75,8 +75,16 @@ def authorization_facts(found: Authorization) -> dict[str, Any]:
     return {
         "id": found.pk, "state": found.state, "amount": digits(found.amount), "currency": found.currency, "session": found.session_key,
         "created_at": found.created_at, "expires_at": found.expires_at, "reported_cost": _digits(found.reported_cost),
-        "settled_cost": _digits(found.settled_cost),
+        "settled_cost": _digits(found.settled_cost), "lease": found.is_lease, "remaining": _digits(lease_remaining(found)),
     }
+
+
+def granted_facts(held: services.Held) -> dict[str, Any]:
+    """The answer to a call that may go on."""
+    facts = authorization_facts(held.authorization) | {"left": _digits(held.left), "priced": held.is_priced, "bound_by": held.bound_by}
+    if held.bound_by is not None and held.tokens is not None:
+        facts["tokens"] = held.tokens
+    return facts | ({} if held.is_priced else {"notice": _unpriced_notice(held)})
 
 
 def _unpriced_notice(held: services.Held) -> str:
@@ -94,8 +102,7 @@ class Authorizations(APIView):
     @description.authorization_post
     def post(self, request: Request) -> Response:
         held = services.authorization_hold(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
-        facts = authorization_facts(held.authorization) | {"left": _digits(held.left), "priced": held.is_priced}
-        return Response(facts | ({} if held.is_priced else {"notice": _unpriced_notice(held)}), status=201 if held.is_new else 200)
+        return Response(granted_facts(held), status=201 if held.is_new else 200)
 
 
 class OneAuthorization(APIView):

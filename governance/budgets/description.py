@@ -27,13 +27,17 @@ class AuthorizationOut(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     reported_cost: Decimal | None
     settled_cost: Decimal | None
+    lease: bool
+    remaining: Decimal | None
 
     field_notes: ClassVar[dict[str, str]] = {
         "state": (
             "`held`: the amount is held. `settling`: the reported cost is held until the call's event comes. "
             "`settled`, `voided`, `expired`: nothing is held."
         ),
-        "amount": "What was held: as asked for, or estimated from model and tokens.",
+        "amount": "What was held: as asked for, estimated from model and tokens, or with `allow_partial` what there was; with what extensions added.",
+        "lease": "Whether many calls are made on it, each of which draws it down.",
+        "remaining": "Of a lease that holds: what is left of it in money. Null otherwise, and where no budget in money applies.",
         "expires_at": "When the hold is given back unless it ends before; for `settling` a day after it was settled.",
         "reported_cost": "What the caller said the call cost. Never counted as spend.",
         "settled_cost": "What the events that name this authorization cost by the price book.",
@@ -45,6 +49,8 @@ class AuthorizationGranted(AuthorizationOut, frozen=True, kw_only=True):
 
     left: Decimal | None
     priced: bool
+    bound_by: "StandingBudget | None"
+    tokens: int | None = None
     notice: str | None = None
 
     field_notes: ClassVar[dict[str, str]] = {
@@ -54,6 +60,8 @@ class AuthorizationGranted(AuthorizationOut, frozen=True, kw_only=True):
             "Then the highest `unpriced_call_amount` of the budgets that apply is held, or nothing where none has one."
         ),
         "notice": "Only where `priced` is false: what is held for want of a price.",
+        "bound_by": "Where less was granted than asked for (`allow_partial`): the budget that has no more. Null otherwise, and when asked again under the same key.",
+        "tokens": "With `bound_by`, where a budget counts tokens: how many were granted, input included.",
         "left": "What the tightest hard budget has left after this hold; null when no hard budget applies.",
     }
 
@@ -176,6 +184,7 @@ ID = "019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10"
 HELD: dict[str, Any] = {
     "id": ID, "state": "held", "amount": "0.096", "currency": "USD", "session": "s-7f31", "created_at": "2026-11-21T10:04:00Z",
     "expires_at": "2026-11-21T10:09:00Z", "reported_cost": None, "settled_cost": None,
+    "lease": False, "remaining": None,
 }
 REFUSED = {
     "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget stands against this call", "status": 402, "code": "budget_exceeded",
@@ -226,7 +235,7 @@ authorization_post = extend_schema(
             "input_tokens": 12000, "max_output_tokens": 4000, "ttl_seconds": 300,
         }),
         OpenApiExample("A given amount", request_only=True, value={"session": "s-7f31", "amount": "0.25"}),
-        OpenApiExample("Held", response_only=True, status_codes=["201"], value=HELD | {"left": "12.404", "priced": True}),
+        OpenApiExample("Held", response_only=True, status_codes=["201"], value=HELD | {"left": "12.404", "priced": True, "bound_by": None}),
         OpenApiExample("Refused", response_only=True, status_codes=["402"], media_type="application/problem+json", value=REFUSED),
     ],
 )

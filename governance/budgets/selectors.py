@@ -35,6 +35,15 @@ def authorization_of(actor: Actor, authorization_id: UUID) -> Authorization:
     return found
 
 
+def lease_remaining(found: Authorization) -> Decimal | None:
+    """What of a lease is left to spend, in money. None for what is no lease, holds nothing any more or counts against no budget in money."""
+    if not found.is_lease or found.state not in (Authorization.State.HELD, Authorization.State.SETTLING):
+        return None
+    rows = BudgetPeriod.objects.filter(organization=found.organization_id, pk__in=found.periods, budget__measure=Budget.Measure.MONEY)
+    in_money = set(rows.values_list("pk", flat=True))
+    return min((amount for period, amount in zip(found.periods, found.amounts, strict=True) if period in in_money), default=None)
+
+
 def binding_periods(actor: Actor, session_key: str) -> list[BudgetPeriod]:
     """The periods that hold now and that the session's calls count against, the session's own first, the organization's last."""
     session = scoped(actor, Session.objects.all()).filter(key=session_key).first()

@@ -9,8 +9,9 @@ from rest_framework.response import Response
 
 from governance.budgets.api import actor_of, api_key_of, authorization_facts
 from governance.budgets.description import authorization_settle_post
+from governance.budgets.models import Authorization
 from governance.budgets.selectors import authorization_of
-from governance.budgets.services import authorization_settle
+from governance.budgets.services import CLOCK_SKEW, authorization_settle, lease_end
 from governance.errors import Forbidden, Invalid
 from governance.tenancy.models import Scope
 from governance.tenancy.problems import problem
@@ -52,10 +53,10 @@ class SettleDoor(Door):
         if asked.amount is not None:
             settled = authorization_settle(actor=actor, authorization_id=found.pk, amount=asked.amount)
             return Response(authorization_facts(settled))
-        outcome = self.event_store(request, found.pk, bytes(asked.event))
+        outcome, is_of_lease = self.event_store(request, found, bytes(asked.event))
         if (status := SINGLE_STATUS[outcome.status]) >= 400 and outcome.status != "conflict":
             return problem(status, outcome.code or outcome.status, REJECTED_TITLE, outcome.reason, id=outcome.id, field=outcome.field)
-        settled = authorization_of(actor, found.pk)
+        settled = lease_end(actor=actor, authorization_id=found.pk) if is_of_lease else authorization_of(actor, found.pk)
         if outcome.status == "conflict":
             return problem(status, outcome.code, CONFLICT_TITLE, outcome.reason, id=outcome.id, state=settled.state)
         return Response(authorization_facts(settled) | {"event": {"id": outcome.id, "status": outcome.status}})
@@ -72,16 +73,18 @@ class SettleDoor(Door):
             raise Invalid("Send `amount`, or `event`, and not both.", field="amount")
         return asked
 
-    def event_store(self, request: Request, authorization_id: UUID, body: bytes) -> Outcome:
-        """What became of the event, which is the call's that the authorization was for."""
+    def event_store(self, request: Request, found: Authorization, body: bytes) -> tuple[Outcome, bool]:
+        """What became of the event, which is the call's that the authorization was for; and whether it is the last call of a lease."""
         api_key = api_key_of(request)
         if Scope.INGEST not in api_key.scopes:
             raise Forbidden("Reporting the call itself takes a key with the scope `ingest`; settle with its amount.", scope=Scope.INGEST)
         event = native.read(body, 0)
         if not isinstance(event, UsageEvent):
             self.refused_keep(api_key, [event])
-            return event.outcome
-        if event.authorization not in (None, authorization_id):
+            return event.outcome, False
+        if event.authorization not in (None, found.pk):
             raise Invalid("The event names another authorization.", field="event.authorization")
-        named = msgspec.structs.replace(event, authorization=authorization_id)
-        return self.store(actor_of(request), api_key, [named])[0]
+        named = msgspec.structs.replace(event, authorization=found.pk)
+        outcome = self.store(actor_of(request), api_key, [named])[0]
+        is_counted = outcome.status in ("accepted", "duplicate")
+        return outcome, found.is_lease and is_counted and event.occurred_at >= found.created_at - CLOCK_SKEW

@@ -13,6 +13,7 @@ from governance.budgets.services.endings import (
     holds_expire,
     holds_settle,
     holds_settle_counted,
+    lease_end,
 )
 from governance.budgets.services.forecasts import forecasts_look
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
@@ -42,6 +43,7 @@ __all__ = [
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",
+    "lease_end",
     "period_topup",
     "periods_close",
     "periods_slide",

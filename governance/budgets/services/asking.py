@@ -1,6 +1,6 @@
 """What a call asks for: whom it belongs to, what it may cost, and how much of each budget that applies it takes. Pure but for the price book."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,10 +20,12 @@ from governance.tenancy.models import ApiKey
 ZERO = Decimal(0)
 Name = Annotated[str, Meta(max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Ttl = Annotated[int, Meta(ge=1, le=86_400)]
+SMALLEST = Decimal("1e-15")
 
 
-class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """May this call go on? The amount is given, or estimated from model and tokens by the price book."""
+class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """May this call, or of a lease may these calls, go on? The amount is given, or estimated from model and tokens by the price book."""
 
     session: Name = ""
     team: Name = ""
@@ -44,7 +46,11 @@ class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_output_tokens: Count | None = None
     amount: Decimal | None = None
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
-    ttl_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    ttl_seconds: Ttl = 300
+    lease: bool = False
+    calls: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    allow_partial: bool = False
+    min_amount: Decimal | None = None
     id: Name | None = None
 
 
@@ -57,6 +63,8 @@ class Asked:
     keys: Sequence[PeriodKey]
     held: Sequence[Decimal]
     is_enforced: Sequence[bool]
+    # What each takes at the least: as much, unless a part of it is welcome.
+    least: Sequence[Decimal]
 
     def is_in_currency(self, currency: str) -> bool:
         return all(rule.currency == currency for rule in self.rules if rule.is_money)
@@ -69,6 +77,9 @@ class Estimate:
     amount: Decimal | None
     tokens: int
     rating: Rating | None
+    calls: int = 1
+    # What it takes at the least, by measure, where a part is welcome.
+    least: Mapping[str, Decimal] | None = None
 
 
 def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> AuthorizationIn:
@@ -125,8 +136,9 @@ def asked_of(rules: Rules, call: Call, estimate: Estimate, now: datetime) -> Ask
     amount = estimate.amount
     if amount is None:
         amount = max((rule.unpriced_call_amount or ZERO for rule in applying), default=ZERO)
-    held = [rule.measured(amount=amount, tokens=estimate.tokens, calls=1, unpriced_calls=0) for rule in applying]
-    return Asked(amount, applying, [key for _, key in found], held, [rule.refuses(call) for rule in applying])
+    held = [rule.measured(amount=amount, tokens=estimate.tokens, calls=estimate.calls, unpriced_calls=0) for rule in applying]
+    least = [min(of_rule, estimate.least[rule.measure]) for rule, of_rule in zip(applying, held, strict=True)] if estimate.least else held
+    return Asked(amount, applying, [key for _, key in found], held, [rule.refuses(call) for rule in applying], least)
 
 
 def estimate_of(request: AuthorizationIn, now: datetime) -> Estimate:
@@ -137,4 +149,13 @@ def estimate_of(request: AuthorizationIn, now: datetime) -> Estimate:
     if request.model:
         rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage, context=request.tags)
     amount = rating.cost if rating is not None and any(count is not None for count in counts) else None
-    return Estimate(amount if request.amount is None else quantize(request.amount), sum(count or 0 for count in counts), rating)
+    amount = amount if request.amount is None else quantize(request.amount)
+    return Estimate(amount, sum(count or 0 for count in counts), rating, request.calls, _least(request))
+
+
+def _least(request: AuthorizationIn) -> Mapping[str, Decimal] | None:
+    """What is granted at the least where a part is welcome: what goes in cannot be shortened, and something has to come out."""
+    if not request.allow_partial:
+        return None
+    taken = (request.input_tokens or 0) + (request.cache_read_tokens or 0)
+    return {"money": max(request.min_amount or ZERO, SMALLEST), "tokens": Decimal(taken + min(1, request.max_output_tokens or 0)), "calls": Decimal(1)}

@@ -38,13 +38,13 @@ State = Authorization.State
 HOLDING = (State.HELD, State.SETTLING)
 
 
-def amount_checked(amount: Decimal) -> Decimal:
+def amount_checked(amount: Decimal, *, field: str = "amount") -> Decimal:
     """An amount that may be held, as it is stored. Raises Invalid."""
     if not (amount.is_finite() and 0 <= amount <= LARGEST_HOLD):
-        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD:,}.", field="amount")
+        raise Invalid(f"An amount lies between 0 and {LARGEST_HOLD:,}.", field=field)
     stored = quantize(amount)
     if amount and not stored:
-        raise Invalid("This amount is too small to be held: at most 15 digits after the point count.", field="amount")
+        raise Invalid("This amount is too small to be held: at most 15 digits after the point count.", field=field)
     return stored
 
 

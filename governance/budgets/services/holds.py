@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets.models import Authorization, Budget
-from governance.budgets.rules import rules_of, rules_remembered
+from governance.budgets.rules import Rule, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     Asked,
     AuthorizationIn,
@@ -28,7 +28,7 @@ from governance.budgets.services.asking import (
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays, periods_ensure
-from governance.budgets.services.refusals import LARGEST_SUM, binding_order, refusal_by_hand, refusal_of
+from governance.budgets.services.refusals import LARGEST_SUM, binding_order, budget_facts, left_of, refusal_by_hand, refusal_of
 from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
@@ -46,6 +46,9 @@ class Held:
     is_new: bool
     # False: neither an amount was given nor could one be told from model and tokens, so that a placeholder, or nothing, is held.
     is_priced: bool = True
+    # Where less was granted than asked for: the budget that had no more.
+    bound_by: Mapping[str, Any] | None = None
+    tokens: int | None = None
 
 
 LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
@@ -78,11 +81,8 @@ class AuthorizationOver(Conflict):
 
 
 HOLD_COLUMNS = {**KEY_COLUMNS, "held": "numeric", "is_enforced": "boolean"}
-
-
-def _deciding(condition: str) -> str:
-    return f"""
-WITH locked AS (
+# Takes the locks of the periods asked of, in id order, and says of each whether what is asked for fits.
+LOCKED = f"""
     SELECT p.id, p.budget_id, p.session_key, p.task_key, p.starts_at, p.ends_at, p.is_hard, p.limit_amount, p.topup, p.spent, p.held, p.frozen_at,
         x.held AS asked, x.is_enforced,
         p.frozen_at IS NULL AND p.spent + p.held + x.held <= {LARGEST_SUM}
@@ -90,12 +90,35 @@ WITH locked AS (
     FROM {sql.unnest("x", HOLD_COLUMNS)}
     JOIN budget_period p ON p.organization_id = %(organization)s AND {SAME_KEY}
     ORDER BY p.id FOR NO KEY UPDATE OF p
-), made AS (
+"""  # noqa: S608 - built from constants
+# As LOCKED, granting of what is asked for as much as fits every budget of its measure, where that is not less than the least.
+LOCKED_IN_PART = f"""
+    SELECT id, budget_id, session_key, task_key, starts_at, ends_at, is_hard, limit_amount, topup, spent, held, frozen_at,
+        CASE WHEN bool_and(does_fit) OVER () THEN granted ELSE wanted END AS asked, is_enforced, does_fit AS fits
+    FROM (
+        SELECT *, frozen_at IS NULL AND granted <= room AND least <= room AS does_fit
+        FROM (
+            SELECT *, CASE WHEN wanted > least THEN least(wanted, min(room) OVER (PARTITION BY measure)) ELSE wanted END AS granted
+            FROM (
+                SELECT p.*, x.held AS wanted, x.is_enforced, x.least, x.measure,
+                    CASE WHEN x.is_enforced THEN least({LARGEST_SUM}, p.limit_amount + p.topup) ELSE {LARGEST_SUM} END - p.spent - p.held AS room
+                FROM {sql.unnest("x", {**HOLD_COLUMNS, "least": "numeric", "measure": "text"})}
+                JOIN budget_period p ON p.organization_id = %(organization)s AND {SAME_KEY}
+                ORDER BY p.id FOR NO KEY UPDATE OF p
+            ) rooms
+        ) grants
+    ) fitting
+"""  # noqa: S608 - built from constants
+
+
+def _deciding(condition: str, *, locked: str = LOCKED, amount: str = "%(amount)s") -> str:
+    return f"""
+WITH locked AS ({locked}), made AS (
     INSERT INTO budget_authorization (id, organization_id, idempotency_key, request_hash, session_key, model, amount, currency,
-                                      periods, amounts, state, created_at, expires_at)
-    SELECT %(id)s, %(organization)s, %(idempotency_key)s, %(request_hash)s, %(session)s, %(model)s, %(amount)s, %(currency)s,
+                                      periods, amounts, state, created_at, expires_at, is_lease)
+    SELECT %(id)s, %(organization)s, %(idempotency_key)s, %(request_hash)s, %(session)s, %(model)s, {amount}, %(currency)s,
         coalesce((SELECT array_agg(id ORDER BY id) FROM locked), '{{}}'), coalesce((SELECT array_agg(asked ORDER BY id) FROM locked), '{{}}'),
-        'held', %(now)s, %(expires_at)s
+        'held', %(now)s, %(expires_at)s, %(is_lease)s
     WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits) {condition}
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
@@ -108,6 +131,7 @@ SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN lo
 
 
 DECIDE = _deciding("")
+DECIDE_IN_PART = _deciding("", locked=LOCKED_IN_PART, amount="coalesce((SELECT min(asked) FROM locked WHERE budget_id = ANY(%(in_money)s::bigint[])), %(amount)s)")
 # As DECIDE, where nothing has to be looked at first: the budgets are those in memory and nobody froze the session.
 DECIDE_AT_ONCE = _deciding("""
     AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])
@@ -127,9 +151,7 @@ def authorization_hold(
     Raises PaymentRequired (402) naming the binding budget or the freeze, and Conflict when the id was used for
     another request. The same request under the same id gets the authorization made first.
     """
-    if request.amount is not None:
-        request = msgspec.structs.replace(request, amount=amount_checked(request.amount))
-    request, now = with_defaults(request, api_key), now or timezone.now()
+    request, now = with_defaults(request_checked(request), api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
     held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
     return replace(held, is_priced=estimate_of(request, now).amount is not None)
@@ -244,7 +266,7 @@ def _decide(
     parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=asked.keys, now=now)
-        deciding = sql.cursor().execute(DECIDE, parameters)
+        deciding = sql.cursor().execute(DECIDE_IN_PART if request.allow_partial else DECIDE, parameters)
     rows = deciding.fetchall()
     refusing = [row for row in rows if row.id is not None and not row.fits]
     if refusing:
@@ -262,19 +284,54 @@ def _parameters(organization: Organization, request: AuthorizationIn, asked: Ask
         "organization": organization.pk, **key_arrays(asked.keys), "held": asked.held, "is_enforced": asked.is_enforced, "amount": asked.amount,
         "id": uuid7(), "idempotency_key": request.id,
         "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
-        "now": now, "expires_at": now + timedelta(seconds=request.ttl_seconds),
+        "now": now, "expires_at": _expires_at(request, asked, now), "is_lease": request.lease, "least": asked.least,
+        "measure": [rule.measure for rule in asked.rules], "in_money": [rule.id for rule in asked.rules if rule.is_money],
     }
 
 
+def _expires_at(request: AuthorizationIn, asked: Asked, now: datetime) -> datetime:
+    """When the hold is over unless it ends before. A lease ends with the first of its windows: calls in the next are not held for."""
+    ends = [key.ends_at for key in asked.keys if key.ends_at is not None] if request.lease else []
+    return min([now + timedelta(seconds=request.ttl_seconds), *ends])
+
+
 def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization, asked: Asked) -> Held:
-    in_money = {rule.id for rule in asked.rules if rule.is_money and rule.is_hard}
+    by_id = {rule.id: rule for rule in asked.rules}
+    taken = sorted((row for row in rows if row.id is not None), key=lambda row: row.id)
+    amount = min((row.asked for row in taken if by_id[row.budget_id].is_money), default=parameters["amount"])
     authorization = Authorization(
         id=parameters["id"], organization=organization, idempotency_key=parameters["idempotency_key"],
-        session_key=parameters["session"], model=parameters["model"], amount=parameters["amount"], currency=parameters["currency"],
-        periods=[row.id for row in rows if row.id is not None], amounts=[row.asked for row in rows if row.id is not None], created_at=parameters["now"], expires_at=parameters["expires_at"],
+        session_key=parameters["session"], model=parameters["model"], amount=amount, currency=parameters["currency"],
+        periods=[row.id for row in taken], amounts=[row.asked for row in taken], created_at=parameters["now"], expires_at=parameters["expires_at"],
+        is_lease=parameters["is_lease"],
     )
-    left = [row.limit_amount + row.topup - row.spent - row.held - row.asked for row in rows if row.id is not None and row.budget_id in in_money]
-    return Held(authorization, min(left) if left else None, is_new=True)
+    left = [row.limit_amount + row.topup - row.spent - row.held - row.asked for row in taken if row.is_hard and by_id[row.budget_id].is_money]
+    return Held(authorization, min(left) if left else None, is_new=True, bound_by=_bound_by(taken, asked, by_id), tokens=_tokens(taken, by_id))
+
+
+def _bound_by(taken: Sequence[Any], asked: Asked, by_id: Mapping[int, Rule]) -> Mapping[str, Any] | None:
+    """Of a grant in part, the budget that has no more."""
+    wanted = {rule.id: held for rule, held in zip(asked.rules, asked.held, strict=True)}
+    bound = [row for row in taken if row.asked < wanted[row.budget_id]]
+    return budget_facts(by_id[(row := min(bound, key=left_of)).budget_id], row) if bound else None
+
+
+def _tokens(taken: Sequence[Any], by_id: Mapping[int, Rule]) -> int | None:
+    """How many tokens were granted, where a budget counts them."""
+    return min((int(row.asked) for row in taken if by_id[row.budget_id].measure == Budget.Measure.TOKENS), default=None)
+
+
+def request_checked(request: AuthorizationIn) -> AuthorizationIn:
+    """The request with its amounts as they are stored. Raises Invalid."""
+    if request.calls != 1 and not request.lease:
+        raise Invalid("Several calls are asked for with a lease.", field="calls")
+    if request.min_amount is not None and not request.allow_partial:
+        raise Invalid("The least amount goes with `allow_partial`.", field="min_amount")
+    if request.amount is None and request.min_amount is None:
+        return request
+    amount = None if request.amount is None else amount_checked(request.amount)
+    least = None if request.min_amount is None else amount_checked(request.min_amount, field="min_amount")
+    return msgspec.structs.replace(request, amount=amount, min_amount=least)
 
 
 def _check_currency(request: AuthorizationIn, asked: Asked) -> None:

@@ -28,13 +28,13 @@ def binding_order(row: Any) -> tuple[bool, Decimal]:
 
 def refusal_of(organization: Organization, rules: Rules, binding: Any, *, request: AuthorizationIn, who: Attribution) -> PaymentRequired:
     rule = rules.by_id[binding.budget_id]
-    allowance, left = binding.limit_amount + binding.topup, _left(binding)
+    allowance, left = binding.limit_amount + binding.topup, left_of(binding)
     subject = f" for session {binding.session_key}" if binding.session_key else f" for task {binding.task_key}" if binding.task_key else ""
     advice = {"advice": {"action": "downgrade", "models": sorted(rule.downgrade_models)}} if rule.action == Budget.Action.DOWNGRADE else {}
     return PaymentRequired(
         f"The budget “{rule.name}”{subject} {_standing(binding, rule.unit)}",
         is_frozen=binding.frozen_at is not None,
-        budget={"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": binding.id, "starts_at": binding.starts_at, "ends_at": binding.ends_at},
+        budget=budget_facts(rule, binding),
         session=request.session, measure=rule.measure, currency=rule.currency, limit=digits(allowance), spent=digits(binding.spent),
         held=digits(binding.held), left=digits(left), amount=digits(binding.asked), short_by=digits(binding.asked - left),
         approvers=deciders_of(organization, _deciding_team(rule, who)),
@@ -42,9 +42,14 @@ def refusal_of(organization: Organization, rules: Rules, binding: Any, *, reques
     )
 
 
+def budget_facts(rule: Rule, period: Any) -> dict[str, Any]:
+    """The budget that stands against a call, or bounds it, as answers show it."""
+    return {"id": rule.id, "name": rule.name, "scope": rule.scope_kind, "period": period.id, "starts_at": period.starts_at, "ends_at": period.ends_at}
+
+
 def _standing(binding: Any, unit: str) -> str:
     """How the budget stands, in words that agree with the figures beside them."""
-    allowance, left = binding.limit_amount + binding.topup, _left(binding)
+    allowance, left = binding.limit_amount + binding.topup, left_of(binding)
     if binding.frozen_at is None and (not binding.is_enforced or binding.asked <= allowance - binding.spent - binding.held):
         return (
             f"cannot hold {written(binding.asked)} {unit} more: spent and held would come to more than {LARGEST_SUM:,} {unit}, "
@@ -58,7 +63,7 @@ def _standing(binding: Any, unit: str) -> str:
     return f"{how}: {size} {unit} left of {limit}, {asked} asked for."
 
 
-def _left(binding: Any) -> Decimal:
+def left_of(binding: Any) -> Decimal:
     """What may be held in addition: less than nothing after an excess. Only the largest sum bounds a soft budget."""
     room: Decimal = LARGEST_SUM - binding.spent - binding.held
     return min(room, binding.limit_amount + binding.topup - binding.spent - binding.held) if binding.is_enforced else room
