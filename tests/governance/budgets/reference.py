@@ -21,6 +21,9 @@ class Call:
     session: str
     at: datetime
     cost: Decimal
+    task: str = ""
+    role: str = ""
+    tokens: int = 0
     authorization: UUID | None = None
 
 
@@ -34,20 +37,43 @@ class Plan:
     is_hard: bool
     since: date | None
     team: str = ""
+    measure: str = "money"
+    # Only calls in this role; "": all.
+    role: str = ""
+    # Of a rolling one: its length, and from when on it counts at present.
+    hours: int | None = None
+    slides_from: datetime | None = None
+    freezes: bool = True
     is_active: bool = True
 
-    def covers(self, team: str, session: str) -> bool:
-        if self.scope == "session" and not session:
+    def covers(self, call: Call) -> bool:
+        if (self.scope == "session" and not call.session) or (self.scope == "task" and not call.task):
             return False
-        return not self.team or self.team in ABOVE[team]
+        return (not self.team or self.team in ABOVE[call.team]) and self.role in ("", call.role)
 
-    def bucket(self, at: datetime, session: str) -> Bucket | None:
-        """Which window, and for a template which session's; None before the budget counts."""
-        day = at.astimezone(ZONE).date()
+    def bucket(self, call: Call) -> Bucket | None:
+        """Which window, and for a template which session's or task's; None before the budget counts, or behind a rolling window."""
+        day = call.at.astimezone(ZONE).date()
         if self.since is not None and day < self.since:
             return None
-        whose = session if self.scope == "session" else ""
-        return {"day": (day, whose), "month": (day.replace(day=1), whose)}.get(self.kind, (None, whose))
+        if self.slides_from is not None and call.at < self.slides_from:
+            return None
+        whose = (call.session if self.scope == "session" else "", call.task if self.scope == "task" else "")
+        return {"day": (day, *whose), "month": (day.replace(day=1), *whose)}.get(self.kind, (None, *whose))
+
+    def used(self, call: Call) -> Decimal:
+        return {"money": call.cost, "tokens": Decimal(call.tokens), "calls": Decimal(1)}[self.measure]
+
+    def asked(self, amount: Decimal) -> Decimal:
+        """What a hold takes for a call of this amount that says nothing of its tokens."""
+        return {"money": amount, "tokens": ZERO, "calls": Decimal(1)}[self.measure]
+
+    def slide(self, now: datetime) -> None:
+        """A quarter hour is let go when it has left the window as a whole."""
+        if self.hours is not None:
+            first = now - timedelta(hours=self.hours)
+            first -= timedelta(minutes=first.minute % 15, seconds=first.second, microseconds=first.microsecond)
+            self.slides_from = first if self.slides_from is None else max(first, self.slides_from)
 
 
 @dataclass(slots=True)
@@ -66,6 +92,14 @@ class Hold:
     @property
     def held(self) -> Decimal:
         return {"held": self.amount, "settling": self.kept}.get(self.state, ZERO)
+
+    # What it took of each place where money is not what is counted.
+    counted: dict[tuple[int, Bucket], Decimal] = field(default_factory=dict)
+
+    def held_of(self, place: tuple[int, Bucket]) -> Decimal:
+        if place not in self.counted:
+            return self.held
+        return self.counted[place] if self.state in ("held", "settling") else ZERO
 
 
 @dataclass(slots=True)
@@ -89,13 +123,10 @@ class Reference:
 
     def spent(self, plan_id: int, bucket: Bucket) -> Decimal:
         plan = self.plans[plan_id]
-        return sum(
-            (call.cost for call in self.calls.values() if plan.covers(call.team, call.session) and plan.bucket(call.at, call.session) == bucket),
-            ZERO,
-        )
+        return sum((plan.used(call) for call in self.calls.values() if plan.covers(call) and plan.bucket(call) == bucket), ZERO)
 
     def held(self, plan_id: int, bucket: Bucket) -> Decimal:
-        return sum((hold.held for hold in self.holds.values() if (plan_id, bucket) in hold.places), ZERO)
+        return sum((hold.held_of((plan_id, bucket)) for hold in self.holds.values() if (plan_id, bucket) in hold.places), ZERO)
 
     def topped_up(self, plan_id: int, bucket: Bucket) -> Decimal:
         return sum((grant.amount for grant in self.grants.values() if grant.place == (plan_id, bucket) and not grant.is_over), ZERO)
@@ -103,25 +134,28 @@ class Reference:
     def left(self, place: tuple[int, Bucket]) -> Decimal:
         return self.plans[place[0]].limit + self.topped_up(*place) - self.spent(*place) - self.held(*place)
 
-    def places(self, team: str, session: str, now: datetime) -> Iterator[tuple[int, Bucket]]:
-        """The windows that a call made now would count against."""
+    def places(self, call: Call) -> Iterator[tuple[int, Bucket]]:
+        """The windows that the call counts against."""
         for plan_id, plan in self.plans.items():
-            bucket = plan.bucket(now, session)
-            if plan.is_active and plan.covers(team, session) and bucket is not None:
+            bucket = plan.bucket(call)
+            if plan.is_active and plan.covers(call) and bucket is not None:
                 yield plan_id, bucket
 
     def places_charged(self) -> Iterator[tuple[int, Bucket]]:
         """The windows of the budgets in force that a call has been counted in."""
-        for plan_id, plan in self.plans.items():
-            for call in self.calls.values():
-                bucket = plan.bucket(call.at, call.session)
-                if plan.is_active and bucket is not None and plan.covers(call.team, call.session):
-                    yield plan_id, bucket
+        for call in self.calls.values():
+            yield from self.places(call)
 
-    def fits(self, team: str, session: str, *, amount: Decimal, now: datetime, frozen: set[tuple[int, Bucket]]) -> bool:
+    def fits(self, call: Call, *, amount: Decimal, frozen: set[tuple[int, Bucket]]) -> bool:
         return all(
-            place not in frozen and (not self.plans[place[0]].is_hard or self.left(place) >= amount) for place in self.places(team, session, now)
+            place not in frozen and (not (plan := self.plans[place[0]]).is_hard or self.left(place) >= plan.asked(amount))
+            for place in self.places(call)
         )
+
+    def slide(self, now: datetime) -> None:
+        for plan in self.plans.values():
+            if plan.is_active:
+                plan.slide(now)
 
     def expire(self, now: datetime) -> int:
         due = [hold for hold in self.holds.values() if hold.state in ("held", "settling") and hold.expires_at <= now]

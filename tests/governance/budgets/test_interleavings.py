@@ -44,6 +44,9 @@ __all__ = ["few_prices"]
 EXAMPLES, STEPS = int(os.environ.get("INTERLEAVINGS", "12")), 25
 PER_TOKEN = Decimal(3) / 1_000_000
 TEAMS, SESSIONS = st.sampled_from(("", "platform", "core")), st.sampled_from(("", "s1", "s2"))
+TASKS, ROLES = st.sampled_from(("", "", "t1")), st.sampled_from(("", "planner"))
+# By measure: limits that random calls reach now and then.
+SIZES = {"money": 1, "tokens": 100_000, "calls": 10}
 AMOUNTS = st.sampled_from(("0.01", "0.2", "0.5", "1", "3")).map(Decimal)
 LIMITS = st.sampled_from(("0.3", "1", "2.5", "10")).map(Decimal)
 NUMBERS = st.integers(0, 25)
@@ -91,6 +94,8 @@ class Interleavings(RuleBasedStateMachine):
             assert holds_expire(now=now) == self.reference.expire(now)
             tasks.topups_expire()
             tasks.periods_roll()
+            tasks.periods_slide()
+        self.reference.slide(now)
         for grant in self.reference.grants.values():
             grant.is_over = grant.is_over or (grant.ends_at is not None and grant.ends_at <= now)
 
@@ -112,7 +117,7 @@ class Interleavings(RuleBasedStateMachine):
             at = self.now + data.draw(st.sampled_from((timedelta(0), timedelta(hours=-3), timedelta(days=-2), timedelta(hours=20))))
             self.events[number] = UsageEvent(
                 id=f"call-{number}", occurred_at=at, provider="anthropic", model="claude-sonnet-4-5", team=data.draw(TEAMS),
-                session=data.draw(SESSIONS), input_tokens=data.draw(st.sampled_from((10_000, 70_000, 150_000))), output_tokens=0,
+                session=data.draw(SESSIONS), task=data.draw(TASKS), role=data.draw(ROLES), input_tokens=data.draw(st.sampled_from((10_000, 70_000, 150_000))), output_tokens=0,
             )
         said = self.events[number] if data.draw(st.integers(0, 5)) else msgspec.structs.replace(self.events[number], input_tokens=1)
         return msgspec.structs.replace(said, authorization=hold)
@@ -121,7 +126,9 @@ class Interleavings(RuleBasedStateMachine):
         known = self.reference.calls.get(number)
         cost = (event.input_tokens or 0) * PER_TOKEN
         if known is None:
-            known = self.reference.calls[number] = Call(event.team, event.session, event.occurred_at, cost)
+            known = self.reference.calls[number] = Call(
+                event.team, event.session, event.occurred_at, cost, event.task, event.role, event.input_tokens or 0
+            )
             self.reference.name(known, event.authorization, is_new=True)
             return "accepted"
         if known.cost != cost:
@@ -131,18 +138,17 @@ class Interleavings(RuleBasedStateMachine):
 
     # holds
 
-    @rule(team=TEAMS, session=SESSIONS, amount=AMOUNTS, minutes=st.integers(1, 1440))
-    def hold(self, team: str, session: str, amount: Decimal, minutes: int) -> None:
-        request = AuthorizationIn(team=team, session=session, amount=amount, ttl_seconds=60 * minutes)
+    @rule(team=TEAMS, session=SESSIONS, amount=AMOUNTS, minutes=st.integers(1, 1440), task=TASKS, role=ROLES)
+    def hold(self, team: str, session: str, amount: Decimal, minutes: int, task: str, role: str) -> None:
+        request = AuthorizationIn(team=team, session=session, task=task, role=role, amount=amount, ttl_seconds=60 * minutes)
         if not session or not any(call.session == session for call in self.reference.calls.values()) or team:
-            self._hold(team, session, request)
+            self._hold(request, amount)
 
-    def _hold(self, team: str, session: str, request: AuthorizationIn) -> None:
-        assert request.amount is not None
-        frozen = self._frozen()
-        is_fitting = self.reference.fits(team, session, amount=request.amount, now=self.now, frozen=frozen)
-        if not is_fitting and self.reference.expire(self.now):
-            is_fitting = self.reference.fits(team, session, amount=request.amount, now=self.now, frozen=frozen)
+    def _hold(self, request: AuthorizationIn, amount: Decimal) -> None:
+        call = Call(request.team, request.session, self.now, amount, request.task, request.role)
+        is_fitting = self.reference.fits(call, amount=amount, frozen=self._frozen())
+        if not is_fitting:
+            is_fitting = self._fits_after_sweep(call, amount)
         try:
             with self.clock() as now:
                 made = authorization_hold(actor=self.actor, api_key=None, request=request, now=now).authorization
@@ -150,9 +156,20 @@ class Interleavings(RuleBasedStateMachine):
             assert not is_fitting
             return
         assert is_fitting
-        places = tuple(self.reference.places(team, session, self.now))
-        self.reference.holds[made.pk] = Hold(request.amount, self.now, made.expires_at, places)
-        assert all(self.reference.left(place) >= 0 for place in places if self.reference.plans[place[0]].is_hard)
+        places = tuple(self.reference.places(call))
+        plans = self.reference.plans
+        counted = {place: plans[place[0]].asked(amount) for place in places if plans[place[0]].measure != "money"}
+        self.reference.holds[made.pk] = Hold(amount, self.now, made.expires_at, places, counted=counted)
+        assert all(self.reference.left(place) >= 0 for place in places if plans[place[0]].is_hard)
+
+    def _fits_after_sweep(self, call: Call, amount: Decimal) -> bool:
+        """A refusal is given only when holds that are over and what rolling windows let go of do not make room either."""
+        frozen = self._frozen()
+        self.reference.expire(self.now)
+        self.reference.slide(self.now)
+        plans = self.reference.plans
+        thawed = {place for place in frozen if plans[place[0]].hours is not None and self.reference.left(place) + self.reference.held(*place) > 0}
+        return self.reference.fits(call, amount=amount, frozen=frozen - thawed)
 
     def _frozen(self) -> set[tuple[int, Bucket]]:
         return {self._place(period) for period in self._periods().filter(frozen_at__isnull=False)}
@@ -163,7 +180,8 @@ class Interleavings(RuleBasedStateMachine):
         made, hold = self._some_hold(choice)
         is_refused = hold.state == "voided" or (hold.reported not in (None, amount) and hold.state != "settling")
         frozen = self._frozen()
-        left = [Decimal(0) if place in frozen else self.reference.left(place) for place in hold.places if self.reference.plans[place[0]].is_hard]
+        hard = [place for place in hold.places if self.reference.plans[place[0]].is_hard and place not in hold.counted]
+        left = [Decimal(0) if place in frozen else self.reference.left(place) for place in hard]
         try:
             with self.clock() as now:
                 authorization_settle(actor=self.actor, authorization_id=made, amount=amount, now=now)
@@ -197,25 +215,34 @@ class Interleavings(RuleBasedStateMachine):
 
     @precondition(lambda self: sum(plan.is_active for plan in self.reference.plans.values()) < 5)
     @rule(
-        scope=st.sampled_from(("organization", "team", "session")), team=st.sampled_from(("platform", "core")),
-        kind=st.sampled_from(("day", "month", "lifetime")), limit=LIMITS, is_hard=st.sampled_from((True, True, False)), is_of_team=st.booleans(),
+        scope=st.sampled_from(("organization", "team", "session", "task")), team=st.sampled_from(("platform", "core")),
+        kind=st.sampled_from(("day", "month", "lifetime", "rolling")), limit=LIMITS, action=st.sampled_from(("freeze", "freeze", "ask", "notify")),
+        is_of_team=st.booleans(), measure=st.sampled_from(("money", "money", "tokens", "calls")), role=st.sampled_from(("", "", "planner")),
     )
-    def make_budget(self, scope: str, team: str, kind: str, limit: Decimal, is_hard: bool, is_of_team: bool) -> None:
-        team = team if scope == "team" or (scope == "session" and is_of_team) else ""
-        kind = "session" if scope == "session" else kind
+    def make_budget(
+        self, scope: str, team: str, kind: str, limit: Decimal, action: str, is_of_team: bool, measure: str, role: str
+    ) -> None:
+        team = team if scope == "team" or (scope in ("session", "task") and is_of_team) else ""
+        kind = scope if scope in ("session", "task") else kind
+        hours = 6 if kind == "rolling" else None
+        limit = (limit * SIZES[measure]).quantize(Decimal(1)) if measure != "money" else limit
         with self.clock() as now:
             budget = budget_create(
-                actor=self.actor, name=f"{scope} {kind}", scope_kind=scope, team=self.teams[team], period_kind=kind, limit_amount=limit, is_hard=is_hard
+                actor=self.actor, name=f"{scope} {kind}", scope_kind=scope, team=self.teams[team], period_kind=kind, limit_amount=limit,
+                action=action, measure=measure, filters={"role": [role]} if role else {}, rolling_hours=hours,
             )
-        self.reference.plans[budget.pk] = Plan(scope, kind, limit, is_hard, first_counted(kind, now), team)
+        plan = Plan(scope, kind, limit, action in ("freeze", "ask"), first_counted(kind, now), team, measure, role, hours, freezes=action == "freeze")
+        plan.slide(now)
+        self.reference.plans[budget.pk] = plan
 
     @precondition(lambda self: any(plan.is_active for plan in self.reference.plans.values()))
     @rule(choice=CHOICES, limit=LIMITS, is_hard=st.booleans())
     def change_budget(self, choice: int, limit: Decimal, is_hard: bool) -> None:
         plan_id, plan = self._some_plan(choice)
+        limit = (limit * SIZES[plan.measure]).quantize(Decimal(1)) if plan.measure != "money" else limit
         with self.clock():
-            budget_change(actor=self.actor, budget=Budget.objects.get(pk=plan_id), limit_amount=limit, is_hard=is_hard)
-        plan.limit, plan.is_hard = limit, is_hard
+            changed = budget_change(actor=self.actor, budget=Budget.objects.get(pk=plan_id), limit_amount=limit, is_hard=is_hard)
+        plan.limit, plan.is_hard, plan.freezes = limit, is_hard, changed.action == "freeze"
 
     @precondition(lambda self: sum(plan.is_active for plan in self.reference.plans.values()) > 2)
     @rule(choice=CHOICES)
@@ -254,7 +281,7 @@ class Interleavings(RuleBasedStateMachine):
     def _place(self, period: BudgetPeriod) -> tuple[int, Bucket]:
         plan = self.reference.plans[period.budget_id]
         day = period.starts_at.astimezone(ZONE).date() if plan.kind in ("day", "month") else None
-        return period.budget_id, (day, period.session_key)
+        return period.budget_id, (day, period.session_key, period.task_key)
 
     @invariant()
     def balances_are_the_sums(self) -> None:
@@ -269,10 +296,10 @@ class Interleavings(RuleBasedStateMachine):
     def _is_frozen_as_reached(self, period: BudgetPeriod) -> None:
         """Sessions that ran more than a day ago are frozen on their next call, so for them only the reverse holds."""
         is_over = period.ends_at is not None and period.ends_at <= self.now
-        is_reached = period.is_hard and period.spent >= period.allowance
+        is_reached = period.is_hard and period.freezes_at_limit and period.spent >= period.allowance
         if period.frozen_at is not None and not is_over:
             assert is_reached
-        elif is_reached and not is_over and not period.session_key:
+        elif is_reached and not is_over and not period.session_key and not period.task_key:
             assert period.frozen_at is not None
 
     @invariant()
