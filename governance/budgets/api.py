@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, lease_remaining, session_freeze_of
+from governance.budgets.services.refusals import freeze_facts
 from governance.errors import Invalid, NotFound
 from governance.money import digits, written
 from governance.notices.links import session_link
@@ -135,7 +136,7 @@ class OneSession(APIView):
         is_blocked = any(period.refused_at is not None for period in periods if period.session_key)
         return Response({
             "session": session.key, "state": "frozen" if freeze else "blocked" if is_blocked else "running",
-            "freeze": freeze and {"cause": freeze.cause, "reason": freeze.reason, "started_at": freeze.started_at, "period": freeze.period_id},
+            "freeze": freeze and freeze_facts(actor, freeze),
             "calls": session.calls, "errors": session.errors, "unpriced_calls": session.unpriced_calls, "tokens": session.tokens,
             "cost": digits(session.cost), "notional_cost": digits(session.notional_cost), "currency": actor.organization.currency,
             "first_at": session.first_at, "last_at": session.last_at,

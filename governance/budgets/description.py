@@ -99,6 +99,27 @@ class Decider(msgspec.Struct, frozen=True):
     email: str
 
 
+class StandingFreeze(msgspec.Struct, frozen=True):
+    """What refuses calls, why, by whom and since when."""
+
+    id: int
+    scope: Literal["period", "session", "team", "member", "provider", "model", "key", "organization"]
+    name: str
+    cause: Literal["budget", "hand", "guard", "key"]
+    reason: str
+    started_at: datetime
+    started_by: str | None
+    period: int | None
+    url: str
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "scope": "What is frozen; `period` is what a budget covers. A session's freeze reaches all sessions below it, a team's the teams below.",
+        "name": "The session's key, the team's slug, the member's address, the key's prefix, or the provider's or model's name.",
+        "period": "The budget period that caused it.",
+        "url": "The page on which it is seen and ended.",
+    }
+
+
 class BudgetExceeded(Problem, frozen=True, kw_only=True):
     """A budget or a freeze stands against the call: which, by how much, and who can grant more."""
 
@@ -115,6 +136,7 @@ class BudgetExceeded(Problem, frozen=True, kw_only=True):
     amount: Decimal | None = None
     short_by: Decimal | None = None
     freeze: int | None = None
+    frozen_by: StandingFreeze | None = None
 
     field_notes: ClassVar[dict[str, str]] = {
         "is_frozen": "True: every call is refused until somebody acts. False: only calls of more than `left`.",
@@ -124,8 +146,9 @@ class BudgetExceeded(Problem, frozen=True, kw_only=True):
         "held": "Without what this call itself holds already, where it is asked for again.",
         "left": "Limit less spent and held; negative after an excess. Of a soft budget, what the largest sum (1,000,000,000,000) leaves room for.",
         "short_by": "By how much the amount passes what is left.",
-        "budget": "Absent when the session was frozen by hand.",
-        "freeze": "The freeze by hand, if that is what stands against the call.",
+        "budget": "Absent when a freeze that is not the budget's own stands against the call.",
+        "freeze": "The id of `frozen_by`.",
+        "frozen_by": "The freeze that stands against the call: of the session or one above it, or of a team, member, provider, model, key or everything.",
     }
 
 
@@ -147,21 +170,12 @@ class SessionBudget(msgspec.Struct, frozen=True):
     frozen_at: datetime | None
 
 
-class SessionFreeze(msgspec.Struct, frozen=True):
-    """What refuses a session's calls."""
-
-    cause: Literal["budget", "hand"]
-    reason: str
-    started_at: datetime
-    period: int | None
-
-
 class SessionOut(msgspec.Struct, frozen=True):
     """How a session stands."""
 
     session: str
     state: Literal["running", "blocked", "frozen"]
-    freeze: SessionFreeze | None
+    freeze: StandingFreeze | None
     calls: int
     errors: int
     unpriced_calls: int

@@ -1,4 +1,4 @@
-"""Which budgets a call counts against: an organization's active budgets in memory, matched by attribution."""
+"""Which budgets a call counts against, and which switches are off: an organization's in memory, matched by attribution."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from governance.budgets.calls import TAG, Call, Filters, covers
 from governance.budgets.models import Budget
+from governance.budgets.reach import Switch, switches_of
 from governance.periods import PeriodKind, Window, window_at
 from governance.tenancy.directory import Directory
 
@@ -96,7 +97,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One version of an organization's active budgets."""
+    """One version of an organization's active budgets, and of its freezes of wide scopes."""
 
     version: int
     directory: Directory
@@ -109,6 +110,14 @@ class Rules:
     of_key: Mapping[int, Sequence[Rule]]
     templates: Sequence[Rule]
     looks: Looks
+    switches: Sequence[Switch] = ()
+
+    def switch_over(self, call: Call, *, named_model: str = "") -> Switch | None:
+        """The freeze of a wide scope that reaches the call. `named_model` is what its sender calls the model."""
+        if not self.switches:
+            return None
+        lineage = self.directory.lineage.get(call.who.team_id, ()) if call.who.team_id is not None else ()
+        return next((switch for switch in self.switches if switch.reaches(call, lineage, named_model)), None)
 
     def matching(self, call: Call, *, is_lenient: bool = False) -> Iterator[Rule]:
         """Every budget the call counts against, widest scope first; lenient: those too of which it is not known."""
@@ -218,6 +227,7 @@ def _load(directory: Directory) -> Rules:
         of_key=by("key", "api_key"),
         templates=[rule for rule in rules if rule.scope_kind in ("session", "task")],
         looks=_looks(rules),
+        switches=switches_of(directory.organization_id),
     )
 
 

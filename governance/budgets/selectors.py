@@ -7,9 +7,11 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.utils import timezone
 
+from governance import sql
 from governance.budgets.calls import Call
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session
-from governance.budgets.rules import rules_of
+from governance.budgets.reach import FREEZES_OVER_CALL
+from governance.budgets.rules import Rules, rules_of
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, members_who_decide, scoped
 from governance.tenancy.directory import Attribution, directory_of
@@ -17,14 +19,48 @@ from governance.tenancy.models import Organization
 
 
 def session_freeze_of(actor: Actor, session_key: str) -> Freeze | None:
-    """What refuses the session's calls: its own freeze, else one of a wider budget that covers it. None when it may go on."""
-    own = scoped(actor, Freeze.objects.all()).filter(session_key=session_key, ended_at=None)
-    found = own.select_related("period__budget").order_by("cause", "-started_at").first()
-    if found is not None:
-        return found
-    frozen = [period.pk for period in binding_periods(actor, session_key) if period.frozen_at is not None]
-    wider = scoped(actor, Freeze.objects.all()).filter(period__in=frozen, ended_at=None)
-    return wider.select_related("period__budget").order_by("-started_at").first()
+    """What refuses the session's calls: the first of `freezes_reaching`. None when it may go on."""
+    return next(iter(freezes_reaching(actor, session_key)), None)
+
+
+def freezes_reaching(actor: Actor, session_key: str) -> list[Freeze]:
+    """Every active freeze that refuses the session's next call, if it is like the latest.
+
+    Its own come first, then those of the sessions above it, those of wide scopes, and those of budgets that cover it.
+    """
+    reached = Q(session_key=session_key) & ~Q(session_key="")
+    session = scoped(actor, Session.objects.all()).filter(key=session_key).first()
+    if session is not None:
+        rules, call = _rules_now(actor), call_of(session)
+        lineage = rules.directory.lineage.get(session.team_id or 0, ())
+        switched = [switch.id for switch in rules.switches if switch.reaches(call, lineage, session.model)]
+        frozen = [period.pk for period in _periods(actor, rules, _of_session(session)) if period.frozen_at is not None]
+        reached |= Q(pk__in=[*_freezes_above(actor, session), *switched]) | Q(period__in=frozen)
+    found = scoped(actor, Freeze.objects.filter(reached, ended_at=None)).select_related(
+        "period__budget", "team", "member__user", "api_key", "started_by__user"
+    )
+    return sorted(found, key=lambda freeze: (
+        freeze.session_key != session_key, freeze.period_id is not None and not freeze.session_key, not freeze.session_key, freeze.cause, -freeze.pk,
+    ))
+
+
+def _freezes_above(actor: Actor, session: Session) -> list[int]:
+    """The freezes of the sessions above, and the session's own that no budget caused."""
+    told = {"organization": actor.organization.pk, "session": session.key, "parent": session.parent_key}
+    return [row.id for row in sql.rows(f"SELECT id FROM {FREEZES_OVER_CALL} over", told)]  # noqa: S608
+
+
+def call_of(session: Session) -> Call:
+    """A call like the session's latest."""
+    return Call(
+        Attribution(session.team_id, session.project_id, session.member_id), session.key, session.task, session.api_key_id,
+        harness=session.harness, gateway=session.gateway, model=session.model, provider=session.provider,
+    )
+
+
+def _rules_now(actor: Actor) -> Rules:
+    version = Organization.objects.values_list("config_version", flat=True).get(pk=actor.organization.pk)
+    return rules_of(directory_of(actor.organization, version))
 
 
 def authorization_of(actor: Actor, authorization_id: UUID) -> Authorization:
@@ -49,8 +85,13 @@ def binding_periods(actor: Actor, session_key: str) -> list[BudgetPeriod]:
     session = scoped(actor, Session.objects.all()).filter(key=session_key).first()
     if session is None:
         return []
+    return periods_covering(actor, _of_session(session))
+
+
+def _of_session(session: Session) -> Call:
+    """Any call of the session, of which only is known what it shares with the others."""
     who = Attribution(session.team_id, session.project_id, session.member_id)
-    return periods_covering(actor, Call(who, session.key, session.task, harness=session.harness, gateway=session.gateway))
+    return Call(who, session.key, session.task, harness=session.harness, gateway=session.gateway)
 
 
 def periods_covering(actor: Actor, call: Call) -> list[BudgetPeriod]:
@@ -58,8 +99,11 @@ def periods_covering(actor: Actor, call: Call) -> list[BudgetPeriod]:
 
     What is not known of it (an empty label) speaks for no budget and against none.
     """
-    version = Organization.objects.values_list("config_version", flat=True).get(pk=actor.organization.pk)
-    rules, now = rules_of(directory_of(actor.organization, version)), timezone.now()
+    return _periods(actor, _rules_now(actor), call)
+
+
+def _periods(actor: Actor, rules: Rules, call: Call) -> list[BudgetPeriod]:
+    now = timezone.now()
     order = {rule.id: place for place, rule in enumerate(rules.matching(call, is_lenient=True))}
     rows = scoped(actor, BudgetPeriod.objects.all()).filter(
         Q(ends_at=None) | Q(ends_at__gt=now), budget__in=list(order), session_key__in={"", call.session_key}, task_key__in={"", call.task},

@@ -24,3 +24,7 @@ def budget_link(slug: str, budget_id: int) -> str:
 
 def session_link(slug: str, session_key: str) -> str:
     return f"{settings.PUBLIC_URL}/o/{slug}/sessions/{quote(session_key)}"
+
+
+def freezes_link(slug: str) -> str:
+    return f"{settings.PUBLIC_URL}/o/{slug}/freezes"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from governance import sql
+from governance.budgets.reach import session_freezes
 from governance.tenancy.authentication import STAMP
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS
 
@@ -28,6 +29,10 @@ def _records(alias: str, name: str, columns: Mapping[str, str]) -> str:
 # Until the transaction ends plans are kept as they are: all its statements look rows up by their keys, and to weigh a plan for
 # each set of parameters costs as much as to run it.
 LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1), set_config('plan_cache_mode', 'force_generic_plan', true)"
+# Each session of the batch with what its events say is above it; sessions that come for the first time lie below others of the batch too.
+SESSION_FREEZES = session_freezes(
+    first="SELECT key, key FROM unnest(%(sessions)s::text[]) AS x (key) UNION ALL SELECT * FROM unnest(%(child)s::text[], %(parent)s::text[])"
+)
 # After the lock, and in a statement of its own: the snapshot in which the version is read must not predate it.
 # Keys travel in order, so that two batches that share some wait for each other instead of deadlocking.
 OPEN = f"""
@@ -42,8 +47,7 @@ WITH fresh AS (
     WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
         AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
     UNION ALL
-    SELECT NULL::bigint, session_key, '' FROM "freeze"
-    WHERE organization_id = %(organization)s AND ended_at IS NULL AND cause = 'hand' AND session_key = ANY(%(sessions)s::text[])
+    SELECT NULL::bigint, over.reached, '' FROM {SESSION_FREEZES} over
 )
 SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) AS version,
     ARRAY(SELECT key FROM fresh) AS fresh,
@@ -99,11 +103,11 @@ SESSION_KINDS = {
     "key": "text", "parent_key": "text", "team_id": "bigint", "project_id": "bigint", "member_id": "bigint", "harness": "text", "gateway": "text",
     "model": "text", "task": "text", "first_at": "timestamptz", "last_at": "timestamptz", "calls": "bigint", "errors": "bigint",
     "unpriced_calls": "bigint", "tokens": "bigint", "cost": "numeric", "notional_cost": "numeric", "context_tokens": "bigint",
-    "context_tokens_max": "bigint",
+    "context_tokens_max": "bigint", "provider": "text", "api_key_id": "bigint",
 }
 SESSION_SUMS = ("calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 # The latest call says what a session is like now; whom it belongs to is kept from before where the latest call does not say.
-SESSION_LATEST = ("model", "context_tokens")
+SESSION_LATEST = ("model", "context_tokens", "provider", "api_key_id")
 SESSION_KNOWN = ("team_id", "project_id", "member_id")
 SESSION_NAMED = ("harness", "gateway", "task", "parent_key")
 

@@ -21,6 +21,7 @@ from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
+from ingest.guard import looking as guard
 from ingest.services import statements
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
 from ingest.services.sums import (
@@ -115,6 +116,7 @@ class _Storing:
         ordered = [first[key] for key in sorted(first)]
         sessions = sorted({claim.event.session for claim in ordered if claim.event.session})
         tasks = sorted({claim.event.task for claim in ordered if claim.event.task})
+        above = lines_above(ordered)
         with self.cursor.connection.pipeline():
             self.cursor.execute(statements.LOCK_CONFIGURATION, [self.organization_id])
             # One cursor for both: it ends up with what the last one found.
@@ -125,6 +127,8 @@ class _Storing:
                 "occurred_at": [claim.event.occurred_at for claim in ordered],
                 "sessions": sessions,
                 "tasks": tasks,
+                "child": [child for child, _ in above],
+                "parent": [parent for _, parent in above],
                 "now": self.now,
                 "secret_hash": None if self.unconfirmed is None else self.unconfirmed.secret_hash,
             })
@@ -190,6 +194,7 @@ class _Storing:
         released = holds_settle(organization_id=self.organization_id, rules=rules, calls=calls, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone, origin)
         rows = [self._event_row(row) for row in accepted]
+        api_key_id = self.api_key.pk if self.api_key is not None else None
         if len(rows) >= COPY_FROM:
             with self.cursor.copy(statements.COPY_EVENTS) as copy:
                 for row in rows:
@@ -199,7 +204,7 @@ class _Storing:
             self.cursor.execute(statements.ADD, {
                 "organization": self.organization_id,
                 "events": _json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
-                "sessions": _json_rows([_session_row(key, batch.sessions[key]) for key in sorted(batch.sessions)]),
+                "sessions": _json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
                 "hours": _json_rows(_rollup_rows(batch.hours, "hour", DIMENSIONS)),
                 "days": _json_rows(_rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))),
                 "labels": _json_rows(_label_rows(accepted)),
@@ -207,6 +212,7 @@ class _Storing:
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
         if moving is not None:
             charge_follow(actor=self.actor, rules=rules, moved=moving.fetchall(), now=self.now)
+        guard.stored(organization=self.actor.organization, version=rules.directory.version, sessions=batch.sessions)
 
     def _origin(self, rules: Rules) -> Origin:
         key = self.api_key
@@ -243,16 +249,34 @@ def _naming(claim: Claim, repeated: Mapping[UUID, Claim]) -> Claim:
     return claim if again is None or claim.event.authorization is not None else replace(claim, event=again.event)
 
 
+def lines_above(claims: Sequence[Claim]) -> list[tuple[str, str]]:
+    """(session, session above it) for each that the events say, at any depth within them."""
+    parents: dict[str, set[str]] = {}
+    for claim in claims:
+        if claim.event.session and claim.event.parent_session:
+            parents.setdefault(claim.event.session, set()).add(claim.event.parent_session)
+    lines: list[tuple[str, str]] = []
+    for session in sorted(parents):
+        above: set[str] = set()
+        pending = [session]
+        while pending:
+            new = parents.get(pending.pop(), set()) - above
+            above |= new
+            pending.extend(new)
+        lines.extend((session, key) for key in sorted(above))
+    return lines
+
+
 def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str, str]], origin: Origin) -> None:
-    """Marks events whose session, or a budget over it, stood frozen when they came."""
-    if not frozen:
+    """Marks events that came while their session, one above it, a budget over it or a wider scope of theirs stood frozen."""
+    if not frozen and not rules.switches:
         return
-    by_hand = {session_key for budget_id, session_key, _ in frozen if budget_id is None}
+    sessions = {session_key for budget_id, session_key, _ in frozen if budget_id is None}
     for row in accepted:
-        session = row.event.session
-        row.is_after_freeze = session in by_hand or any(
+        session, call = row.event.session, origin.call(row)
+        row.is_after_freeze = session in sessions or rules.switch_over(call, named_model=row.event.model) is not None or any(
             (rule.id, session if rule.scope_kind == "session" else "", row.event.task if rule.scope_kind == "task" else "") in frozen
-            for rule in rules.matching(origin.call(row))
+            for rule in rules.matching(call)
         )
 
 
@@ -277,14 +301,14 @@ def _json_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     return _encoder.encode(rows).decode()
 
 
-def _session_row(key: str, found: SessionSums) -> dict[str, Any]:
+def _session_row(key: str, found: SessionSums, api_key_id: int | None) -> dict[str, Any]:
     latest, counts = found.latest, found.sums.counts
     return {
         "key": key, "parent_key": latest.event.parent_session, "team_id": latest.who.team_id, "project_id": latest.who.project_id,
         "member_id": latest.who.member_id, "harness": latest.harness, "gateway": latest.gateway, "model": latest.rating.model,
         "task": latest.event.task, "first_at": found.first_at, "last_at": latest.event.occurred_at, "calls": counts[0], "errors": counts[1],
         "unpriced_calls": counts[2], "tokens": found.tokens, "cost": found.sums.cost, "notional_cost": found.sums.notional_cost,
-        "context_tokens": found.context_tokens, "context_tokens_max": found.context_tokens_max,
+        "context_tokens": found.context_tokens, "context_tokens_max": found.context_tokens_max, "provider": latest.rating.provider, "api_key_id": api_key_id,
     }
 
 

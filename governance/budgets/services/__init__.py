@@ -16,7 +16,8 @@ from governance.budgets.services.endings import (
     lease_end,
 )
 from governance.budgets.services.forecasts import forecasts_look
-from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, session_freeze, session_resume, topup_end
+from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
+from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
 from governance.budgets.services.transfers import Transfer, budget_transfer
@@ -40,6 +41,8 @@ __all__ = [
     "charge_send",
     "ended_period_freezes_end",
     "forecasts_look",
+    "freeze_start",
+    "freeze_stop",
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",

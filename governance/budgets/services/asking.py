@@ -28,6 +28,7 @@ class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """May this call, or of a lease may these calls, go on? The amount is given, or estimated from model and tokens by the price book."""
 
     session: Name = ""
+    parent_session: Name = ""
     team: Name = ""
     project: Name = ""
     member: Annotated[str, Meta(max_length=254)] = ""

@@ -8,11 +8,11 @@ from typing import Any
 
 import psycopg
 
-from governance.audit.services import audit_record
 from governance.budgets.calls import Call
 from governance.budgets.models import Freeze, ThresholdCrossing
 from governance.budgets.rules import PeriodKey, Rule, Rules, quarter_hour
 from governance.budgets.services import tell
+from governance.budgets.services.freezes import freeze_by_budget
 from governance.budgets.services.periods import periods_ensure, periods_move_send
 from governance.tenancy.access import Actor
 
@@ -73,16 +73,9 @@ def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[tuple[PeriodKey
 
 def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
     """Records the freeze that the balance's own statement has put in force."""
-    freeze = Freeze.objects.create(
-        organization=actor.organization,
-        cause=Freeze.Cause.BUDGET,
-        period_id=period.id,
-        session_key=period.session_key,
-        reason=f"{rule.name}: limit reached"[:300],
-        started_at=now,
-    )
     facts = {"budget": rule.id, "period": period.id, "session": period.session_key, "task": period.task_key, "spent": period.spent, "limit": period.limit_amount + period.topup}
-    audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new=facts)
+    freeze = Freeze(period_id=period.id, session_key=period.session_key, reason=f"{rule.name}: limit reached"[:300], started_at=now)
+    freeze_by_budget(actor=actor, freeze=freeze, facts=facts)
     tell.frozen(actor.organization, rule, period)
 
 

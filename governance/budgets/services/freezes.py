@@ -1,7 +1,9 @@
-"""Freezes by hand, the end of freezes, and top-ups that make room again."""
+"""Freezes of budgets, the record of all that start and end, and top-ups that make room again."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,47 +13,28 @@ from governance.audit.services import audit_record
 from governance.budgets.models import BudgetPeriod, Freeze, Session, ThresholdCrossing, TopUp
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import LARGEST, quantize
-from governance.tenancy.access import Actor, Right, require, visible
+from governance.notices.links import budget_link, freezes_link, session_link
+from governance.notices.models import Signal
+from governance.notices.signals import signal_add
+from governance.tenancy.access import Actor
 
 # So far below its threshold a spend falls before passing it again is news.
 HYSTERESIS_PERCENT = 5
 
 
-@transaction.atomic
-def session_freeze(*, actor: Actor, session_key: str, reason: str) -> Freeze:
-    """Refuses further calls of a session until somebody resumes it. Freezing it again changes nothing."""
-    require(actor, Right.FREEZE)
-    if not reason.strip():
-        raise Invalid("Say why, so that the person at the other end knows.", field="reason")
-    session = _session(actor, session_key)
-    freeze, is_new = Freeze.objects.get_or_create(
-        organization=actor.organization, session_key=session.key, cause=Freeze.Cause.HAND, ended_at=None,
-        defaults={"reason": reason.strip()[:300], "started_at": timezone.now(), "started_by": actor.member},
-    )
-    if is_new:
-        audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new={"session": session.key, "reason": freeze.reason})
-    return freeze
+def freeze_by_budget(*, actor: Actor, freeze: Freeze, facts: Mapping[str, Any]) -> None:
+    """Records the freeze of a period whose row says `frozen_at` already. That of a session's or task's own limit is found by the session."""
+    freeze.organization, freeze.cause = actor.organization, Freeze.Cause.BUDGET
+    freeze.scope_kind = Freeze.ScopeKind.SESSION if freeze.session_key else Freeze.ScopeKind.PERIOD
+    freeze.scope_key = freeze.session_key
+    freeze.save(force_insert=True)
+    freeze_record(actor=actor, freeze=freeze, facts=facts)
 
 
-@transaction.atomic
-def session_resume(*, actor: Actor, session_key: str, reason: str = "") -> list[Freeze]:
-    """Ends the freeze by hand of a session. Raises Conflict when a budget is what holds it: that takes a top-up."""
-    require(actor, Right.FREEZE)
-    session = _session(actor, session_key)
-    active = list(Freeze.objects.select_for_update(of=("self",)).filter(organization=actor.organization, session_key=session.key, ended_at=None))
-    by_hand = [freeze for freeze in active if freeze.cause == Freeze.Cause.HAND]
-    if active and not by_hand:
-        raise Conflict("A budget holds this session. Grant it more, or raise the budget's limit.", freeze=active[0].pk)
-    for freeze in by_hand:
-        freeze_end(actor=actor, freeze=freeze, reason=reason or "resumed by hand")
-    return by_hand
-
-
-def _session(actor: Actor, session_key: str) -> Session:
-    session = visible(actor, Session.objects.all()).filter(key=session_key).first()
-    if session is None:
-        raise NotFound("There is no such session here.")
-    return session
+def freeze_record(*, actor: Actor, freeze: Freeze, facts: Mapping[str, Any]) -> None:
+    """The audit row and the signal of a freeze that was just made."""
+    audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new=facts)
+    signal_add(organization=actor.organization, kind=Signal.Kind.FREEZE_STARTED, facts=_told(actor, freeze) | {"reason": freeze.reason}, team_id=_team(freeze))
 
 
 def freeze_end(*, actor: Actor, freeze: Freeze, reason: str) -> None:
@@ -61,7 +44,34 @@ def freeze_end(*, actor: Actor, freeze: Freeze, reason: str) -> None:
     freeze.end_reason = reason[:300]
     freeze.save(update_fields=["ended_at", "ended_by", "end_reason"])
     facts = {"session": freeze.session_key, "period": freeze.period_id, "reason": freeze.end_reason}
+    if freeze.period is None:
+        facts |= {"scope_kind": freeze.scope_kind, "scope_key": freeze.scope_key}
     audit_record(actor=actor, action="freeze.ended", target=("freeze", freeze.pk), old={"started_at": freeze.started_at}, new=facts)
+    signal_add(organization=actor.organization, kind=Signal.Kind.FREEZE_ENDED, facts=_told(actor, freeze) | {"reason": freeze.end_reason}, team_id=_team(freeze))
+
+
+def _told(actor: Actor, freeze: Freeze) -> dict[str, Any]:
+    """What programs are told of a freeze, in names that usage goes by."""
+    return {
+        "freeze": freeze.pk, "scope_kind": freeze.scope_kind, "scope_key": freeze.label, "cause": freeze.cause, "session": freeze.session_key,
+        "budget": freeze.period.budget_id if freeze.period is not None else None, "by": actor.label, "url": freeze_link(actor.organization.slug, freeze),
+    }
+
+
+def _team(freeze: Freeze) -> int | None:
+    """The team whose channels hear of it. None: only those of the whole organization."""
+    if freeze.session_key:
+        return Session.objects.filter(organization=freeze.organization_id, key=freeze.session_key).values_list("team_id", flat=True).first()
+    if freeze.member is not None:
+        return freeze.member.team_id
+    return freeze.period.budget.team_id if freeze.period is not None else freeze.team_id
+
+
+def freeze_link(slug: str, freeze: Freeze) -> str:
+    """The page on which a freeze is seen and ended."""
+    if freeze.session_key:
+        return session_link(slug, freeze.session_key)
+    return budget_link(slug, freeze.period.budget_id) if freeze.period is not None else freezes_link(slug)
 
 
 def period_topup(*, actor: Actor, period_id: int, amount: Decimal, ends_at: datetime | None = None, reason: str = "") -> TopUp:
@@ -137,12 +147,12 @@ def period_review(*, actor: Actor, period: BudgetPeriod, reason: str) -> None:
     if is_reached:
         period.frozen_at = timezone.now()
         period.save(update_fields=["frozen_at"])
-        freeze = Freeze.objects.create(
-            organization=actor.organization, cause=Freeze.Cause.BUDGET, period=period, session_key=period.session_key,
-            reason=f"{period.budget.name}: {reason}"[:300], started_at=period.frozen_at, started_by=actor.member,
+        freeze = Freeze(
+            period=period, session_key=period.session_key, reason=f"{period.budget.name}: {reason}"[:300], started_at=period.frozen_at,
+            started_by=actor.member,
         )
         facts = {"budget": period.budget_id, "period": period.pk, "session": period.session_key}
-        audit_record(actor=actor, action="freeze.started", target=("freeze", freeze.pk), new=facts)
+        freeze_by_budget(actor=actor, freeze=freeze, facts=facts)
         return
     period.frozen_at = None
     period.save(update_fields=["frozen_at"])

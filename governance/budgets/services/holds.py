@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets.models import Authorization, Budget
+from governance.budgets.reach import FREEZES_OVER_CALL
 from governance.budgets.rules import Rule, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     Asked,
@@ -28,7 +29,7 @@ from governance.budgets.services.asking import (
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays, periods_ensure
-from governance.budgets.services.refusals import LARGEST_SUM, binding_order, budget_facts, left_of, refusal_by_hand, refusal_of
+from governance.budgets.services.refusals import LARGEST_SUM, binding_order, budget_facts, freeze_refusal, left_of, refusal_of
 from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
@@ -52,26 +53,28 @@ class Held:
 
 
 LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
-CONFIGURATION = """
-SELECT o.config_version, s.team_id, s.project_id, s.member_id, s.key IS NOT NULL AS is_known, f.id AS freeze_id, f.reason
+# Of the freezes of the session and of those above it the one that the refusal tells of: its own, if any.
+FREEZE_OVER_CALL = f"SELECT o.id FROM {FREEZES_OVER_CALL} o ORDER BY o.session_key <> o.reached, o.id LIMIT 1"  # noqa: S608
+CONFIGURATION = f"""
+SELECT o.config_version, s.team_id, s.project_id, s.member_id, s.key IS NOT NULL AS is_known, f.id AS freeze_id
 FROM organization o
 LEFT JOIN session s ON s.organization_id = o.id AND s.key = %(session)s AND %(session)s <> ''
-LEFT JOIN "freeze" f ON f.organization_id = o.id AND f.session_key = %(session)s AND %(session)s <> '' AND f.ended_at IS NULL AND f.cause = 'hand'
+LEFT JOIN ({FREEZE_OVER_CALL}) f ON true
 WHERE o.id = %(organization)s
-"""
+"""  # noqa: S608
 
 
-# How the periods of an authorization stand without what it holds itself, and whether its session was frozen by hand.
-STANDING = """
+# How the periods of an authorization stand without what it holds itself, and whether its session, or one above it, was frozen otherwise.
+STANDING = f"""
 SELECT p.id, p.budget_id, p.session_key, p.task_key, p.starts_at, p.ends_at, p.is_hard, p.is_hard AS is_enforced, p.limit_amount, p.topup, p.spent,
-    p.held - u.asked AS held, u.asked, p.frozen_at, b.measure, p.frozen_at IS NOT NULL AND (p.ends_at IS NULL OR p.ends_at > %(now)s) AS is_frozen, f.id AS freeze_id
-FROM (SELECT 1) one
+    p.held - u.asked AS held, u.asked, p.frozen_at, b.measure, p.frozen_at IS NOT NULL AND (p.ends_at IS NULL OR p.ends_at > %(now)s) AS is_frozen, f.id AS freeze_id, o.config_version
+FROM organization o
 LEFT JOIN unnest(%(periods)s::bigint[], %(amounts)s::numeric[]) AS u(period_id, asked) ON true
 LEFT JOIN budget_period p ON p.organization_id = %(organization)s AND p.id = u.period_id
 LEFT JOIN budget b ON b.organization_id = %(organization)s AND b.id = p.budget_id
-LEFT JOIN "freeze" f ON f.organization_id = %(organization)s AND f.session_key = %(session)s::varchar AND %(session)s::varchar <> ''
-    AND f.ended_at IS NULL AND f.cause = 'hand'
-"""
+LEFT JOIN ({FREEZE_OVER_CALL}) f ON true
+WHERE o.id = %(organization)s
+"""  # noqa: S608
 
 
 class AuthorizationOver(Conflict):
@@ -132,15 +135,12 @@ SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN lo
 
 DECIDE = _deciding("")
 DECIDE_IN_PART = _deciding("", locked=LOCKED_IN_PART, amount="coalesce((SELECT min(asked) FROM locked WHERE budget_id = ANY(%(in_money)s::bigint[])), %(amount)s)")
-# As DECIDE, where nothing has to be looked at first: the budgets are those in memory and nobody froze the session.
-DECIDE_AT_ONCE = _deciding("""
+# As DECIDE, where nothing has to be looked at first: budgets and wide freezes are those in memory, and nothing froze the session or one above it.
+DECIDE_AT_ONCE = _deciding(f"""
     AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])
     AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
-    AND NOT EXISTS (
-        SELECT FROM "freeze" f
-        WHERE f.organization_id = %(organization)s AND f.session_key = %(session)s::varchar AND %(session)s::varchar <> ''
-            AND f.ended_at IS NULL AND f.cause = 'hand')
-""")
+    AND NOT EXISTS (SELECT FROM {FREEZES_OVER_CALL} o)
+""")  # noqa: S608
 
 
 def authorization_hold(
@@ -195,28 +195,29 @@ def _earlier(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, 
     if state != Authorization.State.HELD:
         raise AuthorizationOver("The authorization with this id holds nothing for a call any more. Ask under a new id.", state=state, authorization=found.pk)
     rows = sql.rows(STANDING, {
-        "organization": actor.organization.pk, "session": found.session_key, "periods": found.periods, "amounts": found.amounts, "now": now,
+        "organization": actor.organization.pk, "session": found.session_key, "parent": request.parent_session, "periods": found.periods,
+        "amounts": found.amounts, "now": now,
     })
-    if (rows[0].freeze_id is not None or any(row.is_frozen for row in rows)) and (refusal := _refusal_since(actor, api_key, request, found=found, rows=rows)):
+    if refusal := _refusal_since(actor, api_key, request, rows=rows, now=now):
         raise refusal
     left = [row.limit_amount + row.topup - row.spent - row.held - row.asked for row in rows if row.is_hard and row.measure == Budget.Measure.MONEY]
     return Held(found, min(left, default=None), is_new=False)
 
 
 def _refusal_since(
-    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, found: Authorization, rows: Sequence[Any]
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, rows: Sequence[Any], now: datetime
 ) -> PaymentRequired | None:
     """Why a call that was held for may not go on any more: whoever asks again may not have made it yet. Its hold stays."""
     organization = actor.organization
-    state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": found.session_key})[0]
-    if state.freeze_id is not None:
-        return refusal_by_hand(actor, request, state)
-    rules = rules_of(directory_of(organization, state.config_version))
-    binding = min(
-        (row for row in rows if row.is_frozen and row.budget_id in rules.by_id),
-        key=binding_order, default=None,
-    )
+    rules = rules_of(directory_of(organization, rows[0].config_version))
+    if not rules.switches and rows[0].freeze_id is None and not any(row.is_frozen for row in rows):
+        return None
+    state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})[0]
     who = attribution(rules, request, state, api_key)
+    call = call_asked(request, who, api_key, estimate_of(request, now))
+    if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
+        return refusal
+    binding = min((row for row in rows if row.is_frozen and row.budget_id in rules.by_id), key=binding_order, default=None)
     return None if binding is None else refusal_of(organization, rules, binding, request=request, who=who)
 
 
@@ -232,7 +233,10 @@ def _hold_at_once(
     if rules is None:
         return None
     who, estimate = attribution_named(rules, request, api_key), estimate_of(request, now)
-    asked = asked_of(rules, call_asked(request, who, api_key, estimate), estimate, now)
+    call = call_asked(request, who, api_key, estimate)
+    if rules.switch_over(call, named_model=request.model) is not None:
+        return None
+    asked = asked_of(rules, call, estimate, now)
     if (request.session and not is_attributed(request, who)) or not asked.is_in_currency(request.currency):
         return None
     keys, version = list(asked.keys), rules.directory.version
@@ -254,14 +258,15 @@ def _decide(
     organization = actor.organization
     with sql.cursor().connection.pipeline():
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
-        reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session})
+        reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
-    if state.freeze_id is not None:
-        return refusal_by_hand(actor, request, state)
     who = attribution(rules, request, state, api_key)
     estimate = estimate_of(request, now)
-    asked = asked_of(rules, call_asked(request, who, api_key, estimate), estimate, now)
+    call = call_asked(request, who, api_key, estimate)
+    if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
+        return refusal
+    asked = asked_of(rules, call, estimate, now)
     _check_currency(request, asked)
     parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
@@ -283,7 +288,7 @@ def _parameters(organization: Organization, request: AuthorizationIn, asked: Ask
     return {
         "organization": organization.pk, **key_arrays(asked.keys), "held": asked.held, "is_enforced": asked.is_enforced, "amount": asked.amount,
         "id": uuid7(), "idempotency_key": request.id,
-        "request_hash": request_hash, "session": request.session, "model": request.model, "currency": request.currency,
+        "request_hash": request_hash, "session": request.session, "parent": request.parent_session, "model": request.model, "currency": request.currency,
         "now": now, "expires_at": _expires_at(request, asked, now), "is_lease": request.lease, "least": asked.least,
         "measure": [rule.measure for rule in asked.rules], "in_money": [rule.id for rule in asked.rules if rule.is_money],
     }

@@ -6,19 +6,21 @@ from typing import Any
 from django.conf import settings
 from django.utils.http import urlencode
 
-from governance.budgets.models import Budget
+from governance.budgets.calls import Call
+from governance.budgets.models import Budget, Freeze
 from governance.budgets.rules import Rule, Rules
 from governance.budgets.selectors import deciders_of
 from governance.budgets.services.asking import AuthorizationIn
+from governance.budgets.services.freezes import freeze_link
 from governance.errors import PaymentRequired
 from governance.money import digits, written, written_apart
-from governance.notices.links import session_link
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import Attribution
 from governance.tenancy.models import Organization
 
 # What is spent and held in one period comes to this at most, whatever its limit: ten times as much fits the column.
 LARGEST_SUM = Decimal(10**12)
+HOW = {"hand": "by hand", "guard": "by the runaway guard", "key": "with its key", "budget": "by its budget"}
 
 
 def binding_order(row: Any) -> tuple[bool, Decimal]:
@@ -74,13 +76,40 @@ def _deciding_team(rule: Rule, who: Attribution) -> int | None:
     return who.team_id if rule.team_id is None and rule.scope_kind in (Budget.ScopeKind.SESSION, Budget.ScopeKind.TASK) else rule.team_id
 
 
-def refusal_by_hand(actor: Actor, request: AuthorizationIn, state: Any) -> PaymentRequired:
-    organization = actor.organization
-    return PaymentRequired(
-        f"Session {request.session} was frozen by hand: {state.reason}",
-        is_frozen=True, session=request.session, freeze=state.freeze_id, approvers=deciders_of(organization, state.team_id),
-        request_url=session_link(organization.slug, request.session),
+def freeze_refusal(
+    actor: Actor, rules: Rules, *, request: AuthorizationIn, call: Call, freeze_id: int | None
+) -> PaymentRequired | None:
+    """Why a freeze that no budget of the call's own is the cause of refuses it: the session's (`freeze_id`), or one of a wide scope."""
+    switch = rules.switch_over(call, named_model=request.model) if freeze_id is None else None
+    if freeze_id is None and switch is None:
+        return None
+    freeze = Freeze.objects.select_related("period__budget", "team", "member__user", "api_key", "started_by__user").get(
+        organization=actor.organization, pk=freeze_id or switch.id  # type: ignore[union-attr]
     )
+    team_id = {Freeze.ScopeKind.SESSION: call.who.team_id, Freeze.ScopeKind.TEAM: freeze.team_id, Freeze.ScopeKind.MEMBER: call.who.team_id}.get(
+        Freeze.ScopeKind(freeze.scope_kind)
+    )
+    return PaymentRequired(
+        freeze_sentence(freeze, session_key=request.session), is_frozen=True, session=request.session, freeze=freeze.pk,
+        frozen_by=freeze_facts(actor, freeze), approvers=deciders_of(actor.organization, team_id),
+        request_url=freeze_link(actor.organization.slug, freeze),
+    )
+
+
+def freeze_sentence(freeze: Freeze, *, session_key: str) -> str:
+    """What stands against a call of the session, by whom and why."""
+    where = ", above this one," if freeze.session_key not in ("", session_key) else ""
+    subject = freeze.subject[0].upper() + freeze.subject[1:]
+    return f"{subject}{where} was frozen {HOW[freeze.cause]}{f' by {freeze.started_by}' if freeze.started_by else ''}: {freeze.reason}"
+
+
+def freeze_facts(actor: Actor, freeze: Freeze) -> dict[str, Any]:
+    """A freeze as answers show it."""
+    return {
+        "id": freeze.pk, "scope": freeze.scope_kind, "name": freeze.label, "cause": freeze.cause, "reason": freeze.reason,
+        "started_at": freeze.started_at, "started_by": str(freeze.started_by) if freeze.started_by else None,
+        "period": freeze.period_id, "url": freeze_link(actor.organization.slug, freeze),
+    }
 
 
 def _request_url(organization: Organization, period_id: int, session_key: str) -> str:

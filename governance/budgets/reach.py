@@ -1,0 +1,66 @@
+"""Which freezes reach a call: those of wide scopes in memory, those of sessions by the sessions above it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from governance.budgets.calls import Call
+from governance.budgets.models import Freeze
+from governance.pricing.catalogue import provider_family
+
+Kind = Freeze.ScopeKind
+# Scopes that a freeze of any session cannot be found by: few at a time, kept with the budgets and reloaded with them.
+WIDE = (Kind.ORGANIZATION, Kind.TEAM, Kind.MEMBER, Kind.PROVIDER, Kind.MODEL, Kind.KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """An active freeze of a wide scope as the hot path needs it. `key` is an id or a name in lower case."""
+
+    id: int
+    kind: str
+    key: str
+
+    def reaches(self, call: Call, lineage: Sequence[int], named_model: str) -> bool:
+        """Whether the call is in its scope. `lineage` is its team and those above; a model goes by the catalogue's name or by the one it was named by."""
+        match self.kind:
+            case Kind.ORGANIZATION:
+                return True
+            case Kind.TEAM:
+                return any(self.key == str(team_id) for team_id in lineage)
+            case Kind.MEMBER:
+                return self.key == str(call.who.member_id)
+            case Kind.KEY:
+                return self.key == str(call.api_key_id)
+            case Kind.PROVIDER:
+                return self.key == provider_family(call.provider)
+        return self.key in (call.model.lower(), named_model.lower())
+
+
+def switches_of(organization_id: int) -> list[Switch]:
+    """The organization's active freezes of wide scopes."""
+    found = Freeze.objects.filter(organization=organization_id, ended_at=None, scope_kind__in=WIDE).order_by("id")
+    return [Switch(*row) for row in found.values_list("pk", "scope_kind", "scope_key")]
+
+
+def session_freezes(*, first: str) -> str:
+    """SQL of the freezes of sessions that reach others: rows of (reached, and the freeze's columns f.*).
+
+    `first` selects (reached, key): each session beside itself and beside what is said to be above it. The sessions above those are
+    looked up only while any session is frozen. Needs %(organization)s. A circle of parents ends by UNION.
+    """
+    return f"""
+    (WITH RECURSIVE line AS (
+        SELECT one.reached, one.key FROM ({first}) one (reached, key)
+        WHERE one.key <> '' AND EXISTS (
+            SELECT FROM "freeze" WHERE organization_id = %(organization)s AND ended_at IS NULL AND session_key <> '' AND scope_kind = 'session')
+        UNION
+        SELECT line.reached, up.parent_key FROM line CROSS JOIN LATERAL (
+            SELECT s.parent_key FROM session s WHERE s.organization_id = %(organization)s AND s.key = line.key AND s.parent_key <> '' OFFSET 0) up
+    )
+    SELECT line.reached, f.* FROM line JOIN "freeze" f ON f.organization_id = %(organization)s AND f.session_key = line.key
+    WHERE f.ended_at IS NULL AND f.scope_kind = 'session' AND (f.period_id IS NULL OR line.key <> line.reached))"""  # noqa: S608
+
+
+# Of one call: the session %(session)s with %(parent)s above it. A budget's freeze of the session itself is left to the budget.
+ONE_LINE = "SELECT %(session)s::varchar, unnest(ARRAY[%(session)s::varchar, %(parent)s::varchar])"
+FREEZES_OVER_CALL = session_freezes(first=ONE_LINE)
