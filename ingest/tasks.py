@@ -8,8 +8,11 @@ from django.utils import timezone
 
 from governance.tenancy.models import Organization
 from ingest.doors.repeats import REMEMBERED
+from ingest.guard.tasks import guard_look, guard_trial
 from ingest.models import IdempotencyKey
 from ingest.partitions import months_ensure, months_retain
+
+__all__ = ["guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain"]
 
 
 @shared_task

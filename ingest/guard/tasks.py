@@ -1,0 +1,24 @@
+"""Celery edge of the guard: the look every minute, and trials on history."""
+
+from celery import shared_task
+
+from governance.tenancy.models import Organization
+from ingest.guard.history import trial_run
+from ingest.guard.looking import organization_look
+from ingest.guard.services import default_rules_ensure
+
+
+@shared_task(name="ingest.guard.tasks.guard_look")
+def guard_look() -> int:
+    """Looks at every organization's live sessions, having given it the default rules where it has none. Returns how many findings are new."""
+    count = 0
+    for organization in Organization.objects.order_by("id"):
+        default_rules_ensure(organization)
+        count += organization_look(organization)
+    return count
+
+
+@shared_task(name="ingest.guard.tasks.guard_trial")
+def guard_trial(trial_id: int) -> None:
+    """Works one trial out."""
+    trial_run(trial_id)
