@@ -254,6 +254,7 @@ CELERY_BEAT_SCHEDULE = {
     "deliveries-send": {"task": "governance.notices.tasks.deliveries_send", "schedule": 5.0, "options": {"expires": 60}},
     "team-digests-write": {"task": "governance.notices.tasks.team_digests_write", "schedule": 60.0},
     "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
+    "guard-look": {"task": "ingest.guard.tasks.guard_look", "schedule": 60.0, "options": {"expires": 60}},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
