@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+import ingest.demo.shapes
 from dashboards.insights.figures import MEASURES, Figures, figures_sum
 from dashboards.insights.market import DEFAULT_RISE, SIMPLE_LABELS, binding_of, route_of, simple_task_of
+from ingest.services.prepare import KNOWN_HARNESSES
 
 
 def test_nothing_known_has_no_average() -> None:
@@ -36,6 +38,12 @@ def test_other_currencies_are_kept_apart() -> None:
     assert (one + other).foreign == (("CNY", Decimal(1)), ("EUR", Decimal(5)))
     with pytest.raises(ValueError, match="cannot combine"):
         one + Figures(currency="EUR")
+
+
+def test_every_harness_that_is_known_is_classified() -> None:
+    shapes = {shape.harness for shape in vars(ingest.demo.shapes).values() if isinstance(shape, ingest.demo.shapes.Shape)}
+    assert "gemini-cli" in shapes
+    assert {harness for harness in KNOWN_HARNESSES | shapes if binding_of(harness) == "unclassified"} == set()
 
 
 def test_market_facts() -> None:
