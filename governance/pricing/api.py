@@ -44,7 +44,7 @@ class RowOut(serializers.Serializer[Any]):
 class PricesOut(serializers.Serializer[Any]):
     """A model with the row in force at the instant, the rows for special calls then, and the history of all rows."""
 
-    provider = serializers.CharField()
+    provider = serializers.CharField(help_text="who bills, as calls of these names are stored")
     model = serializers.CharField()
     name = serializers.CharField()
     maker = serializers.CharField()
@@ -115,14 +115,19 @@ class PricesView(APIView):
         model = book.entry(asked["provider"], asked["model"])
         if model is None:
             raise NotFound("There is no price for this model.", model=asked["model"], provider=asked["provider"])
-        return Response(prices_answer(model, at=at) | {"book_version": book.version})
+        provider = book.provider_of(asked["provider"], asked["model"])
+        return Response(prices_answer(model, provider=provider, at=at) | {"book_version": book.version})
 
 
-def prices_answer(model: CatalogueModel, *, at: datetime) -> dict[str, Any]:
-    """The catalogue's facts, the row in force, the rows for special calls in force, and all rows, newest first."""
+def prices_answer(model: CatalogueModel, *, provider: str, at: datetime) -> dict[str, Any]:
+    """The catalogue's facts, the row in force, the rows for special calls in force, and all rows, newest first.
+
+    `provider` is who bills, as a call is stored. One that resells another's model is priced by that one's rows, the special ones apart.
+    """
     row = model.row_at(at)
+    is_own = provider == model.provider
     return {
-        "provider": model.provider,
+        "provider": provider,
         "model": model.slug,
         "name": model.name,
         "maker": model.maker,
@@ -133,7 +138,7 @@ def prices_answer(model: CatalogueModel, *, at: datetime) -> dict[str, Any]:
         "is_deprecated": model.is_deprecated,
         "at": at,
         "price": row_answer(row) if row else None,
-        "special": [row_answer(other) for other in model.special if other.holds(at)],
+        "special": [row_answer(other) for other in model.special if is_own and other.holds(at)],
         "history": [row_answer(other) for other in sorted(model.rows, key=lambda other: (other.valid_from, other.id), reverse=True)],
     }
 

@@ -205,6 +205,11 @@ class Book:
         found = self._found(provider, model)
         return found.model if found else None
 
+    def provider_of(self, provider: str, model: str) -> str:
+        """Who bills for a call of these names, as it is stored; the provider as it was reported where the model is not recognised."""
+        found = self._found(provider, model)
+        return found.provider if found else provider
+
     def _found(self, provider: str, model: str) -> Found | None:
         key = (provider, model)
         try:

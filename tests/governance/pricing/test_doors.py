@@ -7,8 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
+from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow
+from governance.pricing.usage import Usage
 from governance.tenancy.models import Organization, Scope
 from tests.conftest import client_with, key_of
 
@@ -52,6 +54,15 @@ def test_api_answers_with_the_price_at_an_instant_and_the_history(prices: None, 
     now = api.get("/api/v1/prices", {"model": "GLM-5", "provider": "zhipu", "at": "2026-04-01"}).json()
     assert now["price"]["rates"]["output_tokens"]["base"] == "1.83"
     assert [row["context"] for row in now["special"]] == [{"processing": "batch"}]
+
+
+def test_api_answers_with_the_provider_that_a_call_is_stored_under(prices: None, api: APIClient) -> None:
+    prices_load(providers=[SourceProvider("azure", "Azure", {"contains": "azure"}, None, ["zhipuai"], [])])
+    query = {"model": "glm-5", "provider": "azure", "at": "2026-04-01"}
+    body = api.get("/api/v1/prices", query).json()
+    stored = current_book(refresh=True).rate(provider="azure", model="glm-5", at=MARCH, usage=Usage(input_tokens=1))
+    assert body["provider"] == stored.provider == "azure"
+    assert (body["price"]["id"], body["special"]) == (stored.price_id, [])
 
 
 def test_api_answers_now_when_no_instant_is_given(prices: None, api: APIClient) -> None:
