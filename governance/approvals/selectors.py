@@ -2,18 +2,24 @@
 
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
-from governance.approvals import coverage
-from governance.approvals.models import ApprovalRequest
+from governance.approvals import coverage, delegations
+from governance.approvals.models import ApprovalRequest, Vote
+from governance.approvals.policies import names_of
+from governance.approvals.policy import APPROVERS, MEMBER
+from governance.approvals.standing import BY_ROLE, Standing
+from governance.approvals.words import listed
 from governance.budgets import selectors as budgets
 from governance.budgets.models import BudgetPeriod
 from governance.errors import Conflict, NotFound
 from governance.tenancy import access
-from governance.tenancy.access import Actor, Right
-from governance.tenancy.models import Member
+from governance.tenancy.access import Actor
+from governance.tenancy.models import Member, Role, Scope
 
 State = ApprovalRequest.State
+NO_PERSON = "A request is decided by a person: sign in, or use an API key that belongs to a member."
 WITH_PEOPLE_AND_BUDGET = (
     "requester__user",
     "spender__user",
@@ -26,13 +32,15 @@ WITH_PEOPLE_AND_BUDGET = (
 
 
 def requests_visible(actor: Actor) -> QuerySet[ApprovalRequest]:
-    """The requests the actor may see, newest first: its own, those for its sessions, and those of the teams it sees."""
+    """The requests the actor may see, newest first: its own, those for its sessions, of the teams it sees, and those it decides or has decided."""
     rows = access.scoped(actor, ApprovalRequest.objects.select_related(*WITH_PEOPLE_AND_BUDGET)).order_by("-created_at", "-id")
     if actor.team_ids is None:
         return rows
     seen = Q(team_id__in=actor.team_ids) | Q(requester__team_id__in=actor.team_ids)
     if actor.member is not None:
         seen |= Q(requester=actor.member) | Q(spender=actor.member)
+        voted = Vote.objects.filter(organization=actor.organization, decider=actor.member, request=OuterRef("pk"))
+        seen |= Q(Exists(voted)) | (Q(state=State.PENDING) & _open_to(actor))
     return rows.filter(seen)
 
 
@@ -45,15 +53,14 @@ def request_get(actor: Actor, request_id: UUID) -> ApprovalRequest:
 
 
 def requests_to_decide(actor: Actor) -> QuerySet[ApprovalRequest]:
-    """The pending requests the actor may decide, longest waiting first."""
+    """The pending requests on which a vote of the actor is wanted now, longest waiting first."""
     waiting = access.scoped(actor, ApprovalRequest.objects.select_related(*WITH_PEOPLE_AND_BUDGET).filter(state=State.PENDING))
-    if actor.member is None or not actor.can(Right.DECIDE):
+    if actor.member is None or not _is_deciding_key(actor):
         return waiting.none()
-    if actor.team_ids is not None:
-        waiting = waiting.filter(team_id__in=actor.team_ids)
     # Not exclude(): a request without a known spender has NULL there, and stays.
     not_own = ~Q(requester=actor.member) & (Q(spender=None) | ~Q(spender=actor.member))
-    return waiting.filter(not_own).order_by("created_at", "id")
+    voted = Vote.objects.filter(organization=actor.organization, decider=actor.member, request=OuterRef("pk"))
+    return waiting.filter(_open_to(actor), not_own, ~Exists(voted)).order_by("created_at", "id")
 
 
 def pending_count(actor: Actor) -> int:
@@ -62,9 +69,8 @@ def pending_count(actor: Actor) -> int:
 
 
 def deciders(actor: Actor, request: ApprovalRequest) -> list[Member]:
-    """The people who may decide the request, approvers of the team first. Never the requester, nor whose spend it is for."""
-    people = access.members_who_decide(actor.organization, request.team_id)
-    return [member for member in people if member.pk not in (request.requester_id, request.spender_id)]
+    """Whose turn it is, approvers of the team first and those who stand in for somebody last. Never the requester, nor whose spend it is for."""
+    return [seat.person for seat in Standing(request).seats] if request.state == State.PENDING else []
 
 
 def may_decide(actor: Actor, request: ApprovalRequest) -> bool:
@@ -72,24 +78,80 @@ def may_decide(actor: Actor, request: ApprovalRequest) -> bool:
     return request.state == State.PENDING and decision_refusal(actor, request) == ""
 
 
-def decision_refusal(actor: Actor, request: ApprovalRequest) -> str:
-    """Why the actor may never decide the request, as a sentence; "" when it may."""
+def decision_refusal(actor: Actor, request: ApprovalRequest, *, standing: Standing | None = None) -> str:
+    """Why the actor may not decide the request now, as a sentence; "" when it may."""
+    member = actor.member
+    if member is None or (refusal := person_refusal(actor, request)):
+        return NO_PERSON if member is None else refusal
+    standing = standing or Standing(request)
+    if standing.seats_for(member):
+        return ""
+    voted = next((vote for vote in standing.votes if member.pk in (vote.decider_id, vote.seat_id)), None)
+    if voted is not None:
+        by_another = voted.decider_id != member.pk
+        return f"{voted.decider} has decided in your stead." if by_another else "You have decided already; it waits for others now."
+    if standing.fits(member):
+        return "Your part of this is done: it waits for others, or for its turn to come to you."
+    return f"This is for {whose_turn(standing)} to decide."
+
+
+def person_refusal(actor: Actor, request: ApprovalRequest) -> str:
+    """Why the actor, whatever the policy says, decides nothing about the request; "" when it may be asked."""
     member = actor.member
     refusal = ""
     if member is None:
-        refusal = "A request is decided by a person: sign in, or use an API key that belongs to a member."
+        refusal = NO_PERSON
     elif member.pk == request.requester_id:
         refusal = "Nobody decides their own request."
     elif member.pk == request.spender_id:
         refusal = "Nobody decides about money for their own spend."
     elif not member.is_active:
         refusal = "Your membership is no longer active."
-    elif not actor.can(Right.DECIDE):
-        refusal = "Your role does not include deciding requests." if actor.api_key is None else "This API key may not decide requests."
-    elif actor.team_ids is not None and request.team_id not in actor.team_ids:
-        whose = f"the approvers of {request.team}, owners and admins" if request.team is not None else "owners and admins"
-        refusal = f"This is for {whose} to decide."
+    elif not _is_deciding_key(actor):
+        refusal = "This API key may not decide requests."
     return refusal
+
+
+def whose_turn(standing: Standing) -> str:
+    """Who decides now, in words: "the approvers of Platform, owners and admins"."""
+    parties = standing.open_parties
+    names = names_of(standing.request.organization, parties)
+    team = standing.request.team
+    words = {"approvers": f"the approvers of {team}", "admins": "owners and admins", "owners": "owners", "finance": "finance"}
+    told = [
+        words[party]
+        for party in words
+        if party in parties and not (party == "approvers" and team is None) and not (party == "owners" and "admins" in parties)
+    ]
+    return listed([*told, *names.values()], "and") if told or names else "nobody"
+
+
+def _is_deciding_key(actor: Actor) -> bool:
+    return actor.api_key is None or Scope.ADMIN in actor.api_key.scopes
+
+
+def _open_to(actor: Actor) -> Q:
+    """The requests whose turn has come to the actor, in an own place or in the stead of somebody who is away."""
+    if actor.member is None:
+        return Q(pk__in=[])
+    found = _open_to_member(actor.member, actor.team_ids)
+    away = delegations.stood_in_for(actor.member.pk, delegations.standings(actor.organization), now=timezone.now())
+    for member in (
+        Member.objects.filter(organization=actor.organization, pk__in=away, is_active=True).select_related("organization", "team")
+        if away
+        else ()
+    ):
+        team_ids = access.member_actor(member).team_ids
+        found |= _open_to_member(member, team_ids) & ~Q(requester=member) & (Q(spender=None) | ~Q(spender=member))
+    return found
+
+
+def _open_to_member(member: Member, team_ids: frozenset[int] | None) -> Q:
+    found = Q(open_to__overlap=[f"{MEMBER}{member.pk}", *BY_ROLE.get(Role(member.role), ())])
+    if member.role == Role.APPROVER and team_ids:
+        found |= Q(open_to__contains=[APPROVERS], team_id__in=team_ids)
+    taken = Vote.objects.filter(organization=member.organization_id, seat=member, request=OuterRef("pk"))
+    return found & ~Q(Exists(taken))
 
 
 def blocking_period_of(actor: Actor, session_key: str) -> BudgetPeriod:

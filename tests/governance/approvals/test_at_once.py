@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from threading import Barrier
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
-from governance.approvals.models import ApprovalRequest, Decision
-from governance.approvals.services import request_create, request_decide, request_withdraw
+from governance.approvals.delegations import delegation_create
+from governance.approvals.models import ApprovalPolicy, ApprovalRequest, Decision, Vote
+from governance.approvals.policies import policy_set
+from governance.approvals.policy import ADMINS, APPROVERS, Band, Override, Rules, Step
+from governance.approvals.services import request_create, request_decide, request_override, request_withdraw
 from governance.audit.models import AuditRecord
 from governance.budgets.models import BudgetPeriod, TopUp
 from governance.budgets.services import period_topup
@@ -42,7 +47,7 @@ def ask(member: Member, period: BudgetPeriod, amount: int = 10, **fields: str) -
     return request_create(actor=member_actor(member), period_id=period.pk, amount=Decimal(amount), reason="Nearly done.", **fields)  # type: ignore[arg-type]
 
 
-def decide(member: Member, request: ApprovalRequest, **fields: object) -> Decision:
+def decide(member: Member, request: ApprovalRequest, **fields: object) -> Decision | Vote:
     return request_decide(actor=member_actor(member), request_id=request.pk, **fields)  # type: ignore[arg-type]
 
 
@@ -137,3 +142,50 @@ def test_decisions_on_one_period_wait_for_each_other(
 def period_topup_alone(member: Member, period: BudgetPeriod) -> TopUp:
     with transaction.atomic():
         return period_topup(actor=member_actor(member), period_id=period.pk, amount=Decimal(1))
+
+
+def test_the_last_two_votes_of_a_chain_at_once(
+    engineer: Member, lead: Member, second_lead: Member, admin: Member, owner: Member, frozen: BudgetPeriod
+) -> None:
+    """Four people at a step of two, each clicking twice: two count, one of them pays, the rest are told."""
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((APPROVERS, ADMINS), 2),)),)))
+    for done in range(1, ROUNDS + 1):
+        request = ask(engineer, frozen)
+        people = (lead, second_lead, admin, owner)
+
+        answers = at_once(*[lambda member=member: decide(member, request, is_grant=True) for member in people * 2])  # type: ignore[misc]  # noqa: B023
+
+        assert len(conflicts(answers)) == 6
+        assert (Vote.objects.filter(request=request).count(), TopUp.objects.count()) == (2, done)
+        frozen.refresh_from_db()
+        assert frozen.topup == 10 * done
+
+
+def test_a_vote_against_an_override(engineer: Member, lead: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((APPROVERS,)),)),), override=Override((ADMINS,))))
+    for done in range(1, ROUNDS + 1):
+        request = ask(engineer, frozen)
+
+        answers = at_once(
+            lambda: decide(lead, request, is_grant=True),  # noqa: B023
+            lambda: request_override(actor=member_actor(admin), request_id=request.pk, reason="Now."),  # noqa: B023
+        )
+
+        assert len(conflicts(answers)) == 1
+        assert (Decision.objects.count(), TopUp.objects.count()) == (done, done)
+
+
+def test_two_policies_written_at_once_give_two_versions_and_one_in_force(admin: Member, owner: Member) -> None:
+    rules = [Rules((Band((Step((ADMINS,), needed),)),)) for needed in (1, 2, 3, 4)]
+    at_once(*[lambda rule=rule: policy_set(actor=member_actor(admin), team=None, rules=rule) for rule in rules])  # type: ignore[misc]
+    assert sorted(ApprovalPolicy.objects.values_list("number", flat=True)) == [1, 2, 3, 4]
+    assert ApprovalPolicy.objects.filter(ended_at=None).count() == 1
+
+
+def test_two_people_naming_each_other_at_once(lead: Member, admin: Member) -> None:
+    now = timezone.now()
+    answers = at_once(
+        lambda: delegation_create(actor=member_actor(lead), delegate=admin, starts_at=now, ends_at=now + timedelta(days=1)),
+        lambda: delegation_create(actor=member_actor(admin), delegate=lead, starts_at=now, ends_at=now + timedelta(days=1)),
+    )
+    assert len(conflicts(answers)) == 1

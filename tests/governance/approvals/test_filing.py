@@ -36,7 +36,7 @@ def test_engineer_asks_for_the_own_frozen_session(engineer: Member, lead: Member
 
 
 def test_notice_to_deciders_says_what_how_much_why_and_where(engineer: Member, lead: Member, frozen: BudgetPeriod) -> None:
-    request = file(engineer, frozen)
+    file(engineer, frozen)
 
     notice = Notice.objects.get(recipient=lead.user.email)
     assert notice.subject == "Engineer asks for 50.00 USD on Platform session"
