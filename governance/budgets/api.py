@@ -1,7 +1,7 @@
 """API edge of budgets: ask for an authorization, give it back, and see how a session stands."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,26 +22,44 @@ from governance.tenancy.models import ApiKey, Scope
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_KEY = 200
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+Keyed = TypeVar("Keyed", services.AuthorizationIn, services.ExtensionIn)
 _decoder = msgspec.json.Decoder(services.AuthorizationIn)
 
 
 def decoded(request: Request) -> services.AuthorizationIn:
     """The request's body. Raises Invalid with the field that is wrong."""
-    body = request._request.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise Invalid(f"An authorization is at most {MAX_BODY_BYTES} bytes.")
-    try:
-        found = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message, _, path = str(error).partition(" - at `$.")
-        raise Invalid(message, field=path.rstrip("`")) from error
-    texts = [value for value in msgspec.structs.astuple(found) if isinstance(value, str)] + [word for pair in (found.tags or {}).items() for word in pair]
-    if any("\x00" in text for text in texts):
-        raise Invalid("Text must not contain NUL characters.")
+    found = authorization_in(body_of(request, MAX_BODY_BYTES))
     return with_idempotency_key(found, request.META.get("HTTP_IDEMPOTENCY_KEY"))
 
 
-def with_idempotency_key(found: services.AuthorizationIn, key: str | None) -> services.AuthorizationIn:
+def body_of(request: Request, most: int) -> bytes:
+    """The body's bytes. Raises Invalid when there are more than `most`."""
+    body = request._request.read(most + 1)
+    if len(body) > most:
+        raise Invalid(f"This takes at most {most:,} bytes.")
+    return body
+
+
+def decoded_as(decoder: msgspec.json.Decoder[Asked], body: bytes) -> Asked:
+    """What the decoder makes of a body. Raises Invalid with the field that is wrong."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise Invalid(message, field=path.rstrip("`")) from error
+
+
+def authorization_in(body: bytes) -> services.AuthorizationIn:
+    """One authorization that is asked for. Raises Invalid with the field that is wrong."""
+    found = decoded_as(_decoder, body)
+    texts = [value for value in msgspec.structs.astuple(found) if isinstance(value, str)] + [word for pair in (found.tags or {}).items() for word in pair]
+    if any("\x00" in text for text in texts):
+        raise Invalid("Text must not contain NUL characters.")
+    return found
+
+
+def with_idempotency_key(found: Keyed, key: str | None) -> Keyed:
     """The request under its key: the body's `id`, else the header. Raises Invalid when the two differ."""
     if key is None:
         return found

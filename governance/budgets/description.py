@@ -9,7 +9,7 @@ import msgspec
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-from governance.budgets.services import AuthorizationIn
+from governance.budgets.services import AuthorizationIn, ExtensionIn
 from governance.tenancy.openapi import Problem, problems
 
 State = Literal["held", "settling", "settled", "voided", "expired"]
@@ -63,6 +63,16 @@ class AuthorizationGranted(AuthorizationOut, frozen=True, kw_only=True):
         "bound_by": "Where less was granted than asked for (`allow_partial`): the budget that has no more. Null otherwise, and when asked again under the same key.",
         "tokens": "With `bound_by`, where a budget counts tokens: how many were granted, input included.",
         "left": "What the tightest hard budget has left after this hold; null when no hard budget applies.",
+    }
+
+
+class AuthorizationExtended(AuthorizationOut, frozen=True, kw_only=True):
+    """The call may go on for longer, or on more."""
+
+    left: Decimal | None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        **AuthorizationOut.field_notes, "left": "What the tightest hard budget has left after this; null when no hard budget applies.",
     }
 
 
@@ -272,6 +282,31 @@ authorization_delete = extend_schema(
         **problems(404, s409="The hold has ended otherwise."),
     },
     examples=[OpenApiExample("Voided", response_only=True, status_codes=["200"], value=HELD | {"state": "voided"})],
+)
+
+authorization_extend_post = extend_schema(
+    operation_id="authorizations_extend",
+    tags=["authorizations"],
+    summary="Give a hold or a lease more time, more money, or both",
+    description=(
+        "`ttl_seconds` counts from now and never shortens. `amount`, `tokens` and, of a lease, `calls` are held in addition, in every budget that the "
+        "authorization holds against or in none, in the windows of now. Refused as a hold is, and then it stays as it was. Only what is `held` "
+        "and not past `expires_at` can be extended."
+    ),
+    parameters=[OpenApiParameter(
+        "Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER,
+        description="1 to 200 printable characters; the same as `id` in the body. The same key with the same body extends once; with another body it is a 409.",
+    )],
+    request=ExtensionIn,
+    responses={
+        (200, "application/json"): AuthorizationExtended,
+        (402, "application/problem+json"): OpenApiResponse(BudgetExceeded, description="A budget or a freeze stands against it. The hold is untouched."),
+        **problems(404, s409="The hold has ended (`authorization_over`), or the key was used for another extension.", s422="Something in the request is not valid; `field` says where."),
+    },
+    examples=[
+        OpenApiExample("A minute and a dollar more", request_only=True, value={"ttl_seconds": 60, "amount": "1.00"}),
+        OpenApiExample("Extended", response_only=True, status_codes=["200"], value=HELD | {"amount": "1.096", "left": "11.404"}),
+    ],
 )
 
 session_get = extend_schema(

@@ -15,6 +15,7 @@ from governance.budgets.services.endings import (
     holds_settle_counted,
     lease_end,
 )
+from governance.budgets.services.extending import ExtensionIn, authorization_extend
 from governance.budgets.services.forecasts import forecasts_look
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
 from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
@@ -27,9 +28,11 @@ __all__ = [
     "LARGEST_HOLD",
     "AuthorizationIn",
     "AuthorizedCall",
+    "ExtensionIn",
     "Held",
     "Spend",
     "Transfer",
+    "authorization_extend",
     "authorization_hold",
     "authorization_settle",
     "authorization_void",

@@ -166,7 +166,7 @@ def _held_or_refused(
         return held
     verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
     # What is over need not wait for the task that sweeps it: nobody is refused for a hold that no longer counts.
-    if isinstance(verdict, PaymentRequired) and _makes_room(actor, now):
+    if isinstance(verdict, PaymentRequired) and room_make(actor, now):
         verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
     if isinstance(verdict, PaymentRequired):
         raise verdict
@@ -178,7 +178,7 @@ def _held_or_refused(
     return verdict
 
 
-def _makes_room(actor: Actor, now: datetime) -> bool:
+def room_make(actor: Actor, now: datetime) -> bool:
     """Whether holds whose time is over were given back, or rolling windows moved on."""
     expired = holds_expire_some(organization_id=actor.organization.pk, now=now)
     return bool(periods_slide(actor=actor, now=now) or expired)
