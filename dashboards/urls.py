@@ -2,7 +2,21 @@
 
 from django.urls import include, path
 
-from dashboards.pages import accounts, approvals, budgets, lockin, my_usage, overview, routing, search, sessions, settings, spend
+from dashboards.pages import (
+    accounts,
+    approvals,
+    budgets,
+    decide_link,
+    lockin,
+    my_usage,
+    notifications,
+    overview,
+    routing,
+    search,
+    sessions,
+    settings,
+    spend,
+)
 
 IN_ORGANIZATION = [
     *overview.urlpatterns,
@@ -12,6 +26,8 @@ IN_ORGANIZATION = [
     *sessions.urlpatterns,
     *budgets.urlpatterns,
     *approvals.urlpatterns,
+    *decide_link.urlpatterns,
+    *notifications.urlpatterns,
     *my_usage.urlpatterns,
     *settings.urlpatterns,
     *search.urlpatterns,

@@ -55,9 +55,17 @@ def content(endpoint: Endpoint, parcel: Sequence[Delivery]) -> tuple[bytes, dict
     first = parcel[0]
     if endpoint.channel == Endpoint.Channel.SLACK:
         return json.dumps(_slack_message(endpoint, parcel), ensure_ascii=False).encode(), {"Content-Type": "application/json"}
-    body = webhook_body(kind=_kind(first), at=_at(first), organization=endpoint.organization.slug, facts=_facts(first))
+    body = body_of(first)
     signed = signing.headers(secrets_of(endpoint), message_id=message_id(first), timestamp=int(timezone.now().timestamp()), body=body)
     return body, {"Content-Type": "application/json", **signed}
+
+
+def body_of(delivery: Delivery, *, with_link: bool = True) -> bytes:
+    """The body of one delivery. Without the link that decides where a page shows it to whoever manages the channel."""
+    endpoint = delivery.endpoint
+    if endpoint.channel == Endpoint.Channel.SLACK:
+        return json.dumps(_slack_message(endpoint, [delivery], with_link=with_link), ensure_ascii=False).encode()
+    return webhook_body(kind=_kind(delivery), at=_at(delivery), organization=endpoint.organization.slug, facts=_facts(delivery))
 
 
 def message_id(delivery: Delivery) -> str:
@@ -73,12 +81,12 @@ def secrets_of(endpoint: Endpoint) -> list[str]:
     return found
 
 
-def _slack_message(endpoint: Endpoint, parcel: Sequence[Delivery]) -> dict[str, Any]:
+def _slack_message(endpoint: Endpoint, parcel: Sequence[Delivery], *, with_link: bool = True) -> dict[str, Any]:
     organization, first = endpoint.organization, parcel[0]
     if len(parcel) > 1:
         return slack.gathered(_kind(first), [_facts(delivery) for delivery in parcel], organization=organization.name)
     return slack.message(
-        _kind(first), _facts(first), organization=organization.name, zone=organization.zone, decide_link=_decide_link(first)
+        _kind(first), _facts(first), organization=organization.name, zone=organization.zone, decide_link=_decide_link(first) if with_link else ""
     )
 
 

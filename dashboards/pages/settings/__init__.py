@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import connect, intake, keys, organization, people, record, teams
+from dashboards.pages.settings import channels, connect, intake, keys, organization, people, record, teams
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -15,6 +15,10 @@ urlpatterns = [
     path("settings/service-accounts/<int:account_id>", people.account_page, name="settings-account"),
     path("settings/keys", keys.key_list, name="settings-keys"),
     path("settings/keys/<int:key_id>", keys.key_page, name="settings-key"),
+    path("settings/channels", channels.channel_list, name="settings-channels"),
+    path("settings/channels/<int:endpoint_id>", channels.channel_page, name="settings-channel"),
+    path("settings/channels/<int:endpoint_id>/deliveries/<int:delivery_id>", channels.delivery_page, name="settings-delivery"),
+    path("settings/channels/mail/<int:notice_id>", channels.mail_page, name="settings-mail"),
     path("settings/connect", connect.connect, name="settings-connect"),
     path("settings/connect/key", connect.key_make, name="settings-connect-key"),
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),

@@ -18,6 +18,7 @@ TABS = (
     ("settings-members", "Members", Right.MANAGE_ORGANIZATION),
     ("settings-accounts", "Service accounts", Right.MANAGE_ORGANIZATION),
     ("settings-keys", "API keys", Right.MANAGE_ORGANIZATION),
+    ("settings-channels", "Channels", Right.MANAGE_ORGANIZATION),
     ("settings-connect", "Connect", Right.MANAGE_ORGANIZATION),
     ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
     ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),

@@ -24,6 +24,7 @@ PAGES = {
     "team": ("settings-team", Right.MANAGE_ORGANIZATION),
     "member": ("settings-member", Right.MANAGE_ORGANIZATION),
     "service_account": ("settings-account", Right.MANAGE_ORGANIZATION),
+    "channel": ("settings-channel", Right.MANAGE_ORGANIZATION),
     "api_key": ("settings-key", Right.MANAGE_ORGANIZATION),
 }
 

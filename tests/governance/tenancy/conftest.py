@@ -9,6 +9,10 @@ from django.utils import timezone
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.services import request_create
 from governance.budgets.models import Budget
+from governance.notices.models import Delivery, Endpoint, Notice, Signal
+from governance.notices.sealing import sealed
+from governance.notices.signing import new_secret
+from governance.notices.tokens import link_make
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
 from ingest.models import RejectedInput
@@ -29,6 +33,10 @@ class Things:
     key_id: int
     rejected_id: int
     account_id: int
+    token: str
+    endpoint_id: int
+    delivery_id: int
+    notice_id: int
 
     @property
     def parts(self) -> dict[str, str]:
@@ -50,6 +58,17 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     request: ApprovalRequest = request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(50), reason="Two thirds are done.")
     rejected = RejectedInput.objects.create(organization=organization, received_at=timezone.now(), door="events", kind="rejected", code="invalid", reason="no time", payload=b"{}")
     account = ServiceAccount.objects.create(organization=organization, name="collector")
+    endpoint = Endpoint.objects.create(
+        organization=organization, channel="webhook", name="Collector", kinds=["freeze.started"], address=sealed("https://hooks.example/in"),
+        shown_address="https://hooks.example/in", secret=sealed(new_secret()),
+    )  # fmt: skip
+    signal = Signal.objects.create(organization=organization, kind="freeze.started", facts={})
+    delivery = Delivery.objects.create(organization=organization, endpoint=endpoint, signal=signal, state="dead", next_attempt_at=timezone.now())
+    notice = Notice.objects.create(
+        organization=organization, recipient="x@acme.example", subject="Frozen", body="", key="k", state="dead", next_attempt_at=timezone.now()
+    )
+    token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
     return Things(
-        organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk
+        organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
+        token, endpoint.pk, delivery.pk, notice.pk,
     )  # fmt: skip

@@ -23,12 +23,13 @@ ASKING = ALL - {Role.AUDITOR}
 # Who may open each page. A new page fails here until somebody says who it is for.
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "settings-unpriced": SPENDING,
-    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "approvals": ALL, "request": ALL, "my-usage": ALL, "search": ALL,
+    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
     "settings": RECORD,
     "settings-teams": MANAGING, "settings-team": MANAGING, "settings-project-add": MANAGING, "settings-members": MANAGING, "settings-member": MANAGING,
     "settings-accounts": MANAGING, "settings-account": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
+    "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
@@ -39,7 +40,7 @@ READ_ONLY = {name for name in PAGES if name in {
     "settings-intake", "settings-labels", "settings-connect",
 }}  # fmt: skip
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
-FORMS = sorted(set(PAGES) - READ_ONLY - {"request"})
+FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
 
 
 def test_table_names_every_page() -> None:
