@@ -184,13 +184,13 @@ def finding_go_on(*, actor: Actor, finding_id: int, reason: str) -> GuardFinding
 
     Raises NotFound, Forbidden, Invalid without a reason, and Conflict when it goes on already.
     """
-    if not reason.strip():
-        raise Invalid("Say why it may go on: the reason is kept in the record.", field="reason")
     found = visible(actor, GuardFinding.objects.select_for_update(of=("self",)).select_related("rule")).filter(pk=finding_id).first()
     if found is None:
         raise NotFound("There is no such finding here.")
     if not may_go_on(actor, found):
         raise Forbidden("This takes somebody who may resume sessions.", right=Right.FREEZE.value)
+    if not reason.strip():
+        raise Invalid("Say why it may go on: the reason is kept in the record.", field="reason")
     if found.state != GuardFinding.State.STOPPED:
         raise Conflict("The session is not stopped by this.")
     freeze = scoped(actor, Freeze.objects.all()).filter(pk=found.freeze_id).first() if found.freeze_id else None

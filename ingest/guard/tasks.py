@@ -5,16 +5,19 @@ from celery import shared_task
 from governance.tenancy.models import Organization
 from ingest.guard.history import trial_run
 from ingest.guard.looking import organization_look
+from ingest.guard.models import GuardTrial
 from ingest.guard.services import default_rules_ensure
 
 
 @shared_task(name="ingest.guard.tasks.guard_look")
 def guard_look() -> int:
-    """Looks at every organization's live sessions, having given it the default rules where it has none. Returns how many findings are new."""
+    """Looks at every organization's live sessions, having given it the default rules where it has none, and at trials that the queue lost. Returns how many findings are new."""
     count = 0
     for organization in Organization.objects.order_by("id"):
         default_rules_ensure(organization)
         count += organization_look(organization)
+    for trial_id in GuardTrial.objects.filter(state=GuardTrial.State.WAITING).order_by("id").values_list("pk", flat=True):
+        guard_trial.delay(trial_id)
     return count
 
 

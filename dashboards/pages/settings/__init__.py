@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import channels, connect, intake, keys, organization, people, record, teams
+from dashboards.pages.settings import channels, connect, guard, intake, keys, organization, people, record, teams
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -26,4 +26,9 @@ urlpatterns = [
     path("settings/labels", intake.label_list, name="settings-labels"),
     path("settings/unpriced", intake.unpriced_list, name="settings-unpriced"),
     path("settings/record", record.record_list, name="settings-record"),
+    path("settings/guard", guard.guard_list, name="settings-guard"),
+    path("settings/guard/new", guard.rule_new, name="settings-guard-new"),
+    path("settings/guard/rules/<int:rule_id>", guard.rule_page, name="settings-guard-rule"),
+    path("settings/guard/trials/<int:trial_id>", guard.trial_page, name="settings-guard-trial"),
+    path("guard/findings/<int:finding_id>", guard.finding_page, name="guard-finding"),
 ]

@@ -20,6 +20,7 @@ TABS = (
     ("settings-keys", "API keys", Right.MANAGE_ORGANIZATION),
     ("settings-channels", "Channels", Right.MANAGE_ORGANIZATION),
     ("settings-connect", "Connect", Right.MANAGE_ORGANIZATION),
+    ("settings-guard", "Guard", Right.MANAGE_ORGANIZATION),
     ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
     ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),
     ("settings-unpriced", "Unpriced", Right.VIEW_SPEND),

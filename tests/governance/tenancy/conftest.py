@@ -15,7 +15,7 @@ from governance.notices.signing import new_secret
 from governance.notices.tokens import link_make
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
-from ingest.models import RejectedInput
+from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
 
@@ -33,6 +33,9 @@ class Things:
     key_id: int
     rejected_id: int
     account_id: int
+    rule_id: int
+    trial_id: int
+    finding_id: int
     token: str
     endpoint_id: int
     delivery_id: int
@@ -58,6 +61,14 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     request: ApprovalRequest = request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(50), reason="Two thirds are done.")
     rejected = RejectedInput.objects.create(organization=organization, received_at=timezone.now(), door="events", kind="rejected", code="invalid", reason="no time", payload=b"{}")
     account = ServiceAccount.objects.create(organization=organization, name="collector")
+    now = timezone.now()
+    rule = GuardRule.objects.create(organization=organization, kind="repeat", name="Loops", action="ask")
+    trial = GuardTrial.objects.create(organization=organization, kind="repeat", starts_at=now, ends_at=now)
+    evidence = {"calls": 12, "of_calls": 12, "since": now.isoformat(), "model": "claude-sonnet-4-5", "amount": "6", "context_tokens": 50_000, "output_tokens": 500}
+    finding = GuardFinding.objects.create(
+        organization=organization, rule=rule, rule_version=1, session_key=FROZEN_SESSION, number=1, team_id=team.pk, member_id=engineer.pk, at=now, found_at=now,
+        evidence=evidence, action="ask", state="told",
+    )  # fmt: skip
     endpoint = Endpoint.objects.create(
         organization=organization, channel="webhook", name="Collector", kinds=["freeze.started"], address=sealed("https://hooks.example/in"),
         shown_address="https://hooks.example/in", secret=sealed(new_secret()),
@@ -70,5 +81,6 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
+        rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk,
     )  # fmt: skip

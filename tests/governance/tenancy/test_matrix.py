@@ -31,13 +31,14 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-accounts": MANAGING, "settings-account": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
+    "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
-CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER}), "budget": BUDGETING}
+CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER}), "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE}}
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "settings-unpriced", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
-    "settings-intake", "settings-labels", "settings-connect",
+    "settings-intake", "settings-labels", "settings-connect", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
 FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
