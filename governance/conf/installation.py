@@ -44,8 +44,7 @@ class Installation:
         return self._python("worker", *CELERY, "worker", *size, *quiet)
 
     def beat(self) -> Program:
-        schedule = ["--schedule", str(self.var_dir / "beat-schedule"), "--pidfile="]
-        return self._python("beat", *CELERY, "beat", "--loglevel", "WARNING", *schedule)
+        return self._python("beat", *CELERY, "beat", "--loglevel", "WARNING", "--pidfile=")
 
     def command(self, name: str, *arguments: str) -> Program:
         """A management command."""

@@ -241,7 +241,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
+# In memory: a file that beat is killed over is broken, and the worker asks for what is rare when it starts.
+CELERY_BEAT_SCHEDULER = "celery.beat.Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "governance.conf.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "holds-expire": {"task": "governance.budgets.tasks.holds_expire", "schedule": 5.0},

@@ -123,6 +123,8 @@ def test_up_answers_shares_its_servers_mends_itself_and_ends_clean(var: Path) ->
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert all_gone(children)
+    assert not embedded.socket_dir(var).is_relative_to(var)
+    assert not embedded.socket_dir(var).exists()
 
 
 def test_up_killed_hard_takes_its_children_along_and_the_next_one_recovers(var: Path) -> None:

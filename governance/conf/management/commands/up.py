@@ -56,6 +56,7 @@ class Command(BaseCommand):
         try:
             with ExitStack() as stack:
                 _take(place, stack)
+                stack.callback(embedded.sockets_remove, place.var_dir)
                 stack.callback(_stop, supervisor)
                 _Start(place, supervisor).run()
         except (embedded.EmbeddedError, AddressError) as error:
