@@ -53,10 +53,12 @@ class Plan:
 
     def bucket(self, call: Call) -> Bucket | None:
         """Which window, and for a template which session's or task's; None before the budget counts, or behind a rolling window."""
+        return None if self.slides_from is not None and call.at < self.slides_from else self.window(call)
+
+    def window(self, call: Call) -> Bucket | None:
+        """As `bucket`, wherever a rolling window has moved to since."""
         day = call.at.astimezone(ZONE).date()
         if self.since is not None and day < self.since:
-            return None
-        if self.slides_from is not None and call.at < self.slides_from:
             return None
         whose = (call.session if self.scope == "session" else "", call.task if self.scope == "task" else "")
         return {"day": (day, *whose), "month": (day.replace(day=1), *whose)}.get(self.kind, (None, *whose))
@@ -78,28 +80,22 @@ class Plan:
 
 @dataclass(slots=True)
 class Hold:
-    """An authorization."""
+    """An authorization. `rest` is what it holds in each place as long as it holds."""
 
-    amount: Decimal
     made_at: datetime
     expires_at: datetime
-    places: tuple[tuple[int, Bucket], ...]
+    rest: dict[tuple[int, Bucket], Decimal]
+    is_lease: bool = False
     state: str = "held"
     reported: Decimal | None = None
-    kept: Decimal = ZERO
     settled: Decimal | None = None
 
     @property
-    def held(self) -> Decimal:
-        return {"held": self.amount, "settling": self.kept}.get(self.state, ZERO)
-
-    # What it took of each place where money is not what is counted.
-    counted: dict[tuple[int, Bucket], Decimal] = field(default_factory=dict)
+    def is_holding(self) -> bool:
+        return self.state in ("held", "settling")
 
     def held_of(self, place: tuple[int, Bucket]) -> Decimal:
-        if place not in self.counted:
-            return self.held
-        return self.counted[place] if self.state in ("held", "settling") else ZERO
+        return self.rest.get(place, ZERO) if self.is_holding else ZERO
 
 
 @dataclass(slots=True)
@@ -126,7 +122,7 @@ class Reference:
         return sum((plan.used(call) for call in self.calls.values() if plan.covers(call) and plan.bucket(call) == bucket), ZERO)
 
     def held(self, plan_id: int, bucket: Bucket) -> Decimal:
-        return sum((hold.held_of((plan_id, bucket)) for hold in self.holds.values() if (plan_id, bucket) in hold.places), ZERO)
+        return sum((hold.held_of((plan_id, bucket)) for hold in self.holds.values()), ZERO)
 
     def topped_up(self, plan_id: int, bucket: Bucket) -> Decimal:
         return sum((grant.amount for grant in self.grants.values() if grant.place == (plan_id, bucket) and not grant.is_over), ZERO)
@@ -158,7 +154,7 @@ class Reference:
                 plan.slide(now)
 
     def expire(self, now: datetime) -> int:
-        due = [hold for hold in self.holds.values() if hold.state in ("held", "settling") and hold.expires_at <= now]
+        due = [hold for hold in self.holds.values() if hold.is_holding and hold.expires_at <= now]
         for hold in due:
             hold.state = "expired" if hold.state == "held" else "settled"
         return len(due)
@@ -172,8 +168,20 @@ class Reference:
         if is_new or is_in_time:
             call.authorization = hold_id
         if is_in_time:
-            hold.state = "settled"
             hold.settled = (hold.settled or ZERO) + call.cost
+            if hold.is_lease and hold.is_holding:
+                self.draw(hold, call)
+            else:
+                hold.state = "settled"
+
+    def draw(self, hold: Hold, call: Call) -> None:
+        """What the call is charged where the lease holds, the lease holds no longer; it ends when nothing is left of it."""
+        for place in hold.rest:
+            plan = self.plans[place[0]]
+            if plan.is_active and plan.covers(call) and plan.window(call) == place[1]:
+                hold.rest[place] = max(hold.rest[place] - plan.used(call), ZERO)
+        if hold.rest and not any(hold.rest.values()):
+            hold.state = "settled"
 
 
 def first_counted(kind: str, now: datetime) -> date | None:

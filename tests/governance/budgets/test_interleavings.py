@@ -26,10 +26,11 @@ from governance.budgets.services import (
     budget_change,
     budget_create,
     budget_retire,
+    budget_transfer,
     holds_expire,
     period_topup,
 )
-from governance.errors import Conflict, PaymentRequired
+from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.pricing.book import current_book
 from governance.tenancy.access import system_actor
 from governance.tenancy.models import Organization, Team
@@ -138,9 +139,11 @@ class Interleavings(RuleBasedStateMachine):
 
     # holds
 
-    @rule(team=TEAMS, session=SESSIONS, amount=AMOUNTS, minutes=st.integers(1, 1440), task=TASKS, role=ROLES)
-    def hold(self, team: str, session: str, amount: Decimal, minutes: int, task: str, role: str) -> None:
-        request = AuthorizationIn(team=team, session=session, task=task, role=role, amount=amount, ttl_seconds=60 * minutes)
+    @rule(team=TEAMS, session=SESSIONS, amount=AMOUNTS, minutes=st.integers(1, 1440), task=TASKS, role=ROLES, is_lease=st.booleans())
+    def hold(
+        self, team: str, session: str, amount: Decimal, minutes: int, task: str, role: str, is_lease: bool
+    ) -> None:
+        request = AuthorizationIn(team=team, session=session, task=task, role=role, amount=amount, ttl_seconds=60 * minutes, lease=is_lease)
         if not session or not any(call.session == session for call in self.reference.calls.values()) or team:
             self._hold(request, amount)
 
@@ -156,11 +159,10 @@ class Interleavings(RuleBasedStateMachine):
             assert not is_fitting
             return
         assert is_fitting
-        places = tuple(self.reference.places(call))
         plans = self.reference.plans
-        counted = {place: plans[place[0]].asked(amount) for place in places if plans[place[0]].measure != "money"}
-        self.reference.holds[made.pk] = Hold(amount, self.now, made.expires_at, places, counted=counted)
-        assert all(self.reference.left(place) >= 0 for place in places if plans[place[0]].is_hard)
+        rest = {place: plans[place[0]].asked(amount) for place in self.reference.places(call)}
+        self.reference.holds[made.pk] = Hold(self.now, made.expires_at, rest, is_lease=request.lease)
+        assert all(self.reference.left(place) >= 0 for place in rest if plans[place[0]].is_hard)
 
     def _fits_after_sweep(self, call: Call, amount: Decimal) -> bool:
         """A refusal is given only when holds that are over and what rolling windows let go of do not make room either."""
@@ -174,14 +176,18 @@ class Interleavings(RuleBasedStateMachine):
     def _frozen(self) -> set[tuple[int, Bucket]]:
         return {self._place(period) for period in self._periods().filter(frozen_at__isnull=False)}
 
-    @precondition(lambda self: self.reference.holds)
+    @precondition(lambda self: any(not hold.is_lease for hold in self.reference.holds.values()))
     @rule(choice=CHOICES, amount=AMOUNTS)
     def settle(self, choice: int, amount: Decimal) -> None:
-        made, hold = self._some_hold(choice)
+        made, hold = self._some_hold(choice, leases=False)
         is_refused = hold.state == "voided" or (hold.reported not in (None, amount) and hold.state != "settling")
-        frozen = self._frozen()
-        hard = [place for place in hold.places if self.reference.plans[place[0]].is_hard and place not in hold.counted]
-        left = [Decimal(0) if place in frozen else self.reference.left(place) for place in hard]
+        frozen, plans = self._frozen(), self.reference.plans
+        before = {place: hold.held_of(place) for place in hold.rest}
+        in_money = [place for place in hold.rest if plans[place[0]].measure == "money"]
+        bounds = [
+            before[place] + max(Decimal(0) if place in frozen else self.reference.left(place), Decimal(0))
+            for place in in_money if plans[place[0]].is_hard
+        ]
         try:
             with self.clock() as now:
                 authorization_settle(actor=self.actor, authorization_id=made, amount=amount, now=now)
@@ -190,7 +196,7 @@ class Interleavings(RuleBasedStateMachine):
             return
         assert not is_refused
         if hold.reported != amount and hold.state != "settled":
-            hold.kept = min(amount, hold.held + max(min(left, default=amount), Decimal(0)))
+            hold.rest = {**before, **dict.fromkeys(in_money, min(amount, *bounds))} if bounds else {**before, **dict.fromkeys(in_money, amount)}
             if hold.state != "settling":
                 hold.state, hold.expires_at = "settling", self.now + timedelta(days=1)
         hold.reported = amount
@@ -199,17 +205,21 @@ class Interleavings(RuleBasedStateMachine):
     @rule(choice=CHOICES)
     def void(self, choice: int) -> None:
         made, hold = self._some_hold(choice)
+        is_ended_lease = hold.is_lease and hold.state == "settled"
         try:
             with self.clock() as now:
                 authorization_void(actor=self.actor, authorization_id=made, now=now)
         except Conflict:
             assert hold.state not in ("held", "voided")
+            assert not is_ended_lease
         else:
-            assert hold.state in ("held", "voided")
-            hold.state = "voided"
+            assert hold.state in ("held", "voided") or is_ended_lease
+            if hold.state == "held":
+                hold.state = "settled" if hold.is_lease and hold.settled is not None else "voided"
 
-    def _some_hold(self, choice: int) -> tuple[UUID, Hold]:
-        return list(self.reference.holds.items())[choice % len(self.reference.holds)]
+    def _some_hold(self, choice: int, *, leases: bool = True) -> tuple[UUID, Hold]:
+        found = [(made, hold) for made, hold in self.reference.holds.items() if leases or not hold.is_lease]
+        return found[choice % len(found)]
 
     # budgets
 
@@ -272,6 +282,29 @@ class Interleavings(RuleBasedStateMachine):
             return
         assert not is_over
         self.reference.grants[topup.pk] = Grant(self._place(period), amount, ends_at)
+
+    @rule(giving=CHOICES, taking=CHOICES, amount=AMOUNTS)
+    def move(self, giving: int, taking: int, amount: Decimal) -> None:
+        """From what one budget has left to another that counts the same."""
+        periods = [period for period in self._periods() if period.ends_at is None or period.ends_at > self.now]
+        if not periods:
+            return
+        one, other = periods[giving % len(periods)], periods[taking % len(periods)]
+        plans = self.reference.plans[one.budget_id], self.reference.plans[other.budget_id]
+        passing = [grant.amount for grant in self.reference.grants.values() if grant.place == self._place(one) and not grant.is_over and grant.ends_at]
+        is_possible = (
+            one != other and plans[0].measure == plans[1].measure and all(plan.hours is None for plan in plans)
+            and amount <= self.reference.left(self._place(one)) - sum(passing, Decimal(0))
+        )
+        try:
+            with self.clock():
+                moved = budget_transfer(actor=self.actor, from_period_id=one.pk, to_period_id=other.pk, amount=amount, reason="more there")
+        except (Conflict, Invalid):
+            assert not is_possible
+            return
+        assert is_possible
+        self.reference.grants[moved.given.pk] = Grant(self._place(one), -amount, None)
+        self.reference.grants[moved.received.pk] = Grant(self._place(other), amount, None)
 
     # what is always true
 
