@@ -82,16 +82,19 @@ def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
 def _note_thresholds(actor: Actor, rule: Rule, period: Any, *, now: datetime) -> None:
     """Records each threshold this charge passed. One in force is told once; it ends when the spend has fallen well below it.
 
-    Where the charge also froze, the notice of the freeze tells it all: a second one about the percentage would say the same.
+    Of several passed at once the highest is told. Where the charge also froze, the notice of the freeze tells it all: a second one about
+    the percentage would say the same.
     """
     allowance = period.limit_amount + period.topup
     if allowance <= 0 or (period.ends_at is not None and period.ends_at <= now):
         return
-    for percent in rule.thresholds:
+    highest = None
+    for percent in sorted(rule.thresholds):
         mark = allowance * percent / HUNDRED
         if period.spent_before < mark <= period.spent:
             crossing, is_first = ThresholdCrossing.objects.get_or_create(
                 organization=actor.organization, period_id=period.id, percent=percent, ended_at=None, defaults={"spent": period.spent}
             )
-            if is_first and not period.froze:
-                tell.threshold_passed(actor.organization, rule, period, crossing)
+            highest = crossing if is_first else highest
+    if highest is not None and not period.froze:
+        tell.threshold_passed(actor.organization, rule, period, highest)

@@ -65,6 +65,16 @@ def test_threshold_is_told_again_after_the_spend_had_fallen_well_below(admin: Me
     assert ThresholdCrossing.objects.filter(ended_at=None).count() == 1
 
 
+def test_of_several_thresholds_passed_at_once_the_highest_is_told(admin: Member) -> None:
+    budget_create(
+        actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=COST, thresholds=(100, 50, 80, 150), is_hard=False
+    )
+    store(admin, 1)
+    assert sorted(ThresholdCrossing.objects.values_list("percent", flat=True)) == [50, 80, 100]
+    assert told("threshold") == 1
+    assert Notice.objects.filter(subject__contains="100 %").exists()
+
+
 def test_a_crossing_that_freezes_is_told_once(admin: Member) -> None:
     budget_create(
         actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=4 * COST, thresholds=(50, 100)
