@@ -75,6 +75,13 @@ class Notice(models.Model):
         return f"{self.subject} → {self.recipient}"
 
 
+class TransactionId(models.Func):
+    """The present transaction's number, which never comes again in a database."""
+
+    template = "(pg_current_xact_id()::text::bigint)"
+    output_field = models.BigIntegerField()
+
+
 class Signal(models.Model):
     """Something that happened and that programs want to know: what streams and webhooks send, in the order of `id`.
 
@@ -96,12 +103,16 @@ class Signal(models.Model):
     )
     kind = models.CharField(max_length=40, choices=Kind.choices)
     facts = models.JSONField()
+    xid = models.BigIntegerField(db_default=TransactionId(), help_text="the transaction that wrote it: which snapshots see it")
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         db_table = "signal"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["organization", "id"], name="signal_in_order")]
+        indexes = [
+            models.Index(fields=["organization", "id"], name="signal_in_order"),
+            models.Index(fields=["xid"], name="signal_transaction"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"

@@ -1,0 +1,1 @@
+"""Signals as they are committed, to whoever holds a stream open."""
