@@ -21,6 +21,7 @@ from dashboards.charts import session as session_charts
 from dashboards.charts.base import Chart
 from dashboards.components.figures import money_text
 from dashboards.components.filters import FilterBar
+from dashboards.components.findings import state_of
 from dashboards.components.tables import CSV_ROWS, Column, Table
 from dashboards.selectors import burn, narrowing, sessions
 from dashboards.selectors.arithmetic import bill_of
@@ -33,6 +34,8 @@ from governance.budgets.services import session_freeze, session_resume
 from governance.errors import DomainError
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
+from ingest.guard.selectors import findings_of_session
+from ingest.guard.tell import sentence
 from ingest.models import UsageEvent
 
 TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
@@ -266,6 +269,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "burn_hour": recent_burn * 60,
         "burn_at_end": burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0),
         "freeze": session_freeze_of(actor, session.key),
+        "findings": [(found, sentence(found.rule.kind, found.evidence), state_of(found)) for found in findings_of_session(actor, session.key)],
         "marks": marks[::-1],
         "periods": covering,
         "waiting": waiting if session.state == "frozen" else [row for row in waiting if row.session_key == session.key],

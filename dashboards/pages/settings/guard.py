@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from dashboards.access import PageRequest, page
 from dashboards.components.figures import plain_decimal
+from dashboards.components.findings import state_of
 from dashboards.components.tables import Column, Table
 from dashboards.forms.guard import RangeForm, RuleForm
 from dashboards.pages.settings.frame import done, shown
@@ -33,7 +34,6 @@ TAB = "settings-guard"
 SHOWN_DAYS = 30
 TRIAL = "ingest.guard.tasks.guard_trial"
 ACTIONS = {"notify": ("tells", ""), "ask": ("asks", "warn"), "freeze": ("freezes", "ice")}
-STATES = {"told": ("told", "warn"), "went_on": ("went on", "ok"), "past": ("in the past", "")}
 log = logging.getLogger(__name__)
 
 
@@ -82,13 +82,6 @@ def findings_table(request: PageRequest) -> Table:
         request, id="findings", title="Found", columns=columns, rows=selectors.findings_visible(actor), sort="-at", search=("session_key", "rule__name"),
         empty="Nothing has run away yet.",
     )  # fmt: skip
-
-
-def state_of(found: Any) -> tuple[str, str]:
-    """A finding's state as a badge; one whose freeze was ended elsewhere went on as well."""
-    if found.state == GuardFinding.State.STOPPED:
-        return ("stopped", "ice") if found.is_standing else STATES["went_on"]
-    return STATES[found.state]
 
 
 def members_of(actor: Actor, ids: Iterable[int | None]) -> dict[int | None, str]:
