@@ -12,6 +12,8 @@ from governance.conf.addresses import Address
 from governance.conf.processes import Program
 
 CELERY = ("-m", "celery", "--quiet", "-A", "governance.conf.celery")
+# How many connections all web processes together may come to keep.
+WEB_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Installation:
 
     def web(self) -> Program:
         workers = os.environ.get("WEB_WORKERS") or str(max(2, min(8, os.cpu_count() or 2)))
-        threads = os.environ.get("WEB_THREADS") or "8"
+        # Posts can be stored together only while they are in flight in one process; each thread may keep a database connection.
+        threads = os.environ.get("WEB_THREADS") or str(max(8, min(16, WEB_CONNECTIONS // int(workers))))
         listen = ["--host", self.address.bind, "--port", str(self.address.port), "--interface", "wsgi", "--no-ws"]
         size = ["--workers", workers, "--blocking-threads", threads, "--respawn-failed-workers", "--workers-kill-timeout", "8"]
         return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "governance.conf.wsgi:application")
