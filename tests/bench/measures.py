@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import psutil
 import psycopg
 from django.core.management import call_command
 from django.db import connection
@@ -15,7 +16,7 @@ from governance.pricing.services import prices_load
 from tests.bench import copying, report
 from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
-from tests.bench.servers import Web, web
+from tests.bench.servers import Web, processor_seconds, web
 from tests.bench.world import world_make
 
 # One measurement of one side in one round.
@@ -23,6 +24,9 @@ SECONDS = 2.5
 BATCHES_EACH = 25
 COPY_BATCHES = 100
 SINGLES_EACH = 1500
+CLIENTS = (1, 8, 32, 64)
+# By all clients together, so that what was made ahead outlasts the measurement.
+ROWS_OF_ALL, POSTS_OF_ALL = 12_000, 6_000
 PACE = 300.0
 PACED_EACH = int(PACE * SECONDS / 8)
 
@@ -53,6 +57,16 @@ class Bench:
         """Requests a second."""
         return self.send(to=to, path=path, kind=kind, clients=clients, each=each).per_second
 
+    def singles(self, *, to: Web, path: str, clients: int, of_all: int) -> tuple[float, float]:
+        """Requests a second, and the processor time of one, web server and database together, in ms."""
+        before = self._processor_seconds(to)
+        answered = self.send(to=to, path=path, kind="single", clients=clients, each=of_all // clients)
+        return answered.per_second, (self._processor_seconds(to) - before) * 1000 / len(answered.latencies_ms)
+
+    def _processor_seconds(self, to: Web) -> float:
+        server = psutil.Process(self.database.info.backend_pid).parent()
+        return processor_seconds(to.process.pid) + (processor_seconds(server.pid) if server is not None else 0.0)
+
 
 def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) -> None:
     call_command("migrate", verbosity=0)
@@ -78,9 +92,9 @@ def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) 
 
 def _warm(bench: Bench) -> None:
     bench.send(to=bench.product, path="/api/v1/events", kind="batch", clients=4, each=2)
-    bench.send(to=bench.product, path="/api/v1/events", kind="single", clients=8, each=20)
+    bench.send(to=bench.product, path="/api/v1/events", kind="single", clients=64, each=20)
     bench.send(to=bench.product, path="/api/v1/authorizations", kind="authorization", clients=8, each=20)
-    bench.send(to=bench.bare, path="/store", kind="single", clients=8, each=20)
+    bench.send(to=bench.bare, path="/store", kind="single", clients=64, each=20)
     bench.send(to=bench.bare, path="/hold", kind="authorization", clients=8, each=20)
     # A database that has run for a minute knows its tables; this one is younger.
     bench.database.execute("ANALYZE")
@@ -95,12 +109,15 @@ def _batch(bench: Bench) -> None:
 
 
 def _single(bench: Bench) -> None:
-    for clients in (1, 8):
-        base = bench.rate(to=bench.bare, path="/store", kind="single", clients=clients, each=SINGLES_EACH)
-        ours = bench.rate(to=bench.product, path="/api/v1/events", kind="single", clients=clients, each=SINGLES_EACH)
+    for clients in CLIENTS:
+        base, base_ms = bench.singles(to=bench.bare, path="/store", clients=clients, of_all=ROWS_OF_ALL)
+        ours, ours_ms = bench.singles(to=bench.product, path="/api/v1/events", clients=clients, of_all=POSTS_OF_ALL)
         bench.note(f"bare view, rows/s, {clients}", base)
         bench.note(f"single posts/s, {clients}", ours)
         bench.note(f"single ratio, {clients}", ours / base)
+        bench.note(f"bare view, ms, {clients}", base_ms)
+        bench.note(f"single ms, {clients}", ours_ms)
+        bench.note(f"single cost, {clients}", ours_ms / base_ms)
 
 
 def _authorize(bench: Bench) -> None:

@@ -27,6 +27,12 @@ def free_port() -> int:
         return port
 
 
+def processor_seconds(pid: int) -> float:
+    """What the process and those it started have used of the processors."""
+    times = [one.cpu_times() for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
+    return sum(time.user + time.system for time in times)
+
+
 @dataclass
 class Web:
     """A running web server. `peak_rss_mb` is the most its processes held together, shared pages counted for each."""
