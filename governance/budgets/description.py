@@ -162,6 +162,24 @@ class BudgetExceeded(Problem, frozen=True, kw_only=True):
     }
 
 
+class AuthorizationGrantedInBatch(AuthorizationGranted, frozen=True, kw_only=True):
+    """An entry that may go on: 201, or 200 where its id was used by the same request before."""
+
+    status: Literal[200, 201]
+
+
+class AuthorizationsIn(msgspec.Struct, frozen=True):
+    """Up to 1,000 authorizations that are asked for together."""
+
+    authorizations: list[AuthorizationIn]
+
+
+class AuthorizationsOut(msgspec.Struct, frozen=True):
+    """An answer for each, in order."""
+
+    authorizations: list[AuthorizationGrantedInBatch | BudgetExceeded | Problem]
+
+
 class SessionBudget(msgspec.Struct, frozen=True):
     """A period that a session's calls count against."""
 
@@ -282,6 +300,28 @@ authorization_delete = extend_schema(
         **problems(404, s409="The hold has ended otherwise."),
     },
     examples=[OpenApiExample("Voided", response_only=True, status_codes=["200"], value=HELD | {"state": "voided"})],
+)
+
+authorizations_batch_post = extend_schema(
+    operation_id="authorizations_batch",
+    tags=["authorizations"],
+    summary="Ask for up to 1,000 authorizations together",
+    description=(
+        "Each entry is answered as if it had come alone, in order: its `status` is 201, 200, 402, 409 or 422, beside what the single answer has. Each is "
+        "held in every budget that applies or in none, whatever becomes of the others; earlier entries take what later ones find gone."
+    ),
+    parameters=[OpenApiParameter(
+        "Idempotency-Key", OpenApiTypes.STR, OpenApiParameter.HEADER,
+        description="Stands for `<key>/0`, `<key>/1` and so on as the `id` of entries that have none.",
+    )],
+    request=AuthorizationsIn,
+    responses={(200, "application/json"): AuthorizationsOut, **problems(s422="The body is not such a list, or it is too long.")},
+    examples=[
+        OpenApiExample("Two calls", request_only=True, value={"authorizations": [{"session": "s-7f31", "amount": "0.25"}, {"session": "s-8a02", "amount": "5"}]}),
+        OpenApiExample("One held, one refused", response_only=True, status_codes=["200"], value={
+            "authorizations": [{"status": 201} | HELD | {"left": "12.404", "priced": True, "bound_by": None}, REFUSED],
+        }),
+    ],
 )
 
 authorization_extend_post = extend_schema(

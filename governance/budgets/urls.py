@@ -6,6 +6,7 @@ from governance.budgets import api, api_authorizations
 
 urlpatterns = [
     path("authorizations", api.Authorizations.as_view(), name="api-authorizations"),
+    path("authorizations/batch", api_authorizations.BatchOfAuthorizations.as_view(), name="api-authorizations-batch"),
     path("authorizations/<uuid:authorization_id>", api.OneAuthorization.as_view(), name="api-authorization"),
     path("authorizations/<uuid:authorization_id>/extend", api_authorizations.ExtendAuthorization.as_view(), name="api-authorization-extend"),
     path("sessions/<path:key>", api.OneSession.as_view(), name="api-session"),

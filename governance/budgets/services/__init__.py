@@ -21,6 +21,7 @@ from governance.budgets.services.freezes import ended_period_freezes_end, period
 from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.rolling import periods_slide
+from governance.budgets.services.together import authorizations_hold
 from governance.budgets.services.transfers import Transfer, budget_transfer
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "authorization_hold",
     "authorization_settle",
     "authorization_void",
+    "authorizations_hold",
     "budget_change",
     "budget_create",
     "budget_retire",

@@ -160,7 +160,7 @@ def authorization_hold(
 def _held_or_refused(
     actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
 ) -> Held:
-    if request.id and (earlier := _earlier(actor, api_key, request, request_hash=request_hash, now=now)):
+    if request.id and (earlier := earlier_of(actor, api_key, request, request_hash=request_hash, now=now)):
         return earlier
     if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
         return held
@@ -171,7 +171,7 @@ def _held_or_refused(
     if isinstance(verdict, PaymentRequired):
         raise verdict
     if verdict is None:  # another process used the same id between the look-up and the insert
-        earlier = _earlier(actor, api_key, request, request_hash=request_hash, now=now)
+        earlier = earlier_of(actor, api_key, request, request_hash=request_hash, now=now)
         if earlier is None:
             raise Conflict("The same id is being used right now. Try again.")
         return earlier
@@ -184,7 +184,7 @@ def room_make(actor: Actor, now: datetime) -> bool:
     return bool(periods_slide(actor=actor, now=now) or expired)
 
 
-def _earlier(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime) -> Held | None:
+def earlier_of(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime) -> Held | None:
     """The authorization made by the same request before. Raises Conflict for another request's or one that is over, and PaymentRequired once frozen."""
     found = Authorization.objects.filter(organization=actor.organization, idempotency_key=request.id).first()
     if found is None:
@@ -240,14 +240,14 @@ def _hold_at_once(
     if (request.session and not is_attributed(request, who)) or not asked.is_in_currency(request.currency):
         return None
     keys, version = list(asked.keys), rules.directory.version
-    parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
+    parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
         periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
         deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version})
     rows = deciding.fetchall()
-    return _held(parameters, rows, organization, asked) if rows[0].made else None
+    return held_of(parameters, rows, organization, asked) if rows[0].made else None
 
 
 @transaction.atomic
@@ -267,8 +267,8 @@ def _decide(
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
         return refusal
     asked = asked_of(rules, call, estimate, now)
-    _check_currency(request, asked)
-    parameters = _parameters(organization, request, asked, request_hash=request_hash, now=now)
+    currency_check(request, asked)
+    parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=asked.keys, now=now)
         deciding = sql.cursor().execute(DECIDE_IN_PART if request.allow_partial else DECIDE, parameters)
@@ -280,10 +280,10 @@ def _decide(
         return refusal_of(organization, rules, binding, request=request, who=who)
     if not rows[0].made:
         return None
-    return _held(parameters, rows, organization, asked)
+    return held_of(parameters, rows, organization, asked)
 
 
-def _parameters(organization: Organization, request: AuthorizationIn, asked: Asked, *, request_hash: UUID, now: datetime) -> dict[str, Any]:
+def parameters_of(organization: Organization, request: AuthorizationIn, asked: Asked, *, request_hash: UUID, now: datetime) -> dict[str, Any]:
     """What the deciding statement is told."""
     return {
         "organization": organization.pk, **key_arrays(asked.keys), "held": asked.held, "is_enforced": asked.is_enforced, "amount": asked.amount,
@@ -300,7 +300,7 @@ def _expires_at(request: AuthorizationIn, asked: Asked, now: datetime) -> dateti
     return min([now + timedelta(seconds=request.ttl_seconds), *ends])
 
 
-def _held(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization, asked: Asked) -> Held:
+def held_of(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization, asked: Asked) -> Held:
     by_id = {rule.id: rule for rule in asked.rules}
     taken = sorted((row for row in rows if row.id is not None), key=lambda row: row.id)
     amount = min((row.asked for row in taken if by_id[row.budget_id].is_money), default=parameters["amount"])
@@ -339,6 +339,6 @@ def request_checked(request: AuthorizationIn) -> AuthorizationIn:
     return msgspec.structs.replace(request, amount=amount, min_amount=least)
 
 
-def _check_currency(request: AuthorizationIn, asked: Asked) -> None:
+def currency_check(request: AuthorizationIn, asked: Asked) -> None:
     if not asked.is_in_currency(request.currency):
         raise Invalid(f"The budgets that apply are kept in {asked.rules[0].currency}.", field="currency")

@@ -116,7 +116,8 @@ def test_a_member_who_was_deactivated_sees_nothing(client: Client, people: dict[
 DOORS: dict[str, dict[str, Scope]] = {
     "api-events": {"post": Scope.INGEST}, "otlp-logs": {"post": Scope.INGEST}, "otlp-metrics": {"post": Scope.INGEST}, "otlp-traces": {"post": Scope.INGEST},
     "api-authorizations": {"post": Scope.AUTHORIZE}, "api-authorization": {"get": Scope.AUTHORIZE, "delete": Scope.AUTHORIZE},
-    "api-authorization-settle": {"post": Scope.AUTHORIZE}, "api-authorization-extend": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
+    "api-authorization-settle": {"post": Scope.AUTHORIZE}, "api-authorization-extend": {"post": Scope.AUTHORIZE},
+    "api-authorizations-batch": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
     "api-approvals": {"get": Scope.READ, "post": Scope.AUTHORIZE}, "api-approval": {"get": Scope.READ, "delete": Scope.AUTHORIZE},
     "api-approval-decision": {"post": Scope.ADMIN},
 }  # fmt: skip
