@@ -10,7 +10,10 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A budget period as it stands. `exhausted_at` is its forecast with the granted amount spent on top, None: within."""
+    """A budget period as it stands. `exhausted_at` is its forecast with the granted amount spent on top, None: within.
+
+    `is_comparable`: whether it counts what the request is for; else its figures are in tokens, calls or another currency.
+    """
 
     name: str
     spent: Decimal
@@ -20,7 +23,8 @@ class Balance:
     is_frozen: bool
     is_asked: bool
     exhausted_at: datetime | None = None
-
+    is_comparable: bool = True
+    budget_id: int = 0
 
     @property
     def left(self) -> Decimal:
@@ -46,6 +50,27 @@ class Effect:
 def buys(asked: Balance, amount: Decimal) -> Decimal:
     """What of the amount can be spent: the rest makes up for what the period is over its limit already."""
     return min(amount, max(asked.left + amount, ZERO))
+
+
+def usable(balances: Sequence[Balance], amount: Decimal) -> Decimal:
+    """What of the amount can be spent before a wider hard budget stops the work; nothing where one is frozen."""
+    found = next((buys(balance, amount) for balance in balances if balance.is_asked), amount)
+    for balance in balances:
+        if not balance.is_asked and balance.is_frozen:
+            return ZERO
+        if not balance.is_asked and balance.is_hard and balance.is_comparable:
+            found = min(found, max(balance.left, ZERO))
+    return found
+
+
+def binding(balances: Sequence[Balance], amount: Decimal) -> list[str]:
+    """The names of the wider budgets that stop the work before the amount is spent: the frozen ones, else those with the least left."""
+    wider = [balance for balance in balances if not balance.is_asked]
+    frozen = [balance.name for balance in wider if balance.is_frozen]
+    bought = next((buys(balance, amount) for balance in balances if balance.is_asked), amount)
+    most = usable(balances, amount)
+    short = [balance.name for balance in wider if balance.is_hard and balance.is_comparable and max(balance.left, ZERO) == most < bought]
+    return frozen or short
 
 
 def effects(balances: Sequence[Balance], amount: Decimal, *, has_hand_freeze: bool = False) -> list[Effect]:
@@ -74,6 +99,8 @@ def wider_effect(balance: Balance, spending: Decimal) -> Effect:
     """A budget above: its limit stays, and what the grant buys is spent from it."""
     if balance.is_frozen:
         return Effect(balance, balance.allowance, balance.left, "frozen itself", "danger")
+    if not balance.is_comparable:
+        return Effect(balance, balance.allowance, balance.left, "counts something else", "")
     if spending > balance.left:
         text = "would freeze" if balance.is_hard else "passes its limit"
         return Effect(balance, balance.allowance, balance.left, text, "danger" if balance.is_hard else "warn")

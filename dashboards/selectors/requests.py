@@ -9,7 +9,7 @@ from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Sum, Value, Wh
 
 from dashboards.insights.cheaper import Cheaper, PricedCall, cheapest
 from dashboards.insights.forecast import Lasting, lasting
-from dashboards.insights.granting import Balance, Effect, buys, effects
+from dashboards.insights.granting import Balance, Effect, binding, buys, effects, usable
 from dashboards.selectors import burn, periods, sessions
 from dashboards.selectors.arithmetic import usage_of
 from governance.approvals.models import ApprovalRequest
@@ -32,7 +32,8 @@ MODELS_COMPARED = 8
 class Docket:
     """What a decider should know of one request. `overrun` is how far the period is past its limit already, 0 when it is not.
 
-    `lasting` is how long what is left to spend once it is granted lasts; `buys` is the amount less the overrun.
+    `lasting` is how long what is left to spend once it is granted lasts; `buys` is the amount less the overrun, and `usable` what of
+    that can be spent before the wider budgets named in `binding` stop the work.
     """
 
     request: ApprovalRequest
@@ -43,6 +44,8 @@ class Docket:
     effects: Sequence[Effect]
     overrun: Decimal
     buys: Decimal
+    usable: Decimal
+    binding: Sequence[str]
     freezes: Sequence[Freeze]
     cheaper: Cheaper | None
 
@@ -119,7 +122,7 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
     """The touched periods as balances; the wider ones with their forecast after the amount is spent on top."""
     wider = [period.budget for period in touched if not period.session_key]
     paces: Mapping[int, Mapping[date, Decimal]] = periods.histories(actor, wider, tree=periods.team_tree(actor), now=now) if wider else {}
-    found = []
+    found, asked = [], touched[0].budget
     for position, period in enumerate(touched):
         exhausted_at = None
         if position and period.budget_id in paces:
@@ -144,6 +147,8 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
                 period.pk in frozen,
                 position == 0,
                 exhausted_at,
+                (period.budget.measure, period.budget.currency) == (asked.measure, asked.currency),
+                period.budget_id,
             )
         )
     return found
@@ -169,6 +174,8 @@ def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime) -> Do
         effects=effects(standing, request.amount, has_hand_freeze=by_hand),
         overrun=max(-standing[0].left, ZERO),
         buys=buys(standing[0], request.amount),
+        usable=ZERO if by_hand else usable(standing, request.amount),
+        binding=binding(standing, request.amount),
         freezes=freezes,
         cheaper=cheaper_way(actor, calls, now=now),
     )

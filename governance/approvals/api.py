@@ -4,7 +4,6 @@ Filing and withdrawing take the scope `authorize`, reading `read`, deciding `adm
 belongs to a member, because a person answers for them. A harness that runs under its user's `authorize` key can so ask, never grant.
 """
 
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from governance.approvals import selectors, services
+from governance.approvals import answers, overrides, selectors, services
+from governance.approvals.answers import AmountField, ChainOut, EvidenceOut, PersonOut, ReviewOut
 from governance.approvals.models import ApprovalRequest, Decision
+from governance.approvals.standing import Standing
 from governance.errors import Invalid
-from governance.money import DIGITS, PLACES
 from governance.notices.links import request_link
 from governance.tenancy.access import Actor
-from governance.tenancy.models import Member, Scope
+from governance.tenancy.models import Scope
 
 LONGEST_KEY = 200
 PAGE = 50
@@ -52,17 +52,78 @@ EXAMPLE_REQUEST = {
     "budget": {"id": 4, "name": "Platform session"},
     "budget_period": {"id": 911, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None},
     "decision": None,
+    "chain": {
+        "policy_version": None,
+        "in_parallel": False,
+        "steps": [
+            {
+                "text": "one approver of Platform or owner or admin",
+                "who": ["approvers", "admins"],
+                "needed": 1,
+                "given": 0,
+                "state": "open",
+                "is_escalated": False,
+            }
+        ],
+        "votes": [],
+        "turn": "the approvers of Platform, owners and admins",
+        "missing": "It needs one more decision; the next is for the approvers of Platform, owners and admins.",
+        "escalates_at": None,
+        "expires_at": None,
+    },
+    "review": None,
+    "evidence": {
+        "of": "session",
+        "models": [{"provider": "anthropic", "model": "claude-sonnet-4-5", "calls": 412, "tokens": 61200340, "cost": "100.25"}],
+        "last_calls": [
+            {
+                "at": "2026-11-21T10:04:31Z",
+                "provider": "anthropic",
+                "model": "claude-sonnet-4-5",
+                "status": "ok",
+                "input_tokens": 1200,
+                "output_tokens": 830,
+                "cost": "0.21",
+            }
+        ],
+        "burn_per_minute": "1.1",
+        "lasts_minutes": ["38", "60"],
+        "overrun": "0.25",
+        "buys": "49.75",
+        "usable": "49.75",
+        "warning": "",
+        "budgets": [
+            {
+                "budget": 4,
+                "name": "Session 0b6f1c1e-7a51",
+                "is_asked": True,
+                "is_hard": True,
+                "is_frozen": True,
+                "spent": "100.25",
+                "held": "0",
+                "limit": "100",
+                "limit_after": "150",
+                "left_after": "49.75",
+                "consequence": "resumes",
+                "exhausted_at": None,
+                "binds": False,
+            }
+        ],
+    },
     "deciders": [{"id": 3, "name": "Kim", "email": "kim@example.com"}],
     "may_decide": False,
     "link": "https://weighhouse.example.com/o/acme/approvals/019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10",
 }
 
 
-EXAMPLE_ITEM = {key: value for key, value in EXAMPLE_REQUEST.items() if key not in ("deciders", "may_decide")}
+EXAMPLE_ITEM = {
+    key: value for key, value in EXAMPLE_REQUEST.items() if key not in ("deciders", "may_decide", "chain", "review", "evidence")
+}
 EXAMPLE_GRANT = {
     "state": "approved",
     "ended_at": "2026-11-21T10:20:00Z",
     "decision": {
+        "kind": "votes",
         "grant": True,
         "amount": "25",
         "note": "",
@@ -73,16 +134,6 @@ EXAMPLE_GRANT = {
 }
 
 
-class AmountField(serializers.DecimalField):
-    """An amount of money: text without trailing zeros on the way out; a number or text, at most numeric(28,15), on the way in."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=DIGITS, decimal_places=PLACES, **options)
-
-    def to_representation(self, value: Decimal) -> str:
-        return f"{value.normalize():f}"
-
-
 class FilingIn(serializers.Serializer[Any]):
     """Ask for more, on a budget period or on whatever stands against a session."""
 
@@ -91,6 +142,9 @@ class FilingIn(serializers.Serializer[Any]):
     amount = AmountField()
     reason = serializers.CharField(max_length=2000)
     ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text="until when the money is wanted")
+    session_only = serializers.BooleanField(
+        required=False, default=False, help_text="ask on the session's own limit; refused where it has none"
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "budget_period" not in attrs and "session" not in attrs:
@@ -107,11 +161,30 @@ class DecisionIn(serializers.Serializer[Any]):
     ends_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None, help_text="until when it counts; as asked for when absent"
     )
+    session_only = serializers.BooleanField(
+        required=False, default=False, help_text="give it to the session's own limit; refused where it has none"
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs["grant"] and attrs["amount"] is not None:
             raise serializers.ValidationError({"amount": "A denial has no amount."})
         return attrs
+
+
+class OverrideIn(serializers.Serializer[Any]):
+    """Grant at once in an emergency, past the chain and above one's limit."""
+
+    reason = serializers.CharField(max_length=2000)
+    amount = AmountField(required=False, allow_null=True, default=None)
+    ends_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    session_only = serializers.BooleanField(required=False, default=False)
+
+
+class ReviewIn(serializers.Serializer[Any]):
+    """Whether an override was right; finding it wrong needs a note."""
+
+    upheld = serializers.BooleanField()
+    note = serializers.CharField(required=False, allow_blank=True, default="", max_length=2000)
 
 
 class ListIn(serializers.Serializer[Any]):
@@ -120,12 +193,6 @@ class ListIn(serializers.Serializer[Any]):
     state = serializers.ChoiceField(ApprovalRequest.State.choices, required=False)
     before = serializers.UUIDField(required=False, help_text="the `next` of the page before")
     limit = serializers.IntegerField(required=False, default=PAGE, min_value=1, max_value=LONGEST_PAGE)
-
-
-class PersonOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    name = serializers.CharField(source="*")
-    email = serializers.EmailField(source="user.email")
 
 
 class BudgetOut(serializers.Serializer[Any]):
@@ -140,13 +207,14 @@ class PeriodOut(serializers.Serializer[Any]):
 
 
 class DecisionOut(serializers.Serializer[Any]):
-    """The one decision on a request."""
+    """The one decision on a request. `decider` is the last of those who decided; null where the policy granted it at once."""
 
+    kind = serializers.ChoiceField(Decision.Kind.choices)
     grant = serializers.BooleanField(source="is_grant")
     amount = AmountField(allow_null=True)
     note = serializers.CharField()
     ends_at = serializers.DateTimeField(source="topup.ends_at", allow_null=True, default=None)
-    decider = PersonOut()
+    decider = PersonOut(allow_null=True)
     at = serializers.DateTimeField()
 
 
@@ -178,18 +246,34 @@ class RequestOut(serializers.Serializer[Any]):
 
 
 class RequestDetailOut(RequestOut):
-    """A request with who may decide it."""
+    """A request with who may decide it, how far it has come, and the evidence."""
 
-    deciders = serializers.SerializerMethodField()
+    deciders = serializers.SerializerMethodField(help_text="whose turn it is, with those who stand in for them")
     may_decide = serializers.SerializerMethodField()
+    chain = serializers.SerializerMethodField()
+    review = serializers.SerializerMethodField()
+    evidence = serializers.SerializerMethodField()
 
     @extend_schema_field(PersonOut(many=True))
     def get_deciders(self, request: ApprovalRequest) -> list[dict[str, Any]]:
-        people: list[Member] = selectors.deciders(self.context["actor"], request)
-        return [dict(PersonOut(member).data) for member in people]
+        return answers.people(
+            [seat.person for seat in self.context["standing"].seats] if request.state == ApprovalRequest.State.PENDING else []
+        )
 
     def get_may_decide(self, request: ApprovalRequest) -> bool:
         return selectors.may_decide(self.context["actor"], request)
+
+    @extend_schema_field(ChainOut)
+    def get_chain(self, request: ApprovalRequest) -> dict[str, Any]:
+        return dict(ChainOut(answers.chain_answer(request, self.context["standing"])).data)
+
+    @extend_schema_field(ReviewOut(allow_null=True))
+    def get_review(self, request: ApprovalRequest) -> dict[str, Any] | None:
+        return answers.review_answer(overrides.review_of(request))
+
+    @extend_schema_field(EvidenceOut)
+    def get_evidence(self, request: ApprovalRequest) -> dict[str, Any]:
+        return dict(EvidenceOut(answers.evidence_answer(self.context["actor"], request)).data)
 
 
 class RequestListOut(serializers.Serializer[Any]):
@@ -263,6 +347,7 @@ class RequestsView(ScopedView):
             reason=asked["reason"],
             session_key=asked.get("session", ""),
             ends_at=asked["ends_at"],
+            session_only=asked["session_only"],
             idempotency_key=_idempotency_key(request),
         )
         return _detail(self.actor, filed.pk, status=201)
@@ -302,8 +387,10 @@ class DecisionView(ScopedView):
         operation_id="approvals_decide",
         summary="Grant or deny a request",
         description=(
-            "In full or in part, within the approver's limit and never one's own. What was granted counts at once: a session that was frozen "
-            "on the budget goes on with its next call. A request is decided once; a second decision is a 409 that names who made the first. "
+            "In full or in part, within the approver's limit and never one's own. Where the policy asks several people, each decides once and "
+            "the last one's grant moves the money: the smallest amount and the earliest end count; `chain` says whose turn it is. What was "
+            "granted counts at once: a session that was frozen on the budget goes on with its next call. "
+            "A request is decided once; a second decision is a 409 that names who made the first. "
             "Needs a key with the scope `admin` that belongs to a member who may decide."
         ),
         parameters=[IDEMPOTENCY],
@@ -326,14 +413,55 @@ class DecisionView(ScopedView):
             amount=asked["amount"],
             note=asked["note"],
             ends_at=asked["ends_at"],
+            session_only=asked["session_only"],
             idempotency_key=_idempotency_key(request),
         )
         return _detail(self.actor, request_id, status=201)
 
 
+class OverrideView(ScopedView):
+    """Granting in an emergency."""
+
+    scopes = {"POST": Scope.ADMIN}
+
+    @extend_schema(
+        operation_id="approvals_override",
+        summary="Override in an emergency",
+        description=(
+            "Grants at once, past the chain and above limits, for somebody whom the policy names. Admins are told, and somebody else reviews it. "
+            "Never one's own request. Needs a key with the scope `admin` that belongs to a member."
+        ),
+        parameters=[IDEMPOTENCY],
+        request=OverrideIn,
+        responses={201: RequestDetailOut, **PROBLEMS},
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        asked = _valid(OverrideIn(data=request.data))
+        services.request_override(actor=self.actor, request_id=request_id, idempotency_key=_idempotency_key(request), **asked)
+        return _detail(self.actor, request_id, status=201)
+
+
+class ReviewView(ScopedView):
+    """The review of an override."""
+
+    scopes = {"POST": Scope.ADMIN}
+
+    @extend_schema(
+        operation_id="approvals_review",
+        summary="Review an override",
+        description="By an owner, an admin or finance, and by somebody else than who overrode or asked. The money stays as it is.",
+        request=ReviewIn,
+        responses={201: RequestDetailOut, **PROBLEMS},
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        asked = _valid(ReviewIn(data=request.data))
+        services.review_record(actor=self.actor, request_id=request_id, is_upheld=asked["upheld"], note=asked["note"])
+        return _detail(self.actor, request_id, status=201)
+
+
 def _detail(actor: Actor, request_id: UUID, *, status: int = 200) -> Response:
     found = selectors.request_get(actor, request_id)
-    return Response(RequestDetailOut(found, context={"actor": actor}).data, status=status)
+    return Response(RequestDetailOut(found, context={"actor": actor, "standing": Standing(found)}).data, status=status)
 
 
 def _valid(serializer: serializers.Serializer[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from governance.approvals import coverage, delegations
 from governance.approvals.models import ApprovalRequest, Vote
 from governance.approvals.policies import names_of
-from governance.approvals.policy import APPROVERS, MEMBER
+from governance.approvals.policy import ADMINS, APPROVERS, FINANCE, MEMBER, OWNERS
 from governance.approvals.standing import BY_ROLE, Standing
 from governance.approvals.words import listed
 from governance.budgets import selectors as budgets
@@ -28,6 +28,7 @@ WITH_PEOPLE_AND_BUDGET = (
     "decision__decider__user",
     "decision__topup",
     "organization",
+    "policy",
 )
 
 
@@ -117,12 +118,10 @@ def whose_turn(standing: Standing) -> str:
     parties = standing.open_parties
     names = names_of(standing.request.organization, parties)
     team = standing.request.team
-    words = {"approvers": f"the approvers of {team}", "admins": "owners and admins", "owners": "owners", "finance": "finance"}
-    told = [
-        words[party]
-        for party in words
-        if party in parties and not (party == "approvers" and team is None) and not (party == "owners" and "admins" in parties)
-    ]
+    told = [f"the approvers of {team}"] if APPROVERS in parties and team is not None else []
+    told += ["owners"] if parties & {ADMINS, OWNERS} else []
+    told += ["admins"] if ADMINS in parties else []
+    told += ["finance"] if FINANCE in parties else []
     return listed([*told, *names.values()], "and") if told or names else "nobody"
 
 

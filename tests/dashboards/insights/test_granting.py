@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from dashboards.insights.forecast import lasting
-from dashboards.insights.granting import Balance, buys, effects
+from dashboards.insights.granting import Balance, binding, buys, effects, usable
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
@@ -40,3 +40,23 @@ def test_a_forecast_is_the_room_over_the_burn() -> None:
     assert found is not None
     assert (found.minutes, found.low, found.high) == (9, 9, 9)
     assert lasting(Decimal(0), calls, burn=burn) is None
+
+
+def test_what_of_a_grant_can_be_spent_is_what_the_tightest_hard_budget_above_has_left() -> None:
+    asked = balance("105", "100")
+    roomy, tight = balance("10", "500", is_asked=False, is_frozen=False), balance("194", "200", is_asked=False, is_frozen=False)
+    assert (usable([asked, roomy, tight], Decimal(50)), binding([asked, roomy, tight], Decimal(50))) == (6, ["one"])
+    assert (usable([asked, roomy], Decimal(50)), binding([asked, roomy], Decimal(50))) == (45, [])
+    assert usable([asked], Decimal(3)) == 0
+
+
+def test_a_frozen_budget_above_makes_a_grant_useless() -> None:
+    asked, above = balance("100", "100"), balance("10", "200", is_asked=False)
+    assert (usable([asked, above], Decimal(50)), binding([asked, above], Decimal(50))) == (0, ["one"])
+
+
+def test_a_budget_that_counts_something_else_binds_nothing() -> None:
+    tokens = Balance("tokens", Decimal(999), Decimal(0), Decimal(1000), True, False, False, is_comparable=False)
+    asked = balance("100", "100")
+    assert usable([asked, tokens], Decimal(50)) == 50
+    assert effects([asked, tokens], Decimal(50))[1].consequence == "counts something else"

@@ -10,7 +10,10 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from governance.approvals.models import ApprovalRequest, Decision
+from governance.approvals.policies import policy_set
+from governance.approvals.policy import ADMINS, APPROVERS, FINANCE, Automatic, Band, Override, Rules, Step
 from governance.budgets.models import BudgetPeriod, TopUp
+from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Scope
 from tests.conftest import client_with, key_of
 from tests.governance.approvals.conftest import FROZEN_SESSION, session_of
@@ -308,6 +311,8 @@ def test_schema_names_every_door(schema: dict[str, Any]) -> None:
         "/api/v1/approvals": {"get", "post"},
         "/api/v1/approvals/{request_id}": {"get", "delete"},
         "/api/v1/approvals/{request_id}/decision": {"post"},
+        "/api/v1/approvals/{request_id}/override": {"post"},
+        "/api/v1/approvals/{request_id}/review": {"post"},
     }
     filing = schema["paths"]["/api/v1/approvals"]["post"]
     assert "examples" in filing["requestBody"]["content"]["application/json"]
@@ -318,3 +323,70 @@ def test_past_end_of_a_grant_is_refused(lead: Member, url: str) -> None:
     past = (timezone.now() - timedelta(minutes=1)).isoformat()
 
     assert client_of(lead).post(f"{url}/decision", {"grant": True, "ends_at": past}).status_code == 422
+
+
+def test_the_answer_says_whose_turn_it_is_what_is_missing_and_who_has_decided(
+    engineer: Member, lead: Member, admin: Member, organization: Organization, frozen: BudgetPeriod
+) -> None:
+    rules = Rules((Band((Step((APPROVERS,)), Step((ADMINS, FINANCE), 2))),), escalate_minutes=60, expire_hours=48)
+    policy_set(actor=member_actor(admin), team=None, rules=rules)
+    url = f"{APPROVALS}/{filed(engineer, frozen)}"
+
+    first = client_of(engineer).get(url).json()["chain"]
+    assert [step["state"] for step in first["steps"]] == ["open", "waiting"]
+    assert [step["text"] for step in first["steps"]] == ["one approver of Platform", "two of owners or admins and people of finance"]
+    assert first["missing"] == "It needs three more decisions; the next is for the approvers of Platform."
+    assert (first["policy_version"], first["escalates_at"] is None, first["expires_at"] is None) == (1, False, False)
+
+    answer = client_of(lead).post(f"{url}/decision", {"grant": True, "amount": "20", "note": "Enough."})
+    body = answer.json()
+    assert (answer.status_code, body["state"], body["decision"]) == (201, "pending", None)
+    assert [step["state"] for step in body["chain"]["steps"]] == ["done", "open"]
+    assert [(vote["decider"]["id"], vote["amount"], vote["counts"], vote["in_stead_of"]) for vote in body["chain"]["votes"]] == [
+        (lead.pk, "20", True, None)
+    ]
+    assert body["chain"]["turn"] == "owners, admins and finance"
+    again = client_of(lead).post(f"{url}/decision", {"grant": True})
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+def test_the_answer_carries_the_evidence(engineer: Member, lead: Member, organization_period: BudgetPeriod, url: str) -> None:
+    BudgetPeriod.objects.filter(pk=organization_period.pk).update(spent=Decimal(97))
+
+    evidence = client_of(lead).get(url).json()["evidence"]
+
+    assert (evidence["of"], evidence["overrun"], evidence["buys"], evidence["usable"]) == ("session", "0.25", "49.75", "3")
+    assert evidence["warning"] == "Only $3.00 of it can be spent before Acme month binds."
+    assert [(row["name"], row["binds"], row["left_after"]) for row in evidence["budgets"]] == [
+        (f"Session {FROZEN_SESSION}", False, "49.75"), ("Acme month", True, "3"),
+    ]  # fmt: skip
+
+
+def test_overriding_and_reviewing_over_the_api(engineer: Member, lead: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((ADMINS,), 2),)),), override=Override((APPROVERS,))))
+    url = f"{APPROVALS}/{filed(engineer, frozen)}"
+
+    assert client_of(admin).post(f"{url}/override", {"reason": "Now."}).status_code == 403
+    assert client_of(lead).post(f"{url}/override", {}).status_code == 422
+    done = client_of(lead).post(f"{url}/override", {"reason": "Customers are down."}).json()
+    assert (done["state"], done["decision"]["kind"], done["review"]["reviewed_at"]) == ("approved", "override", None)
+    assert client_of(lead).post(f"{url}/review", {"upheld": True}).status_code == 403
+    reviewed = client_of(admin).post(f"{url}/review", {"upheld": False, "note": "It could have waited."}).json()["review"]
+    assert (reviewed["upheld"], reviewed["reviewer"]["id"], reviewed["note"]) == (False, admin.pk, "It could have waited.")
+
+
+def test_a_grant_by_the_policy_has_no_decider(engineer: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    automatic = Automatic(Decimal(50), Decimal(50), Decimal(50))
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((ADMINS,)),)),), automatic=automatic))
+    body = ask(client_of(engineer), frozen).json()
+    assert (body["state"], body["decision"]["kind"], body["decision"]["decider"]) == ("approved", "automatic", None)
+    assert client_of(engineer).get(APPROVALS).json()["items"][0]["decision"]["decider"] is None
+
+
+def test_session_only_over_the_api(engineer: Member, lead: Member, frozen: BudgetPeriod, team_period: BudgetPeriod) -> None:
+    refused = client_of(engineer).post(APPROVALS, {"budget_period": team_period.pk, "amount": "5", "reason": "More.", "session_only": True})
+    assert refused.status_code == 422
+    request = ask(client_of(engineer), team_period, session=FROZEN_SESSION).json()
+    granted = client_of(lead).post(f"{APPROVALS}/{request['id']}/decision", {"grant": True, "session_only": True})
+    assert granted.status_code == 201
+    assert TopUp.objects.get().period == frozen
