@@ -162,10 +162,24 @@ class BudgetExceeded(Problem, frozen=True, kw_only=True):
     }
 
 
-class AuthorizationGrantedInBatch(AuthorizationGranted, frozen=True, kw_only=True):
-    """An entry that may go on: 201, or 200 where its id was used by the same request before."""
+class AuthorizationAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one entry: its status, and the body that the entry would have got alone."""
 
-    status: Literal[200, 201]
+    status: Literal[200, 201, 402, 409, 422]
+    id: UUID | None = None
+    state: State | None = None
+    amount: Decimal | None = None
+    left: Decimal | None = None
+    expires_at: datetime | None = None
+    code: str = ""
+    detail: str = ""
+    field: str = ""
+    is_frozen: bool = False
+    budget: StandingBudget | None = None
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "status": "201 and 200: held, with all that AuthorizationGranted has. 402: refused, with all that BudgetExceeded has. 409 and 422: a problem document.",
+    }
 
 
 class AuthorizationsIn(msgspec.Struct, frozen=True):
@@ -177,7 +191,7 @@ class AuthorizationsIn(msgspec.Struct, frozen=True):
 class AuthorizationsOut(msgspec.Struct, frozen=True):
     """An answer for each, in order."""
 
-    authorizations: list[AuthorizationGrantedInBatch | BudgetExceeded | Problem]
+    authorizations: list[AuthorizationAnswer]
 
 
 class SessionBudget(msgspec.Struct, frozen=True):

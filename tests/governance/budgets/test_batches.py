@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 NAMED: dict[str, Any] = {"team": "nobody", "project": "nothing", "member": "no.one@example.org"}
 
 
-def ask(api: APIClient, *entries: Any, **headers: str) -> Any:
+def ask(api: APIClient, *entries: Any, **headers: Any) -> Any:
     return api.post("/api/v1/authorizations/batch", {"authorizations": list(entries)}, **headers)
 
 
@@ -90,7 +90,7 @@ def test_key_of_the_batch_stands_for_one_of_each_entry(admin: Member, api: APICl
     assert statuses(ask(api, *entries, HTTP_IDEMPOTENCY_KEY="k")) == [201, 201]
     assert statuses(ask(api, *entries, HTTP_IDEMPOTENCY_KEY="k")) == [200, 200]
     assert held() == {"s1": 4}
-    assert sorted(Authorization.objects.values_list("idempotency_key", flat=True)) == ["k/0", "own"]
+    assert set(Authorization.objects.values_list("idempotency_key", flat=True)) == {"k/0", "own"}
 
 
 def test_frozen_session_is_refused_among_others(few_prices: None, admin: Member, api: APIClient) -> None:

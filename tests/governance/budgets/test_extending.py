@@ -90,7 +90,7 @@ def test_same_key_extends_once(admin: Member, api: APIClient) -> None:
 def test_key_may_come_in_the_header(admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     made = hold(api)
-    address, header = f"/api/v1/authorizations/{made}/extend", {"HTTP_IDEMPOTENCY_KEY": "more"}
+    address, header = f"/api/v1/authorizations/{made}/extend", dict[str, Any](HTTP_IDEMPOTENCY_KEY="more")
     assert [api.post(address, {"amount": "1"}, **header).status_code for _ in range(2)] == [200, 200]
     assert balance() == (0, 5)
 

@@ -69,7 +69,7 @@ def test_least_goes_with_a_grant_in_part(api: APIClient) -> None:
 def test_tokens_are_granted_in_part_where_what_goes_in_fits(admin: Member, api: APIClient) -> None:
     budget(admin, "10")
     budget(admin, "1500", name="Tokens", scope_kind="organization", period_kind="month", measure="tokens")
-    asked = {"input_tokens": 1000, "max_output_tokens": 4000}
+    asked: dict[str, Any] = {"input_tokens": 1000, "max_output_tokens": 4000}
     answer = ask(api, **asked)
     assert (answer.status_code, answer.json()["tokens"], answer.json()["bound_by"]["name"]) == (201, 1500, "Tokens")
     assert (Decimal(answer.json()["amount"]), held()["Session"]) == (4, 4)
