@@ -13,6 +13,7 @@ from ingest.guard.models import GuardRule
 from ingest.guard.parameters import DAYS, KINDS
 
 DAYS_BACK = [(1, "the last day"), (7, "the last 7 days"), (30, "the last 30 days"), (90, "the last 90 days")]
+EXEMPT = ("exempt_projects", "exempt_tags")
 
 
 class RuleForm(forms.Form):
@@ -24,9 +25,9 @@ class RuleForm(forms.Form):
         required=False, label="Look as soon as calls are stored", help_text="Otherwise every minute. Costs each post with calls of a suspect session some milliseconds."
     )
     cooldown_minutes = forms.IntegerField(label="Not again for, minutes", min_value=1, max_value=44_640, initial=720, help_text="How long a session that was found is left alone by this rule.")
-    exempt_projects = forms.ModelMultipleChoiceField(Project.objects.none(), required=False, label="Pass over calls of projects", widget=forms.CheckboxSelectMultiple)
+    exempt_projects = forms.ModelMultipleChoiceField(Project.objects.none(), required=False, label="Calls of projects", widget=forms.CheckboxSelectMultiple)
     exempt_tags = forms.CharField(
-        required=False, max_length=4000, label="Pass over calls with tags", widget=forms.Textarea(attrs={"rows": 2}), help_text="One name=value a line, such as processing=batch."
+        required=False, max_length=4000, label="Calls with tags", widget=forms.Textarea(attrs={"rows": 2}), help_text="One name=value a line, such as processing=batch."
     )
 
     def __init__(self, *args: Any, actor: Actor, kind: str, **kwargs: Any) -> None:
@@ -47,7 +48,12 @@ class RuleForm(forms.Form):
     @property
     def of_all(self) -> list[forms.BoundField]:
         """What all rules have."""
-        return [self[name] for name in self.fields if name not in self.parameters]
+        return [self[name] for name in self.fields if name not in self.parameters and name not in EXEMPT]
+
+    @property
+    def of_exempt(self) -> list[forms.BoundField]:
+        """What is passed over."""
+        return [self[name] for name in EXEMPT if name in self.fields]
 
     @property
     def values(self) -> dict[str, Any]:

@@ -269,7 +269,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "burn_hour": recent_burn * 60,
         "burn_at_end": burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0),
         "freeze": session_freeze_of(actor, session.key),
-        "findings": [(found, sentence(found.rule.kind, found.evidence), state_of(found)) for found in findings_of_session(actor, session.key)],
+        "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in findings_of_session(actor, session.key)],
         "marks": marks[::-1],
         "periods": covering,
         "waiting": waiting if session.state == "frozen" else [row for row in waiting if row.session_key == session.key],

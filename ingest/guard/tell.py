@@ -1,6 +1,6 @@
 """Tells of what the guard found: the sentence that shows it, the notice to people, the signal to programs."""
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -32,7 +32,7 @@ def fired(organization: Organization, found: GuardFinding) -> None:
     )  # fmt: skip
     facts = {
         "finding": found.pk, "rule": found.rule_id, "name": found.rule.name, "kind": found.rule.kind, "session": found.session_key, "at": found.at,
-        "evidence": found.evidence, "said": sentence(found.rule.kind, found.evidence), "action": found.action, "state": found.state,
+        "evidence": found.evidence, "said": sentence(found.rule.kind, found.evidence, organization.zone), "action": found.action, "state": found.state,
         "freeze": found.freeze_id, "url": link,
     }  # fmt: skip
     signal_add(organization=organization, kind=Signal.Kind.GUARD_FIRED, facts=facts)
@@ -41,7 +41,7 @@ def fired(organization: Organization, found: GuardFinding) -> None:
 def _body(organization: Organization, found: GuardFinding, *, person: Member | None, link: str) -> str:
     ask = "Say there whether it may go on:" if found.action == GuardRule.Action.ASK else "Look at it, and resume it if it may go on:"
     return "\n".join((
-        f"Session {found.session_key}: {sentence(found.rule.kind, found.evidence)}",
+        f"Session {found.session_key}: {sentence(found.rule.kind, found.evidence, organization.zone)}",
         "",
         *([f"Member:  {person}"] if person else []),
         f"Rule:    {found.rule.name}",
@@ -55,18 +55,18 @@ def _body(organization: Organization, found: GuardFinding, *, person: Member | N
 
 def reason_of(found: GuardFinding, organization: Organization) -> str:
     """What a refused call is told: what was seen, and where to say go on."""
-    said = sentence(found.rule.kind, found.evidence)
+    said = sentence(found.rule.kind, found.evidence, organization.zone)
     ask = "Say go on at" if found.action == GuardRule.Action.ASK else "Ask for it to be resumed at"
     link = session_link(organization.slug, found.session_key)
     room = 300 - len(link) - len(ask) - len(found.rule.name) - 6
     return f"{found.rule.name}: {said[: max(room, 0)]} {ask} {link}"[:300]
 
 
-def sentence(kind: str, evidence: dict[str, Any]) -> str:
-    """What the figures show, in a sentence. Money is in USD."""
-    say = {
-        "burn": _burn, "repeat": _repeat, "growth": _growth, "fan_out": _fan_out, "errors": _errors, "off_hours": _off_hours,
-    }[kind]  # fmt: skip
+def sentence(kind: str, evidence: dict[str, Any], zone: tzinfo) -> str:
+    """What the figures show, in a sentence, on the organization's clock. Money is in USD."""
+    if kind == "off_hours":
+        return _off_hours(evidence, zone)
+    say = {"burn": _burn, "repeat": _repeat, "growth": _growth, "fan_out": _fan_out, "errors": _errors}[kind]
     return say(evidence)
 
 
@@ -82,7 +82,7 @@ def _burn(seen: dict[str, Any]) -> str:
 
 def _repeat(seen: dict[str, Any]) -> str:
     return (
-        f"the same call {seen['calls']:,} times among {seen['of_calls']:,}: {seen['model']} with about {seen['context_tokens']:,} tokens in and "
+        f"The same call {seen['calls']:,} times among {seen['of_calls']:,}: {seen['model']} with about {seen['context_tokens']:,} tokens in and "
         f"{seen['output_tokens']:,} out, {_money(seen['amount'])} together."
     )
 
@@ -103,6 +103,6 @@ def _errors(seen: dict[str, Any]) -> str:
     return f"{seen['errors']:,} of {seen['calls']:,} calls failed within {seen['minutes']} minutes."
 
 
-def _off_hours(seen: dict[str, Any]) -> str:
-    since = datetime.fromisoformat(seen["since"]).astimezone(UTC)
-    return f"{_money(seen['amount'])} in {seen['calls']:,} calls since {since:%d %B, %H:%M} UTC while nobody is at work."
+def _off_hours(seen: dict[str, Any], zone: tzinfo) -> str:
+    since = instant_text(datetime.fromisoformat(seen["since"]), zone)
+    return f"{_money(seen['amount'])} in {seen['calls']:,} calls since {since}, while nobody is at work."

@@ -69,13 +69,13 @@ def guard_list(request: PageRequest) -> HttpResponse:
 def findings_table(request: PageRequest) -> Table:
     """What was found, latest first: when, by which rule, where, and the figures."""
     actor = request.actor
-    slug = actor.organization.slug
+    slug, zone = actor.organization.slug, actor.organization.zone
     names = members_of(actor, GuardFinding.objects.filter(organization=actor.organization).exclude(member_id=None).values_list("member_id", flat=True).distinct())
     columns = [
         Column("at", "When", kind="at", href=lambda row: reverse("guard-finding", args=[slug, row.pk])),
         Column("rule", "Rule", "strong", order="rule__name", value=lambda row: row.rule.name),
         Column("session_key", "Session", href=lambda row: reverse("session", args=[slug, row.session_key]), note=lambda row: names.get(row.member_id, "")),
-        Column("evidence", "What was seen", value=lambda row: sentence(row.rule.kind, row.evidence), is_sortable=False),
+        Column("evidence", "What was seen", value=lambda row: sentence(row.rule.kind, row.evidence, zone), is_sortable=False),
         Column("state", "State", kind="badge", value=state_of),
     ]
     return Table.from_request(
@@ -138,7 +138,7 @@ def rule_edited(request: PageRequest, form: RuleForm, rule: GuardRule | None) ->
             return redirect(TAB, slug=actor.organization.slug)
     versions = scoped(actor, GuardRuleVersion.objects.filter(rule=rule).select_related("by__user"))[:20] if rule else []
     kept = [(version, parameters_of(version.facts["kind"], version.facts["parameters"]).words()) for version in versions]
-    values = {"form": form, "span": span, "rule": rule, "kind": KINDS[form.kind], "versions": kept}
+    values = {"form": form, "span": span, "rule": rule, "words": words_of(rule) if rule else "", "kind": KINDS[form.kind], "versions": kept}
     return shown(request, "guard_rule", TAB, values, status=422 if form.is_bound else 200)
 
 
@@ -181,9 +181,9 @@ def trial_page(request: PageRequest, trial_id: int) -> HttpResponse:
 
 def trial_table(request: PageRequest, trial: GuardTrial) -> Table:
     actor = request.actor
-    slug, currency = actor.organization.slug, actor.organization.currency
+    slug, currency, zone = actor.organization.slug, actor.organization.currency, actor.organization.zone
     names = members_of(actor, {row["member"] for row in trial.results if row["member"]})
-    rows = [{**row, "at": datetime.fromisoformat(row["at"]), "spent_after": Decimal(row["spent_after"]), "seen": sentence(trial.kind, row["evidence"])} for row in trial.results]
+    rows = [{**row, "at": datetime.fromisoformat(row["at"]), "spent_after": Decimal(row["spent_after"]), "seen": sentence(trial.kind, row["evidence"], zone)} for row in trial.results]
     columns = [
         Column("session", "Session", href=lambda row: reverse("session", args=[slug, row["session"]]), note=lambda row: names.get(row["member"], "")),
         Column("at", "When it would have", kind="at"),
@@ -213,7 +213,7 @@ def finding_page(request: PageRequest, finding_id: int) -> HttpResponse:
             return redirect("session", slug=actor.organization.slug, key=found.session_key)
     names = members_of(actor, [found.member_id])
     values = {
-        "found": found, "said": sentence(found.rule.kind, found.evidence), "state": state_of(found), "member": names.get(found.member_id, ""),
+        "found": found, "said": sentence(found.rule.kind, found.evidence, actor.organization.zone), "state": state_of(found), "member": names.get(found.member_id, ""),
         "may_go_on": state_of(found)[0] == "stopped" and services.may_go_on(actor, found), "refusal": refusal, "reason": request.POST.get("reason", ""),
         "may_change": actor.can(Right.MANAGE_ORGANIZATION),
     }  # fmt: skip

@@ -82,7 +82,7 @@ def test_a_trial_shows_what_would_have_been_caught(as_admin: Client, organizatio
     assert "hx-trigger" in as_admin.get(answer["Location"]).content.decode()
     trial_run(trial.pk)
     page = as_admin.get(answer["Location"]).content.decode()
-    assert "the same call 12 times" in page
+    assert "The same call 12 times" in page
     assert 'hx-trigger="every 2s"' not in page
     assert not GuardRule.objects.exists()
     assert b"s-1" in as_admin.get(answer["Location"] + "?format=csv").content
@@ -96,7 +96,7 @@ def test_a_finding_leads_to_its_session_and_its_member_says_go_on(client: Client
     client.force_login(engineer.user)
     session = client.get("/o/acme/sessions/s-1").content.decode()
     assert f"/o/acme/guard/findings/{found.pk}" in session
-    assert "the same call 12 times" in session.lower()
+    assert "The same call 12 times" in session
     page = client.get(f"/o/acme/guard/findings/{found.pk}").content.decode()
     assert "Why it may go on" in page
     assert client.post(f"/o/acme/guard/findings/{found.pk}", {"reason": ""}).status_code == 422
@@ -112,7 +112,7 @@ def test_the_list_of_findings_says_what_was_seen(as_admin: Client, organization:
     store(organization, loop())
     organization_look(organization)
     page = as_admin.get(RULES).content.decode()
-    assert "the same call 12 times among 12" in page
+    assert "The same call 12 times among 12" in page
     assert b"s-1" in as_admin.get(RULES + "?format=csv").content
 
 

@@ -87,7 +87,7 @@ def test_a_loop_is_found_once_and_told_to_the_member_and_those_who_decide(organi
     assert (found.rule, found.session_key, found.state, found.member_id, found.number) == (rule, "s-1", "told", engineer.pk, 1)
     assert found.evidence["calls"] == 12
     assert {row.recipient for row in Notice.objects.all()} == {by_admin.member.user.email, lead.user.email, engineer.user.email}
-    assert "the same call 12 times" in Notice.objects.first().body
+    assert "The same call 12 times" in Notice.objects.first().body
     signal = Signal.objects.get(kind=Signal.Kind.GUARD_FIRED)
     assert (signal.facts["session"], signal.facts["kind"], signal.facts["freeze"]) == ("s-1", "repeat", None)
     assert session_freeze_of(by_admin, "s-1") is None
@@ -109,7 +109,7 @@ def test_ask_stops_the_session_until_its_own_member_says_go_on(organization: Org
     freeze = session_freeze_of(by_admin, "s-1")
     assert freeze is not None
     assert freeze.cause == Freeze.Cause.GUARD
-    assert freeze.reason.startswith("Loops: the same call 12 times")
+    assert freeze.reason.startswith("Loops: The same call 12 times")
     assert freeze.reason.endswith("/sessions/s-1")
     found = GuardFinding.objects.get()
     finding_go_on(actor=member_actor(engineer), finding_id=found.pk, reason="it converts one file after another")
