@@ -5,6 +5,7 @@ from django.urls import include, path
 from dashboards.pages import (
     accounts,
     approvals,
+    budget_new,
     budgets,
     decide_link,
     lockin,
@@ -24,6 +25,7 @@ IN_ORGANIZATION = [
     *routing.urlpatterns,
     *lockin.urlpatterns,
     *sessions.urlpatterns,
+    *budget_new.urlpatterns,
     *budgets.urlpatterns,
     *approvals.urlpatterns,
     *decide_link.urlpatterns,

@@ -50,7 +50,7 @@ def _share(amount: Decimal, full: Decimal) -> Decimal:
 
 def _meter_words(spent: Decimal, limit: Decimal, held: Decimal, forecast: Decimal | None, currency: str) -> str:  # noqa: PLR0917
     share = f" ({figures.percent_text(spent / limit)})" if limit else ""
-    words = f"{figures.money_text(spent, currency)} spent of {figures.money_text(limit, currency)}{share}"
+    words = f"{figures.money_text(spent, currency)} {'used' if currency in figures.COUNTED else 'spent'} of {figures.money_text(limit, currency)}{share}"
     if held:
         words += f", {figures.money_text(held, currency)} held"
     if forecast is not None:

@@ -1,5 +1,6 @@
 """Numbers as people read them: rounded text, and the exact value beside it for hovering and for screen readers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -15,10 +16,15 @@ SLIGHT = Decimal("0.0005")  # a change written as 0.0 % is neither good nor bad 
 
 
 def money_text(amount: Decimal | int | None, currency: str = "USD") -> str:
-    """An amount for reading: $25,656 from a thousand on, $12.30 below, $0.0042 below a cent; unknown is a dash, never zero."""
+    """An amount for reading: $25,656 from a thousand on, $12.30 below, $0.0042 below a cent; unknown is a dash, never zero.
+
+    What budgets count instead of money goes for a currency: "18.2 M tokens", "1 call".
+    """
     if amount is None:
         return UNKNOWN
     value = Decimal(amount)
+    if currency in COUNTED:
+        return f"{COUNTED[currency](value)}\u00a0{counted_word(value, currency)}"
     size = abs(value)
     sign = MINUS if value < 0 else ""
     unit = SYMBOLS.get(currency, currency + "\u00a0")
@@ -30,7 +36,14 @@ def money_text(amount: Decimal | int | None, currency: str = "USD") -> str:
 
 def money_exact(amount: Decimal | int | None, currency: str = "USD") -> str:
     """Every digit that is stored, with the currency's code."""
+    if amount is not None and currency in COUNTED:
+        return f"{count_text(amount)} {counted_word(amount, currency)}"
     return "not known" if amount is None else f"{currency} {plain_decimal(Decimal(amount))}"
+
+
+def counted_word(amount: Decimal | int, unit: str) -> str:
+    """`tokens` or `calls`, one of them without its s."""
+    return unit.removesuffix("s") if amount == 1 else unit
 
 
 def plain_decimal(value: Decimal) -> str:
@@ -109,6 +122,10 @@ def day_text(day: date | None, today: date) -> str:
     if day is None:
         return UNKNOWN
     return f"{day.day} {day:%b}" + ("" if day.year == today.year else f" {day.year}")
+
+
+# What budgets count beside money.
+COUNTED: dict[str, Callable[[Decimal], str]] = {"tokens": tokens_text, "calls": count_text}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from django.utils import timezone
 
 from dashboards import navigation
 from dashboards.access import PageRequest, page
+from dashboards.components.budget_words import scope_words, window_words
 from dashboards.pages.spend import spend_address
 from dashboards.selectors import usage
-from governance.budgets.models import Budget, Session
+from governance.budgets.models import Session
+from governance.budgets.tree import budgets_visible
 from governance.periods import Window
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
@@ -52,8 +54,8 @@ def sessions_named(actor: Actor, text: str) -> Found:
 
 def budgets_named(actor: Actor, text: str) -> Found:
     """Active budgets whose name holds the text, among those the actor may see."""
-    rows = access.visible(actor, Budget.objects.filter(is_active=True, name__icontains=text)).order_by("name", "id")[:MOST]
-    found = [(row.name, _address("budget", actor, row.pk), "every session" if row.scope_kind == Budget.ScopeKind.SESSION else f"{row.scope_kind}, a {row.period_kind}") for row in rows]
+    rows = budgets_visible(actor).filter(is_active=True, name__icontains=text)[:MOST]
+    found = [(row.name, _address("budget", actor, row.pk), scope_words(row) if row.is_template else f"{scope_words(row)}, {window_words(row)}") for row in rows]
     return [entry for entry in found if entry[1]]
 
 

@@ -28,7 +28,7 @@ from dashboards.selectors.arithmetic import bill_of
 from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
 from governance.approvals.selectors import may_decide
-from governance.budgets.models import Session
+from governance.budgets.models import Budget, Session
 from governance.budgets.selectors import binding_periods, session_freeze_of
 from governance.budgets.services import session_freeze, session_resume
 from governance.errors import DomainError
@@ -275,7 +275,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "waiting": waiting if session.state == "frozen" else [row for row in waiting if row.session_key == session.key],
         "to_decide": next((row for row in waiting if row.session_key == session.key and may_decide(actor, row)), None),
         "own_request": next((row for row in waiting if actor.member is not None and row.requester_id == actor.member.pk), None),
-        "own_period": own_periods[0] if own_periods else None,
+        "own_period": next((period for period in own_periods if period.budget.measure == Budget.Measure.MONEY), None),
         "children": children,
         "holds": sessions.session_holds(actor, session.key),
         "can_freeze": actor.can(Right.FREEZE),

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
+from dashboards.components.budget_words import window_words
 from dashboards.components.figures import money_text
 from dashboards.selectors import burn, periods, sessions
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.calls import Call
-from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
+from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.selectors import binding_periods, periods_covering, session_freeze_of
+from governance.budgets.tree import budgets_visible
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.directory import Attribution
@@ -79,7 +81,7 @@ def named_period(actor: Actor, period_id: str) -> BudgetPeriod | None:
     if not (period_id.isascii() and period_id.isdigit() and len(period_id) < 19):
         raise NotFound("There is no such budget period here.")
     period = scoped(actor, BudgetPeriod.objects.filter(pk=int(period_id))).select_related("budget").first()
-    if period is None or not periods.budgets_visible(actor).filter(pk=period.budget_id).exists():
+    if period is None or not budgets_visible(actor).filter(pk=period.budget_id).exists():
         raise NotFound("There is no such budget period here.")
     if period.session_key:
         sessions.session_get(actor, period.session_key, now=period.created_at)
@@ -95,7 +97,6 @@ def waiting_request(actor: Actor, options: Sequence[BudgetPeriod]) -> ApprovalRe
 def period_label(period: BudgetPeriod) -> str:
     """A period as a choice: its budget, what is spent of what, and that it is what blocks."""
     budget = period.budget
-    name = f"This session ({budget.name})" if budget.scope_kind == Budget.ScopeKind.SESSION else f"{budget.name}, this {budget.period_kind}"
-    name = name.replace(", this lifetime", "")
+    name = f"This {budget.scope_kind} ({budget.name})" if budget.is_template else f"{budget.name}, {window_words(budget)}"
     state = " · frozen" if period.frozen_at else ""
-    return f"{name}: {money_text(period.spent, budget.currency)} of {money_text(period.allowance, budget.currency)}{state}"
+    return f"{name}: {money_text(period.spent, budget.unit)} of {money_text(period.allowance, budget.unit)}{state}"

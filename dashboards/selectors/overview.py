@@ -11,11 +11,12 @@ from django.db.models import Q, Sum
 from dashboards.components.ranges import Range
 from dashboards.insights.market import binding_of
 from dashboards.selectors import usage
-from dashboards.selectors.periods import Line, budget_lines, teams_below
+from dashboards.selectors.periods import Line, budget_lines
 from dashboards.selectors.unpriced import Unpriced, unpriced_models
 from governance.approvals import selectors as approvals
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, Freeze, Session
+from governance.budgets.tree import teams_below
 from governance.forecast import Forecast
 from governance.periods import local_midnight
 from governance.tenancy.access import Actor, scoped, visible
@@ -113,9 +114,15 @@ def has_usage(actor: Actor) -> bool:
     return scoped(actor, UsageRollup.objects.all()).exists() or scoped(actor, Session.objects.all()).exists()
 
 
+def is_month_of_money(line: Line) -> bool:
+    """Whether it limits all the money of a calendar month, so that spend can be held against it."""
+    budget = line.budget
+    return budget.period_kind == Budget.Kind.MONTH and budget.measure == Budget.Measure.MONEY and not budget.filters and budget.anchor_day == 1
+
+
 def headline_line(actor: Actor, lines: Iterable[Line]) -> Line | None:
     """The monthly budget the headline is held against: the organization's, or the approver's own team's."""
-    monthly = [line for line in lines if line.budget.period_kind == Budget.Kind.MONTH]
+    monthly = [line for line in lines if is_month_of_money(line)]
     if actor.team_ids is None:
         return next((line for line in monthly if line.budget.scope_kind == Budget.ScopeKind.ORGANIZATION), None)
     own = actor.member.team_id if actor.member else None
@@ -194,7 +201,7 @@ def team_rows(actor: Actor, lines: Sequence[Line], *, month: Range, now: datetim
     """Each visible team with usage or a monthly budget, most spent first, each with the teams below it; and what has no team, for who sees everything."""
     today = now.astimezone(actor.organization.zone).date()
     costs = _team_costs(actor, first=min(month.previous.first, today - timedelta(days=SPARK_DAYS - 1)), last=today)
-    held = {str(line.budget.team_id): line for line in lines if line.budget.period_kind == Budget.Kind.MONTH and line.budget.scope_kind == Budget.ScopeKind.TEAM}
+    held = {str(line.budget.team_id): line for line in lines if is_month_of_money(line) and line.budget.scope_kind == Budget.ScopeKind.TEAM}
     names = {"": "Unallocated", **{str(team.pk): team.name for team in scoped(actor, Team.objects.all())}}
     used = {key for key, days in costs.items() if any(day >= month.first for day in days)}
     shown = {key for key in {*used, *held} if actor.team_ids is None or (key and int(key) in actor.team_ids)}

@@ -12,10 +12,12 @@ from dashboards.insights.forecast import Lasting, lasting
 from dashboards.insights.granting import Balance, Effect, binding, buys, effects, usable
 from dashboards.selectors import burn, periods, sessions
 from dashboards.selectors.arithmetic import usage_of
+from dashboards.selectors.budget_course import histories
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
 from governance.budgets.selectors import binding_periods
+from governance.budgets.tree import scope_team, team_tree
 from governance.pricing.book import current_book
 from governance.pricing.models import Tier
 from governance.pricing.usage import Rating, Usage
@@ -103,8 +105,8 @@ def periods_touched(actor: Actor, request: ApprovalRequest) -> list[BudgetPeriod
 def wider_periods(actor: Actor, asked: BudgetPeriod) -> list[BudgetPeriod]:
     """The current periods of the budgets above one: the teams above, then the organization."""
     budget = asked.budget
-    tree = periods.team_tree(actor)
-    team_id = periods.scope_team(budget)
+    tree = team_tree(actor)
+    team_id = scope_team(budget)
     teams = set(tree.above.get(team_id, ())) if team_id else set()
     if team_id and budget.scope_kind != Budget.ScopeKind.TEAM:
         teams.add(team_id)
@@ -112,7 +114,7 @@ def wider_periods(actor: Actor, asked: BudgetPeriod) -> list[BudgetPeriod]:
     if budget.scope_kind != Budget.ScopeKind.ORGANIZATION:
         above |= Q(scope_kind=Budget.ScopeKind.ORGANIZATION)
     rows = scoped(
-        actor, BudgetPeriod.objects.filter(budget__in=scoped(actor, Budget.objects.filter(above, is_active=True)), session_key="")
+        actor, BudgetPeriod.objects.filter(budget__in=scoped(actor, Budget.objects.filter(above, is_active=True)), session_key="", task_key="")
     )
     running = rows.filter(Q(ends_at=None) | Q(ends_at__gt=asked.created_at), starts_at__lte=asked.created_at)
     return list(running.select_related("budget").order_by("-budget__team_id", "id"))
@@ -120,8 +122,8 @@ def wider_periods(actor: Actor, asked: BudgetPeriod) -> list[BudgetPeriod]:
 
 def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int], amount: Decimal, now: datetime) -> list[Balance]:
     """The touched periods as balances; the wider ones with their forecast after the amount is spent on top."""
-    wider = [period.budget for period in touched if not period.session_key]
-    paces: Mapping[int, Mapping[date, Decimal]] = periods.histories(actor, wider, tree=periods.team_tree(actor), now=now) if wider else {}
+    wider = [period.budget for period in touched if periods.has_course(period.budget)]
+    paces: Mapping[int, Mapping[date, Decimal]] = histories(actor, wider, now=now) if wider else {}
     found, asked = [], touched[0].budget
     for position, period in enumerate(touched):
         exhausted_at = None

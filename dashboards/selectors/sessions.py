@@ -11,9 +11,9 @@ from django.db.models import Case, CharField, Count, DecimalField, Exists, F, Ou
 from django.db.models.functions import NullIf
 
 from dashboards.selectors.narrowing import Narrowing, narrowed
-from dashboards.selectors.periods import teams_below
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session, TopUp
+from governance.budgets.tree import teams_below
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Member, Project, Team
@@ -67,15 +67,18 @@ class Mark:
 
 
 def freeze_scopes(actor: Actor) -> Q:
-    """Sessions that an active freeze of a wider budget (organization, team, project, member) covers."""
+    """Sessions that an active freeze of a wider budget (organization, team, project, member) covers as a whole.
+
+    Budgets that are narrowed to some calls, and those of keys, stand against calls and not against sessions.
+    """
     covered = Q(pk__in=[])
     freezes = (
-        scoped(actor, Freeze.objects.filter(ended_at=None, period__isnull=False, session_key=""))
-        .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id")
+        scoped(actor, Freeze.objects.filter(ended_at=None, period__isnull=False, session_key="", period__budget__filters={}))
+        .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id", "period__task_key")
         .order_by()
     )
     below: Mapping[int, frozenset[int]] | None = None
-    for kind, team_id, project_id, member_id in freezes:
+    for kind, team_id, project_id, member_id, task in freezes:
         if kind == Budget.ScopeKind.ORGANIZATION:
             return Q(organization=actor.organization)
         if kind == Budget.ScopeKind.TEAM:
@@ -83,8 +86,10 @@ def freeze_scopes(actor: Actor) -> Q:
             covered |= Q(team_id__in=below[team_id])
         elif kind == Budget.ScopeKind.PROJECT:
             covered |= Q(project_id=project_id)
-        else:
+        elif kind == Budget.ScopeKind.MEMBER:
             covered |= Q(member_id=member_id)
+        elif kind == Budget.ScopeKind.TASK:
+            covered |= Q(task=task)
     return covered
 
 
@@ -109,7 +114,7 @@ def with_limit(actor: Actor, rows: QuerySet[Any]) -> QuerySet[Any]:
     """Annotates `allowance` (limit and top-ups of the session's tightest own period), `period_spent`, `held` and `share` of it."""
     amount: DecimalField[Any, Any] = DecimalField(max_digits=28, decimal_places=15)
     own = (
-        BudgetPeriod.objects.filter(organization=actor.organization, session_key=OuterRef("key"), budget__is_active=True)
+        BudgetPeriod.objects.filter(organization=actor.organization, session_key=OuterRef("key"), budget__is_active=True, budget__measure="money")
         .annotate(allowed=F("limit_amount") + F("topup"), remaining=F("limit_amount") + F("topup") - F("spent") - F("held"))
         .order_by("remaining", "id")
     )

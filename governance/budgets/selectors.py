@@ -1,10 +1,9 @@
 """Reads about budgets: freezes, the periods that bind a session, and what a change of limit would do."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from governance import sql
@@ -115,22 +114,3 @@ def _periods(actor: Actor, rules: Rules, call: Call) -> list[BudgetPeriod]:
 def deciders_of(organization: Organization, team_id: int | None) -> list[dict[str, str]]:
     """Who may grant more for the team, as an API answer names them."""
     return [{"name": str(member), "email": member.user.email} for member in members_who_decide(organization, team_id)]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a limit would do at once to the periods that run now."""
-
-    freezes: list[BudgetPeriod]
-    thaws: list[BudgetPeriod]
-
-
-def limit_preview(actor: Actor, budget: Budget, *, limit_amount: Decimal, is_hard: bool) -> Preview:
-    """The periods that would freeze and thaw if the budget had this limit."""
-    rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget)).filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
-    rows = rows.annotate(would_allow=F("topup") + limit_amount).order_by("-spent", "id")
-    reached = Q(spent__gte=F("would_allow")) if is_hard else Q(pk__in=[])
-    return Preview(
-        freezes=list(rows.filter(reached, frozen_at=None)[:200]),
-        thaws=list(rows.filter(~reached, frozen_at__isnull=False)[:200]),
-    )

@@ -1,71 +1,42 @@
 """Budgets are made, changed and retired. A new one counts at once what its first window already holds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from governance.audit.services import audit_record, plain
-from governance.budgets.calls import MOST_VALUES, filters_checked
 from governance.budgets.ledger import LedgerSum, ledger
 from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion, Session, ThresholdCrossing, TopUp
-from governance.budgets.rules import Rule, rolling_start, rules_at
-from governance.budgets.services.endings import LARGEST_HOLD
+from governance.budgets.rules import Rule, rules_at
+from governance.budgets.services.drafts import HARD, BudgetFacts, budget_check, budget_drafted, stored, window_of
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.budgets.services.rolling import slices_of
 from governance.errors import Conflict, Forbidden, Invalid
-from governance.money import AmountTooLarge, quantize, written
-from governance.periods import BEGINNING, Window, window_at
+from governance.money import written
+from governance.periods import BEGINNING, Window
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.directory import Directory, directory_at
-from governance.tenancy.models import ApiKey, Member, Organization, Project, ServiceAccount, Team
-from governance.tenancy.services import currency_check, organization_touch
+from governance.tenancy.models import Organization
+from governance.tenancy.services import organization_touch
 
 RECENT = timedelta(days=1)
 # Calls may be reported for an instant this far ahead (a client's clock), and a little longer ago than now.
 AHEAD = timedelta(days=1)
 CHANGEABLE = ("name", "limit_amount", "action", "thresholds", "downgrade_models", "fails_open", "rollover_cap", "warns_ahead")
-HARD = (Budget.Action.FREEZE, Budget.Action.ASK)
-CALENDAR = ("day", "week", "month", "quarter", "year")
 
 
 @transaction.atomic
-def budget_create(  # noqa: PLR0913
-    *, actor: Actor, name: str, scope_kind: str, team: Team | None = None, project: Project | None = None, member: Member | None = None,
-    service_account: ServiceAccount | None = None, api_key: ApiKey | None = None, filters: Mapping[str, Iterable[Any]] | None = None,
-    period_kind: str, rolling_hours: int | None = None, anchor_day: int = 1, measure: str = Budget.Measure.MONEY.value, limit_amount: Decimal,
-    currency: str | None = None, is_hard: bool = True, action: str | None = None, downgrade_models: Iterable[str] = (),
-    thresholds: Iterable[int] = (50, 80, 100), warns_ahead: bool = True, fails_open: bool = True, rollover_cap: Decimal | None = None,
-    unpriced_call_amount: Decimal | None = None, counts_notional: bool = False,
-) -> Budget:
-    """Makes a budget. Usage of the present window counts from the start; what it has already reached freezes now.
-
-    `limit_amount` is in the measure: an amount of money, tokens or calls. Without an `action` it is freeze where `is_hard`, else notify.
-    """
+def budget_create(*, actor: Actor, **facts: Unpack[BudgetFacts]) -> Budget:
+    """Makes a budget. Usage of the present window counts from the start; what it has already reached freezes now."""
     require(actor, Right.MANAGE_BUDGETS)
-    scoped_to = (team, project, member, service_account, api_key)
-    if any(row is not None and row.organization_id != actor.organization.pk for row in scoped_to):
-        raise Forbidden("This belongs to another organization.")
     organization_touch(actor.organization)
     organization = Organization.objects.get(pk=actor.organization.pk)
-    action = action or (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value
-    budget = Budget(
-        organization=organization, name=name.strip(), scope_kind=scope_kind, team=team, project=project, member=member,
-        service_account=service_account, api_key=api_key, filters=filters_checked(filters or {}), period_kind=period_kind,
-        rolling_hours=rolling_hours, anchor_day=anchor_day, measure=measure, limit_amount=_limit(limit_amount),
-        currency=currency or organization.currency, is_hard=action in HARD, action=action, downgrade_models=_models(downgrade_models),
-        thresholds=_thresholds(thresholds), warns_ahead=warns_ahead, fails_open=fails_open, rollover_cap=_cap(rollover_cap),
-        unpriced_call_amount=unpriced_call_amount, counts_notional=counts_notional, counts_from=timezone.now(),
-    )
-    currency_check(budget.currency)
-    _check(budget)
-    _check_pools(budget)
-    budget.counts_from = _first_instant(organization, budget)
+    budget = budget_drafted(organization, facts)
     budget.save()
     version_keep(actor=actor, budget=budget)
     audit_record(actor=actor, action="budget.created", target=("budget", budget.pk), new=budget_facts(budget))
@@ -79,73 +50,6 @@ def version_keep(*, actor: Actor, budget: Budget) -> None:
         organization=budget.organization, budget=budget, number=budget.version, at=timezone.now(), by=actor.member,
         facts=plain(budget_facts(budget)),
     )
-
-
-def _check(budget: Budget) -> None:
-    """The model's own rules, as a sentence with the field. Raises Invalid."""
-    if budget.unpriced_call_amount is not None and not 0 <= budget.unpriced_call_amount <= LARGEST_HOLD:
-        raise Invalid(f"A call without a price is charged from 0 to {LARGEST_HOLD:,}.", field="unpriced_call_amount")
-    try:
-        budget.full_clean()
-    except ValidationError as error:
-        field, problems = next(iter(error.message_dict.items()))
-        if field == "__all__":
-            raise Invalid("The scope, what it names, and the period do not fit together.", field="scope_kind") from error
-        raise Invalid(" ".join(problems), field=field) from error
-    if budget.action == Budget.Action.DOWNGRADE and not budget.downgrade_models:
-        raise Invalid("Name the models that go on at the limit.", field="downgrade_models")
-    if budget.measure != Budget.Measure.MONEY and budget.limit_amount != budget.limit_amount.to_integral_value():
-        raise Invalid(f"A limit in {budget.measure} is a whole number.", field="limit_amount")
-    if budget.rollover_cap is not None and budget.period_kind not in CALENDAR:
-        raise Invalid("Only windows of the calendar leave something to the next.", field="rollover_cap")
-
-
-def _check_pools(budget: Budget) -> None:
-    """The teams, projects and members that share the budget are the organization's own. Raises Invalid."""
-    for name, model in (("team", Team), ("project", Project), ("member", Member)):
-        wanted = set(budget.filters.get(name, ()))
-        if wanted and model.objects.filter(organization=budget.organization, pk__in=wanted).count() != len(wanted):
-            raise Invalid(f"There is no such {name} here.", field="filters")
-
-
-def _models(names: Iterable[str]) -> list[str]:
-    found = sorted({name.strip() for name in names if name.strip()})
-    if len(found) > MOST_VALUES:
-        raise Invalid(f"At most {MOST_VALUES} models can be named.", field="downgrade_models")
-    return found
-
-
-def _cap(amount: Decimal | None) -> Decimal | None:
-    return None if amount is None else _limit(amount)
-
-
-def _limit(amount: Decimal) -> Decimal:
-    try:
-        amount = quantize(amount)
-    except AmountTooLarge as error:
-        raise Invalid("That is more than a budget can hold.", field="limit_amount") from error
-    if amount < 0:
-        raise Invalid("A limit is not negative.", field="limit_amount")
-    return amount
-
-
-def _thresholds(percents: Iterable[int]) -> list[int]:
-    found = sorted(set(percents))
-    if any(not 1 <= percent <= 1000 for percent in found):
-        raise Invalid("Thresholds are percentages from 1 to 1000.", field="thresholds")
-    return found
-
-
-def _first_instant(organization: Organization, budget: Budget) -> datetime:
-    now = timezone.now()
-    if budget.rolling_hours is not None:
-        return rolling_start(budget.rolling_hours, now)
-    return _window(organization, budget, now).starts_at
-
-
-def _window(organization: Organization, budget: Budget | Rule, instant: datetime) -> Window:
-    kind: Any = budget.period_kind
-    return window_at(kind, instant, organization.zone, organization.year_starts_in, anchor_day=budget.anchor_day)
 
 
 def _count_present_window(actor: Actor, organization: Organization, budget: Budget) -> None:
@@ -195,9 +99,9 @@ def _count_rolling(actor: Actor, directory: Directory, rule: Rule, budget: Budge
 
 def _windows_from(now: datetime, rule: Rule, organization: Organization) -> list[Window]:
     """The present window and those that calls may have been reported for ahead of time."""
-    windows = [_window(organization, rule, now)]
+    windows = [window_of(organization, rule, now)]
     while (ends_at := windows[-1].ends_at) is not None and ends_at <= now + AHEAD:
-        windows.append(_window(organization, rule, ends_at))
+        windows.append(window_of(organization, rule, ends_at))
     return windows
 
 
@@ -235,7 +139,7 @@ def budget_change(*, actor: Actor, budget: Budget, **changes: Any) -> Budget:
         setattr(budget, name, value)
     budget.is_hard = budget.action in HARD
     budget.version += 1
-    _check(budget)
+    budget_check(budget)
     budget.save(update_fields=[*changes, "is_hard", "version", "updated_at"])
     version_keep(actor=actor, budget=budget)
     audit_record(actor=actor, action="budget.changed", target=("budget", budget.pk), old=old, new=changes)
@@ -251,8 +155,7 @@ def _changes_checked(budget: Budget, changes: dict[str, Any]) -> dict[str, Any]:
             changes.setdefault("action", (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value)
     if unknown := set(changes) - set(CHANGEABLE):
         raise Invalid(f"{', '.join(sorted(unknown))} cannot be changed: retire this budget and make another.", field=min(unknown))
-    stored = {"limit_amount": _limit, "thresholds": _thresholds, "downgrade_models": _models, "rollover_cap": _cap}
-    return {name: stored[name](value) if name in stored else value for name, value in changes.items()}  # type: ignore[operator]
+    return {name: stored(name, value) for name, value in changes.items()}
 
 
 @transaction.atomic

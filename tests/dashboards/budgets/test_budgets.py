@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("prices")]
 
 def making(team: Team | None = None, /, **changes: str) -> dict[str, str]:
     fields = {"name": "Platform", "scope_kind": "team", "team": str(team.pk) if team else "", "period_kind": "month", "limit_amount": "100"}
-    return fields | {"is_hard": "hard", "thresholds": "50, 80", "step": "create"} | changes
+    return fields | {"action": "freeze", "thresholds": "50, 80", "step": "create"} | changes
 
 
 def changing(**changes: str) -> dict[str, str]:
-    return {"name": "Any session", "limit_amount": "10", "is_hard": "hard", "thresholds": "50", "step": "change"} | changes
+    return {"name": "Any session", "limit_amount": "10", "action": "freeze", "thresholds": "50", "step": "change"} | changes
 
 
 def test_the_tree_shows_what_is_spent_held_and_left(admin: Member, engineer: Member, team: Team) -> None:
@@ -37,7 +37,7 @@ def test_the_tree_shows_what_is_spent_held_and_left(admin: Member, engineer: Mem
     assert "1 session stands frozen at its own limit" in page
     rows = text_of(at(admin).get(address(admin, "budgets?format=csv"))).splitlines()
     assert len(rows) == 4
-    assert rows[1].startswith("All,organization,month,100,0,3,0,97,no")
+    assert rows[1].startswith("All,organization,month,USD,100,0,3,0,97,no")
 
 
 def test_a_new_budget_counts_what_its_period_holds_already_and_says_so_before(admin: Member, engineer: Member, team: Team) -> None:
@@ -182,5 +182,5 @@ def test_a_look_ahead_at_half_a_form_says_what_it_needs(admin: Member) -> None:
 
 def test_what_a_scope_needs_is_not_called_optional(admin: Member) -> None:
     page = text_of(at(admin).get(address(admin, "budgets/new")))
-    assert '<div data-with="scope_kind" data-values="team session">' in page
+    assert '<div data-with="scope_kind" data-values="team session task">' in page
     assert not any(f'{name} <span class="faint">(optional)' in page for name in ("Team", "Project", "Member", "Per"))

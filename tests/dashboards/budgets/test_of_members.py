@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from dashboards.forms.budgets import BudgetForm
+from dashboards.forms.budgets import OWNERS, BudgetForm
 from dashboards.selectors import periods
 from governance.budgets.models import Budget
 from governance.tenancy.access import member_actor
@@ -41,7 +41,7 @@ def test_a_budget_that_was_passed_before_it_was_made_has_a_page(admin: Member, e
 
 
 def test_the_form_asks_for_a_team_by_name(admin: Member) -> None:
-    form = BudgetForm(teams=[(1, "Platform")], projects=[], members=[])
+    form = BudgetForm(owners={name: [(1, "Platform")] for name in OWNERS})
     assert [str(label) for _, label in form.fields["team"].choices] == ["Choose a team", "Platform"]  # type: ignore[attr-defined]
     page = text_of(at(admin).get(address(admin, "budgets/new")))
     assert 'data-needed-value="team" data-otherwise="Any team"' in page

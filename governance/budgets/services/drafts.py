@@ -1,0 +1,154 @@
+"""A budget as somebody wants it: checked as a whole before anything is written, the same for making one and for looking ahead."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Required, TypedDict
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from governance.budgets.calls import MOST_VALUES, filters_checked
+from governance.budgets.models import Budget
+from governance.budgets.rules import Rule, rolling_start
+from governance.budgets.services.endings import LARGEST_HOLD
+from governance.errors import Forbidden, Invalid
+from governance.money import AmountTooLarge, quantize
+from governance.periods import Window, window_at
+from governance.tenancy.models import ApiKey, Member, Organization, Project, ServiceAccount, Team
+from governance.tenancy.services import currency_check
+
+HARD = (Budget.Action.FREEZE, Budget.Action.ASK)
+CALENDAR = ("day", "week", "month", "quarter", "year")
+THRESHOLDS = (50, 80, 100)
+
+
+class BudgetFacts(TypedDict, total=False):
+    """What a budget is made of. `limit_amount` and `rollover_cap` are in the measure: an amount of money, tokens or calls.
+
+    Without an `action` it is freeze where `is_hard`, else notify.
+    """
+
+    name: Required[str]
+    scope_kind: Required[str]
+    team: Team | None
+    project: Project | None
+    member: Member | None
+    service_account: ServiceAccount | None
+    api_key: ApiKey | None
+    filters: Mapping[str, Iterable[Any]] | None
+    period_kind: Required[str]
+    rolling_hours: int | None
+    anchor_day: int
+    measure: str
+    limit_amount: Required[Decimal]
+    currency: str | None
+    is_hard: bool
+    action: str | None
+    downgrade_models: Iterable[str]
+    thresholds: Iterable[int]
+    warns_ahead: bool
+    fails_open: bool
+    rollover_cap: Decimal | None
+    unpriced_call_amount: Decimal | None
+    counts_notional: bool
+
+
+STORED: dict[str, Any] = {}
+
+
+def budget_drafted(organization: Organization, facts: BudgetFacts) -> Budget:
+    """The budget, not saved, with all that rules ask of it checked. Raises Invalid, and Forbidden for what belongs to others."""
+    wanted: dict[str, Any] = dict(facts)
+    for name in ("team", "project", "member", "service_account", "api_key"):
+        if (row := wanted.get(name)) is not None and row.organization_id != organization.pk:
+            raise Forbidden("This belongs to another organization.")
+    is_hard = wanted.pop("is_hard", True)
+    action = wanted.pop("action", None) or (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value
+    wanted |= {"currency": wanted.get("currency") or organization.currency, "filters": filters_checked(wanted.get("filters") or {})}
+    wanted = {"thresholds": THRESHOLDS, "downgrade_models": ()} | wanted | {"name": wanted["name"].strip()}
+    budget = Budget(
+        organization=organization, action=action, is_hard=action in HARD, counts_from=timezone.now(), **{name: stored(name, wanted[name]) for name in wanted}
+    )
+    currency_check(budget.currency)
+    budget_check(budget)
+    pools_check(budget)
+    budget.counts_from = first_instant(organization, budget)
+    return budget
+
+
+def stored(name: str, value: Any) -> Any:
+    """One fact as the column keeps it. Raises Invalid."""
+    return STORED[name](value) if name in STORED else value
+
+
+def budget_check(budget: Budget) -> None:
+    """The model's own rules, as a sentence with the field. Raises Invalid."""
+    if budget.unpriced_call_amount is not None and not 0 <= budget.unpriced_call_amount <= LARGEST_HOLD:
+        raise Invalid(f"A call without a price is charged from 0 to {LARGEST_HOLD:,}.", field="unpriced_call_amount")
+    try:
+        budget.full_clean()
+    except ValidationError as error:
+        field, problems = next(iter(error.message_dict.items()))
+        if field == "__all__":
+            raise Invalid("The scope, what it names, and the period do not fit together.", field="scope_kind") from error
+        raise Invalid(" ".join(problems), field=field) from error
+    if budget.action == Budget.Action.DOWNGRADE and not budget.downgrade_models:
+        raise Invalid("Name the models that go on at the limit.", field="downgrade_models")
+    if budget.measure != Budget.Measure.MONEY and budget.limit_amount != budget.limit_amount.to_integral_value():
+        raise Invalid(f"A limit in {budget.measure} is a whole number.", field="limit_amount")
+    if budget.rollover_cap is not None and budget.period_kind not in CALENDAR:
+        raise Invalid("Only windows of the calendar leave something to the next.", field="rollover_cap")
+
+
+def pools_check(budget: Budget) -> None:
+    """The teams, projects and members that share the budget are the organization's own. Raises Invalid."""
+    for name, model in (("team", Team), ("project", Project), ("member", Member)):
+        wanted = set(budget.filters.get(name, ()))
+        if wanted and model.objects.filter(organization=budget.organization, pk__in=wanted).count() != len(wanted):
+            raise Invalid(f"There is no such {name} here.", field="filters")
+
+
+def _models(names: Iterable[str]) -> list[str]:
+    found = sorted({name.strip() for name in names if name.strip()})
+    if len(found) > MOST_VALUES:
+        raise Invalid(f"At most {MOST_VALUES} models can be named.", field="downgrade_models")
+    return found
+
+
+def _cap(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else _amount(amount, field="rollover_cap")
+
+
+def _amount(amount: Decimal, field: str = "limit_amount") -> Decimal:
+    try:
+        amount = quantize(amount)
+    except AmountTooLarge as error:
+        raise Invalid("That is more than a budget can hold.", field=field) from error
+    if amount < 0:
+        raise Invalid("A limit is not negative.", field=field)
+    return amount
+
+
+def _thresholds(percents: Iterable[int]) -> list[int]:
+    found = sorted(set(percents))
+    if any(not 1 <= percent <= 1000 for percent in found):
+        raise Invalid("Thresholds are percentages from 1 to 1000.", field="thresholds")
+    return found
+
+
+STORED |= {"limit_amount": _amount, "thresholds": _thresholds, "downgrade_models": _models, "rollover_cap": _cap}
+
+
+def first_instant(organization: Organization, budget: Budget) -> datetime:
+    """From when on a budget that is made now counts: its present window."""
+    now = timezone.now()
+    if budget.rolling_hours is not None:
+        return rolling_start(budget.rolling_hours, now)
+    return window_of(organization, budget, now).starts_at
+
+
+def window_of(organization: Organization, budget: Budget | Rule, instant: datetime) -> Window:
+    """The budget's window that holds the instant."""
+    kind: Any = budget.period_kind
+    return window_at(kind, instant, organization.zone, organization.year_starts_in, anchor_day=budget.anchor_day)
