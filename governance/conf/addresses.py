@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import psutil
 
+# After the page's, for the stream.
+PORTS_TRIED = 20
+
 
 class AddressError(Exception):
     """The address cannot be used. The message is a sentence for the operator."""
@@ -73,6 +76,20 @@ def check_free(address: Address) -> None:
     except OSError as error:
         sentence = f"Port {address.port} on {address.bind} cannot be used ({error.strerror}): name another one, such as"
         raise AddressError(f"{sentence} PORT={_next(address.port)}.") from None
+
+
+def stream_address(address: Address, port: int | None) -> Address:
+    """Where the stream answers: at the port that was asked for, else at the next free one after the page's. Raises AddressError."""
+    if port is not None:
+        check_free(stream := Address(address.bind, port))
+        return stream
+    for number in range(address.port + 1, min(address.port + PORTS_TRIED, 65535) + 1):
+        try:
+            check_free(stream := Address(address.bind, number))
+        except AddressError:
+            continue
+        return stream
+    raise AddressError(f"No port after {address.port} is free for the stream: name one with --stream-port.")
 
 
 def _next(port: int) -> int:

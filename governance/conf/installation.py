@@ -24,10 +24,14 @@ class Installation:
     var_dir: Path
     is_demo: bool
     has_traffic: bool
+    stream_address: Address | None = None
 
     def environment(self) -> dict[str, str]:
         """Ours, with what follows from the address unless the operator has set it."""
         derived = {"PUBLIC_URL": self.address.public_url, "ALLOWED_HOSTS": ",".join(self.address.allowed_hosts)}
+        # Behind an address of the operator's own a proxy tells the stream from the pages.
+        if self.stream_address is not None and "PUBLIC_URL" not in os.environ:
+            derived["STREAM_URL"] = self.stream_address.public_url
         fixed = {"VAR": str(self.var_dir), "STATIC_COLLECTED": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         if self.address.is_loopback and self.is_demo:
             fixed["WEIGHHOUSE_DEMO_SIGN_IN"] = "1"
@@ -40,6 +44,10 @@ class Installation:
         listen = ["--host", self.address.bind, "--port", str(self.address.port), "--interface", "wsgi", "--no-ws"]
         size = ["--workers", workers, "--blocking-threads", threads, "--respawn-failed-workers", "--workers-kill-timeout", "8"]
         return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "governance.conf.wsgi:application")
+
+    def stream(self) -> Program:
+        listening = self.stream_address or self.address
+        return self._python("stream", "manage.py", "stream", "--bind", listening.bind, "--port", str(listening.port))
 
     def worker(self) -> Program:
         size = ["--concurrency", os.environ.get("WORKER_PROCESSES") or "2"]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -26,6 +27,12 @@ def flag(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name}={value!r}: say 1 or 0")
 
 
+def stream_url(public_url: str) -> str:
+    """The port after the page's; the page's own address where it names no port."""
+    where = urlsplit(public_url)
+    return f"{where.scheme}://{where.netloc.rpartition(':')[0]}:{where.port + 1}" if where.port else public_url
+
+
 DEBUG = flag("DEBUG", default=False)
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 BROKER_URL = os.environ.get("BROKER_URL", "")
@@ -35,6 +42,8 @@ SECRET_KEY = os.environ.get("SECRET_KEY") or secret.kept_in(VAR_DIR)
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("TRUSTED_ORIGINS", "").split(",") if origin]
 PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://localhost:8000").rstrip("/")
+# Where `manage.py stream` answers, as programs reach it: the port after the page's, or the page's own address behind a proxy that tells them apart.
+STREAM_URL = (os.environ.get("STREAM_URL") or stream_url(PUBLIC_URL)).rstrip("/")
 IS_SERVED_BY_TLS = PUBLIC_URL.startswith("https://")
 # One-click sign-in as the people of the demo organization; `up` sets it when only this machine can reach the page.
 DEMO_SIGN_IN = flag("WEIGHHOUSE_DEMO_SIGN_IN", default=False)

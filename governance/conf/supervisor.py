@@ -15,7 +15,7 @@ from pathlib import Path
 from governance.conf import processes
 from governance.conf.processes import Program
 
-COLOURS = {"web": 32, "worker": 33, "beat": 35, "demo": 94, "traffic": 96, "static": 90, "up": 1}
+COLOURS = {"web": 32, "stream": 34, "worker": 33, "beat": 35, "demo": 94, "traffic": 96, "static": 90, "up": 1}
 NAME_WIDTH = 8
 LONGEST_WAIT_S = 30.0
 # A program that ran this long had started well; its next failure is a new one.

@@ -11,5 +11,6 @@ urlpatterns = [
     path("api/v1/", include("governance.budgets.urls")),
     path("api/v1/", include("governance.approvals.urls")),
     path("api/v1/", include("governance.pricing.urls")),
+    path("api/v1/", include("governance.notices.urls")),
     path("", include("dashboards.urls")),
 ]

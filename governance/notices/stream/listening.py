@@ -18,7 +18,6 @@ import psycopg
 from django.db import connection
 from psycopg.rows import namedtuple_row
 
-from governance.budgets.models import Freeze
 from governance.notices.payloads import instant
 from governance.notices.signals import CHANNEL
 from governance.tenancy.access import Actor
@@ -29,7 +28,8 @@ LONGEST_MARK = 8000
 LOOK_S = 5.0
 AGAIN_S = 1.0
 REPLAYED_AT_ONCE = 500
-OF_EVERYBODY = (Freeze.ScopeKind.ORGANIZATION, Freeze.ScopeKind.PROVIDER, Freeze.ScopeKind.MODEL)
+# Scopes of freezes that whoever makes calls runs into.
+OF_EVERYBODY = ("organization", "provider", "model")
 log = logging.getLogger(__name__)
 
 COLUMNS = """s.id, s.organization_id, o.slug, s.team_id, x.member_id, s.kind, s.facts, s.at
@@ -91,7 +91,7 @@ class Heard:
             return True
         if actor.member is None:
             return False
-        is_own = self.facts.get("scope_kind") == Freeze.ScopeKind.MEMBER and self.facts.get("scope_key") == actor.member.user.email
+        is_own = self.facts.get("scope_kind") == "member" and self.facts.get("scope_key") == actor.member.user.email
         return is_own or self.member_id == actor.member.pk
 
     @property

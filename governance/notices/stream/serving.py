@@ -217,8 +217,8 @@ async def _asked(incoming: asyncio.StreamReader) -> dict[str, str]:
 def _secret(headers: dict[str, str]) -> str:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        asked = "Send the API key as 'Authorization: Bearer <key>'."
-        raise Refused(HTTPStatus.UNAUTHORIZED, "not_authenticated", asked, **CHALLENGE)
+        code = "key_malformed" if "authorization" in headers else "not_authenticated"
+        raise Refused(HTTPStatus.UNAUTHORIZED, code, "Send the API key as 'Authorization: Bearer <key>'.", **CHALLENGE)
     return secret.strip()
 
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from governance.conf.addresses import Address, AddressError, check_free
+from governance.conf.addresses import Address, AddressError, check_free, stream_address
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
@@ -37,3 +37,14 @@ def test_foreign_address_is_refused_with_a_sentence() -> None:
 def test_name_that_nobody_knows_is_refused_with_a_sentence() -> None:
     with pytest.raises(AddressError, match="is not an address of this machine"):
         check_free(Address("no-such-host.invalid", 8000))
+
+
+def test_stream_answers_at_the_next_free_port_or_the_one_that_was_asked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as page, socket.create_server(("127.0.0.1", 0)) as taken:
+        address, busy = Address("127.0.0.1", page.getsockname()[1]), taken.getsockname()[1]
+        found = stream_address(address, None)
+        assert (found.bind, address.port < found.port <= address.port + 20) == ("127.0.0.1", True)
+        assert stream_address(Address("127.0.0.1", busy - 1), None).port != busy
+        assert stream_address(address, found.port) == found
+        with pytest.raises(AddressError, match=f"Port {busy} "):
+            stream_address(address, busy)

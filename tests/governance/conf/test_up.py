@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -77,6 +78,14 @@ def health(port: int) -> tuple[int, dict[str, object]]:
         return answer.status, json.loads(answer.read())
 
 
+def answered(port: int, path: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage]:
+    """Status and headers; what follows them is not waited for."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        with closing(connection.getresponse()) as answer:
+            return answer.status, answer.headers
+
+
 def the_worker(process: subprocess.Popen[str]) -> psutil.Process | None:
     own = (child for child in family(process) if child.ppid() == process.pid)
     return next((child for child in own if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()), None)
@@ -113,6 +122,12 @@ def test_up_answers_shares_its_servers_mends_itself_and_ends_clean(var: Path) ->
         key = manage("key", "create", "--organization", "acme", "--name", "gateway", "--scopes", "ingest,read", var=var)
         assert key.stdout.startswith("wh_")
         assert key.stdout.count("\n") == 1
+
+        key_for_stream = {"Authorization": f"Bearer {key.stdout.strip()}"}
+        status, headers = answered(port, "/api/v1/stream", key_for_stream)
+        where = urlsplit(headers["Location"])
+        assert (status, port < (where.port or 0) <= port + 20) == (307, True)
+        assert answered(where.port or 0, where.path, key_for_stream)[1]["Content-Type"] == "text/event-stream; charset=utf-8"
 
         killed = the_worker(process)
         assert killed is not None

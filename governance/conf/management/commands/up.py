@@ -7,6 +7,7 @@ import signal
 import time
 from argparse import ArgumentParser
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from kombu.exceptions import OperationalError
 
 from governance.approvals.models import ApprovalRequest
 from governance.conf import embedded, ownership, static
-from governance.conf.addresses import Address, AddressError, check_free
+from governance.conf.addresses import Address, AddressError, check_free, stream_address
 from governance.conf.installation import Installation
 from governance.conf.supervisor import Supervisor, ended, say
 from governance.pricing.services import prices_load
@@ -37,18 +38,19 @@ class Ending(BaseException):
 class Command(BaseCommand):
     help = (
         "Runs everything: the embedded servers (unless DATABASE_URL and BROKER_URL name others), migrations, the price book, "
-        "the demo organization when the database is empty, the web server, the worker and its clock. Ctrl-C ends all of it."
+        "the demo organization when the database is empty, the web server, the stream, the worker and its clock. Ctrl-C ends all of it."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", default="8000", help="where the page answers (8000)")
         parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on (127.0.0.1: this machine only)")
+        parser.add_argument("--stream-port", metavar="PORT", help="where the stream of signals answers (the next free one after the page's)")
         parser.add_argument("--var", metavar="DIR", help="the data folder (VAR, or var/)")
         parser.add_argument("--no-demo", action="store_true", help="leave an empty database empty")
         parser.add_argument("--no-traffic", action="store_true", help="post no live events to the demo organization")
 
-    def handle(self, *, port: str, bind: str, no_demo: bool, no_traffic: bool, **_: Any) -> None:
+    def handle(self, *, port: str, bind: str, stream_port: str | None, no_demo: bool, no_traffic: bool, **_: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, _end)
         place = Installation(Address(bind, _port(port)), settings.VAR_DIR, is_demo=not no_demo, has_traffic=not no_demo and not no_traffic)
@@ -58,7 +60,8 @@ class Command(BaseCommand):
                 _take(place, stack)
                 stack.callback(embedded.sockets_remove, place.var_dir)
                 stack.callback(_stop, supervisor)
-                _Start(place, supervisor).run()
+                streaming = stream_address(place.address, _port(stream_port) if stream_port else None)
+                _Start(replace(place, stream_address=streaming), supervisor).run()
         except (embedded.EmbeddedError, AddressError) as error:
             raise CommandError(str(error)) from None
         except Ending:
@@ -124,7 +127,7 @@ class _Start:
         connection.close()
         while any(child.program.name == "static" for child in self.supervisor.children):
             self.supervisor.turn(0.05)
-        for program in (self.place.web(), self.place.worker(), self.place.beat()):
+        for program in (self.place.web(), self.place.stream(), self.place.worker(), self.place.beat()):
             self.supervisor.add(program)
         loads_demo = self.place.is_demo and (is_empty or (has_demo and self._unfinished.exists()))
         if loads_demo:
