@@ -10,7 +10,7 @@ from django import forms
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Project
 from ingest.guard.models import GuardRule
-from ingest.guard.parameters import DAYS, KINDS
+from ingest.guard.parameters import DAYS, KINDS, FanOut
 
 DAYS_BACK = [(1, "the last day"), (7, "the last 7 days"), (30, "the last 30 days"), (90, "the last 90 days")]
 EXEMPT = ("exempt_projects", "exempt_tags")
@@ -39,6 +39,10 @@ class RuleForm(forms.Form):
         self.fields["exempt_projects"].queryset = projects  # type: ignore[attr-defined]
         if not projects:
             del self.fields["exempt_projects"]
+        if kind == FanOut.kind:
+            # It looks at sessions, not at calls.
+            for name in EXEMPT:
+                self.fields.pop(name, None)
 
     @property
     def of_kind(self) -> list[forms.BoundField]:
@@ -62,7 +66,7 @@ class RuleForm(forms.Form):
         return {
             "name": given["name"], "action": given["action"], "is_inline": given["is_inline"], "cooldown_minutes": given["cooldown_minutes"],
             "parameters": {name: given[name] for name in self.parameters}, "exempt_projects": [project.pk for project in given.get("exempt_projects") or ()],
-            "exempt_tags": given["exempt_tags"].splitlines(),
+            "exempt_tags": given.get("exempt_tags", "").splitlines(),
         }  # fmt: skip
 
 

@@ -122,6 +122,8 @@ def _checked(actor: Actor, kind: str, changes: Mapping[str, Any]) -> dict[str, A
         raise Invalid("Choose what is done: notify, ask or freeze.", field="action")
     if not 1 <= found.get("cooldown_minutes", 1) <= LONGEST_COOLDOWN_MINUTES:
         raise Invalid("A cooldown lasts from a minute to 31 days.", field="cooldown_minutes")
+    if kind == given.FanOut.kind and (found.get("exempt_tags") or found.get("exempt_projects")):
+        raise Invalid("A fan-out looks at sessions, not at calls: it passes nothing over.", field="exempt_tags")
     if "exempt_tags" in found:
         found["exempt_tags"] = _checked_tags(found["exempt_tags"])
     if "exempt_projects" in found:

@@ -75,7 +75,7 @@ def findings_table(request: PageRequest) -> Table:
         Column("at", "When", kind="at", href=lambda row: reverse("guard-finding", args=[slug, row.pk])),
         Column("rule", "Rule", "strong", order="rule__name", value=lambda row: row.rule.name),
         Column("session_key", "Session", href=lambda row: reverse("session", args=[slug, row.session_key]), note=lambda row: names.get(row.member_id, "")),
-        Column("evidence", "What was seen", value=lambda row: sentence(row.rule.kind, row.evidence, zone), is_sortable=False),
+        Column("evidence", "What was seen", value=lambda row: sentence(row.rule.kind, row.evidence, zone), is_sortable=False, is_for_wide=True),
         Column("state", "State", kind="badge", value=state_of),
     ]
     return Table.from_request(
@@ -188,7 +188,7 @@ def trial_table(request: PageRequest, trial: GuardTrial) -> Table:
         Column("session", "Session", href=lambda row: reverse("session", args=[slug, row["session"]]), note=lambda row: names.get(row["member"], "")),
         Column("at", "When it would have", kind="at"),
         Column("spent_after", "Spent after that", kind="money", currency=currency),
-        Column("seen", "What would have been seen", is_sortable=False),
+        Column("seen", "What would have been seen", is_sortable=False, is_for_wide=True),
     ]
     return Table.from_request(
         request, id="caught", title="Would have caught", columns=columns, rows=rows, sort="-spent_after", search=("session",), empty="No session in this range."

@@ -120,6 +120,7 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-authorizations-batch": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
     "api-approvals": {"get": Scope.READ, "post": Scope.AUTHORIZE}, "api-approval": {"get": Scope.READ, "delete": Scope.AUTHORIZE},
     "api-approval-decision": {"post": Scope.ADMIN}, "api-approval-override": {"post": Scope.ADMIN}, "api-approval-review": {"post": Scope.ADMIN}, "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
+    "api-guard-findings": {"get": Scope.READ},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
 ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]

@@ -184,3 +184,8 @@ def test_a_burn_is_held_against_the_team(organization: Organization, by_admin: A
     assert organization_look(organization) == 1
     evidence = GuardFinding.objects.get().evidence
     assert Decimal(evidence["team_median"]) < Decimal("0.5") < Decimal(evidence["amount"])
+
+
+def test_a_fan_out_takes_no_exemptions(by_admin: Actor) -> None:
+    with pytest.raises(Invalid):
+        rule_create(actor=by_admin, kind="fan_out", name="Fan-out", exempt_tags=["processing=batch"])
