@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import time_machine
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -250,9 +250,23 @@ class Interleavings(RuleBasedStateMachine):
     def change_budget(self, choice: int, limit: Decimal, is_hard: bool) -> None:
         plan_id, plan = self._some_plan(choice)
         limit = (limit * SIZES[plan.measure]).quantize(Decimal(1)) if plan.measure != "money" else limit
-        with self.clock():
-            changed = budget_change(actor=self.actor, budget=Budget.objects.get(pk=plan_id), limit_amount=limit, is_hard=is_hard)
+        try:
+            with self.clock():
+                changed = budget_change(actor=self.actor, budget=Budget.objects.get(pk=plan_id), limit_amount=limit, is_hard=is_hard)
+        except Conflict:
+            assert self._moved_out(plan_id) > limit
+            return
+        assert self._moved_out(plan_id) <= limit
         plan.limit, plan.is_hard, plan.freezes = limit, is_hard, changed.action == "freeze"
+
+    def _moved_out(self, plan_id: int) -> Decimal:
+        """The most that was moved for good out of a period that runs."""
+        open_now = self._periods().filter(Q(ends_at=None) | Q(ends_at__gt=self.now), budget=plan_id)
+        places = {self._place(period): Decimal(0) for period in open_now}
+        for grant in self.reference.grants.values():
+            if grant.place in places and grant.ends_at is None:
+                places[grant.place] -= grant.amount
+        return max(places.values(), default=Decimal(0))
 
     @precondition(lambda self: sum(plan.is_active for plan in self.reference.plans.values()) > 2)
     @rule(choice=CHOICES)
