@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+STEPS = ("batch", "single", "authorize", "crowd", "resume")
+
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="baseline and product take turns this many times; medians are printed (5)")
-    parser.add_argument("--only", choices=("batch", "single", "authorize"), action="append", help="measure only this; may be given again")
+    parser.add_argument("--only", choices=STEPS, action="append", help="measure only this; may be given again")
     parser.add_argument("--hold", action="store_true", help="keep the servers up at the end until Enter, to look at them")
     wanted = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="weighhouse-bench-"))
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         stack.enter_context(embedded.running(folder))
         from tests.bench.measures import measure
 
-        measure(folder, rounds=wanted.rounds, only=frozenset(wanted.only or ("batch", "single", "authorize")), is_held=wanted.hold)
+        measure(folder, rounds=wanted.rounds, only=frozenset(wanted.only or STEPS), is_held=wanted.hold)
     return 0
 
 

@@ -1,6 +1,7 @@
 """The names that the measured organization goes by, shared by the one who makes it and the clients who post to it."""
 
 SLUG = "bench"
+PERSON, APPROVER = "person@bench.example", "approver@bench.example"
 TEAMS = ("platform", "search", "payments", "data", "mobile", "research", "support", "growth")
 PROJECTS_PER_TEAM = 2
 PEOPLE_PER_TEAM = 8

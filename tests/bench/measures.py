@@ -16,6 +16,7 @@ from governance.pricing.services import prices_load
 from tests.bench import copying, report
 from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
+from tests.bench.crowd import crowd, resume
 from tests.bench.servers import Web, processor_seconds, web
 from tests.bench.world import world_make
 
@@ -38,6 +39,8 @@ class Bench:
     product: Web
     bare: Web
     secret: str
+    person: str
+    approver: str
     database: psycopg.Connection
     found: dict[str, list[float]] = field(default_factory=dict)
     seeds: Iterator[int] = field(default_factory=lambda: count(1))
@@ -59,11 +62,12 @@ class Bench:
 
     def singles(self, *, to: Web, path: str, clients: int, of_all: int) -> tuple[float, float]:
         """Requests a second, and the processor time of one, web server and database together, in ms."""
-        before = self._processor_seconds(to)
+        before = self.used(to)
         answered = self.send(to=to, path=path, kind="single", clients=clients, each=of_all // clients)
-        return answered.per_second, (self._processor_seconds(to) - before) * 1000 / len(answered.latencies_ms)
+        return answered.per_second, (self.used(to) - before) * 1000 / len(answered.latencies_ms)
 
-    def _processor_seconds(self, to: Web) -> float:
+    def used(self, to: Web) -> float:
+        """The processor time that the web server and the database have used so far, in seconds."""
         server = psutil.Process(self.database.info.backend_pid).parent()
         return processor_seconds(to.process.pid) + (processor_seconds(server.pid) if server is not None else 0.0)
 
@@ -71,14 +75,14 @@ class Bench:
 def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) -> None:
     call_command("migrate", verbosity=0)
     prices_load()
-    secret = world_make()
+    secret, person, approver = world_make()
     with connection.cursor() as cursor:
         cursor.execute(TABLES)
     connection.close()
     with ExitStack() as stack:
         product, bare = stack.enter_context(web(folder)), stack.enter_context(web(folder, is_bare=True))
         database = stack.enter_context(psycopg.connect(embedded.database_url(folder)))
-        bench = Bench(product, bare, secret, database)
+        bench = Bench(product, bare, secret, person, approver, database)
         _warm(bench)
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", flush=True)
@@ -130,4 +134,4 @@ def _authorize(bench: Bench) -> None:
         bench.note(f"ratio {figure}", bench.found[f"authorize {figure}"][-1] / bench.found[f"bare {figure}"][-1])
 
 
-STEPS = {"batch": _batch, "single": _single, "authorize": _authorize}
+STEPS = {"batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume}

@@ -35,6 +35,20 @@ def _title(name: str) -> str:
     kind, _, clients = name.rpartition(", ")
     return NAMES[name] if name in NAMES else NAMES[f"{kind}, {{}}"].format(clients)
 
+for clients in (8, 64, 200):
+    NAMES |= {
+        f"row /s, {clients}": f"baseline: bare view, all update one row, {clients} clients as quick as they can; requests/s",
+        f"row p50 ms, {clients}": "  p50 ms", f"row p99 ms, {clients}": "  p99 ms", f"row cpu ms, {clients}": "  processor time of one, ms",
+        f"row waits, {clients}": "  database sessions waiting for a lock, mean",
+        f"crowd /s, {clients}": f"authorizations on one budget, {clients} clients as quick as they can; decisions/s",
+        f"crowd p50 ms, {clients}": "  p50 ms", f"crowd p99 ms, {clients}": "  p99 ms", f"crowd cpu ms, {clients}": "  processor time of one, ms",
+        f"crowd waits, {clients}": "  database sessions waiting for a lock, mean", f"crowd ratio, {clients}": "  rate to the baseline's",
+    }
+NAMES |= {
+    "paced p50 ms, 200": "200 clients on one budget, 200/s asked for; p50 ms", "paced p99 ms, 200": "  p99 ms (aim 50)",
+    "resume ms": "from the decision that grants more to the first call that passes, over HTTP; ms (aim 1,000)",
+}
+
 
 def show(found: Mapping[str, list[float]], *, product: Web) -> None:
     """The figures in the order in which they were measured."""

@@ -4,13 +4,13 @@ from decimal import Decimal
 
 from governance.budgets.services import budget_create
 from governance.tenancy import services as tenancy
-from governance.tenancy.access import system_actor
+from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import Role, Scope
 from tests.bench import labels
 
 
-def world_make() -> str:
-    """Returns the secret of a key that may ingest and authorize."""
+def world_make() -> tuple[str, str, str]:
+    """Returns the secrets of three keys: one that may ingest and authorize, a person's, and that of somebody who grants."""
     organization = tenancy.organization_create(slug=labels.SLUG, name="Bench", time_zone="Europe/Berlin")
     actor = system_actor(organization)
     roomy = Decimal(1_000_000_000)
@@ -25,4 +25,13 @@ def world_make() -> str:
             tenancy.member_add(actor=actor, email=labels.person(slug, number), role=Role.ENGINEER, team=team)
     account = tenancy.service_account_create(actor=actor, name="collector")
     _, secret = tenancy.api_key_create(actor=actor, name="collector", scopes=[Scope.INGEST, Scope.AUTHORIZE], service_account=account)
+    budget_create(
+        actor=actor, name="Stopped", scope_kind="session", period_kind="session", limit_amount=Decimal("0.01"), filters={"role": ["stopped"]}
+    )
+    return secret, _key_of_member(actor, labels.PERSON, Role.ENGINEER), _key_of_member(actor, labels.APPROVER, Role.ADMIN)
+
+
+def _key_of_member(actor: Actor, email: str, role: Role) -> str:
+    member = tenancy.member_add(actor=actor, email=email, role=role)
+    _, secret = tenancy.api_key_create(actor=actor, name=email, scopes=[Scope.AUTHORIZE, Scope.READ, Scope.ADMIN], member=member)
     return secret

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from tests.bench.bare.views import hold, store
+from tests.bench.bare.views import hold, hold_one, store
 
-urlpatterns = [path("store", store), path("hold", hold)]
+urlpatterns = [path("store", store), path("hold", hold), path("hold-one", hold_one)]
