@@ -23,7 +23,7 @@ def message(kind: str, facts: Mapping[str, Any], *, organization: str, zone: tzi
         {"type": "mrkdwn", "text": _cut(f"*{label}*\n{escaped(value)}", FIELD_LONGEST)} for label, value in _fields(kind, facts, zone)
     ]:
         blocks.append({"type": "section", "fields": fields[:FIELDS_MOST]})
-    if reason := str(facts.get("reason") or facts.get("note") or "").strip():
+    if reason := str(facts.get("reason") or facts.get("note") or facts.get("said") or "").strip():
         quoted = "\n".join(f"> {line}" for line in escaped(reason).splitlines())
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": _cut(quoted, TEXT_LONGEST)}})
     buttons = ([_button("Decide", decide_link, is_primary=True)] if decide_link else []) + (
@@ -73,7 +73,7 @@ def headline(kind: str, facts: Mapping[str, Any]) -> str:
         "budget.forecast_exceeds": f"{budget} will run out before its period ends",
         "request.filed": f"{facts.get('requester', 'Somebody')} asks for {asked} on {budget}",
         "request.closed": f"Request for {asked} on {budget}: {OUTCOMES.get(outcome, outcome)}",
-        "guard.fired": f"Guard: {facts.get('rule_name') or facts.get('rule') or 'a rule'} caught {_scope(facts)}",
+        "guard.fired": f"Guard: {facts.get('name') or 'a rule'} caught {_scope(facts)}",
     }
     return said.get(kind) or str(facts.get("message") or kind)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from governance.notices.links import session_link
 from governance.notices.messages import amount_text, instant_text
-from governance.notices.models import Signal
+from governance.notices.models import Notice, Signal
 from governance.notices.services import notice_add
 from governance.notices.signals import signal_add
 from governance.tenancy.access import members_who_decide
@@ -28,14 +28,14 @@ def fired(organization: Organization, found: GuardFinding) -> None:
         recipients.append(person)
     notice_add(
         organization=organization, recipients=recipients, subject=f"{found.rule.name}: session {found.session_key}{f' ({person})' if person else ''}",
-        body=_body(organization, found, person=person, link=link), key=f"guard:{found.pk}",
+        body=_body(organization, found, person=person, link=link), key=f"guard:{found.pk}", kind=Notice.Kind.GUARD,
     )  # fmt: skip
     facts = {
         "finding": found.pk, "rule": found.rule_id, "name": found.rule.name, "kind": found.rule.kind, "session": found.session_key, "at": found.at,
         "evidence": found.evidence, "said": sentence(found.rule.kind, found.evidence, organization.zone), "action": found.action, "state": found.state,
         "freeze": found.freeze_id, "url": link,
     }  # fmt: skip
-    signal_add(organization=organization, kind=Signal.Kind.GUARD_FIRED, facts=facts)
+    signal_add(organization=organization, kind=Signal.Kind.GUARD_FIRED, facts=facts, team_id=found.team_id)
 
 
 def _body(organization: Organization, found: GuardFinding, *, person: Member | None, link: str) -> str:
