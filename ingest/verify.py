@@ -51,12 +51,13 @@ SESSIONS = f"""
 SELECT session AS key, count(*) AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,
     sum({CONTEXT} + coalesce(output_tokens, 0))::bigint AS tokens,
     coalesce(sum(cost) FILTER (WHERE billing_mode = 'metered'), 0) AS cost,
-    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost
+    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost,
+    coalesce(min(nullif(provider, '') COLLATE "C"), '') AS provider_least, max(provider COLLATE "C") AS provider_greatest
 FROM usage_event e WHERE organization_id = %(organization)s AND session <> '' AND NOT EXISTS (
     SELECT FROM session s WHERE s.organization_id = %(organization)s AND s.key = e.session AND s.first_at < %(kept_from)s)
 GROUP BY session
 """  # noqa: S608
-SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
+SESSION_SUMS = ("key", "calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost", "provider_least", "provider_greatest")
 HELD = """
 WITH holds AS (
     SELECT u.period_id, sum(u.amount) AS held

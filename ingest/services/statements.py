@@ -103,7 +103,7 @@ SESSION_KINDS = {
     "key": "text", "parent_key": "text", "team_id": "bigint", "project_id": "bigint", "member_id": "bigint", "harness": "text", "gateway": "text",
     "model": "text", "task": "text", "first_at": "timestamptz", "last_at": "timestamptz", "calls": "bigint", "errors": "bigint",
     "unpriced_calls": "bigint", "tokens": "bigint", "cost": "numeric", "notional_cost": "numeric", "context_tokens": "bigint",
-    "context_tokens_max": "bigint", "provider": "text", "api_key_id": "bigint",
+    "context_tokens_max": "bigint", "provider": "text", "provider_least": "text", "provider_greatest": "text", "api_key_id": "bigint",
 }
 SESSION_SUMS = ("calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 # The latest call says what a session is like now; whom it belongs to is kept from before where the latest call does not say.
@@ -122,6 +122,8 @@ ON CONFLICT (organization_id, key) DO UPDATE SET
     {", ".join(f"{name} = coalesce(s.{name}, excluded.{name})" for name in SESSION_KNOWN)},
     {", ".join(f"{name} = coalesce(nullif(s.{name}, ''), excluded.{name})" for name in SESSION_NAMED)},
     context_tokens_max = greatest(s.context_tokens_max, excluded.context_tokens_max),
+    provider_least = coalesce(least(nullif(s.provider_least, ''), nullif(excluded.provider_least, '')), ''),
+    provider_greatest = greatest(s.provider_greatest, excluded.provider_greatest),
     first_at = least(s.first_at, excluded.first_at),
     last_at = greatest(s.last_at, excluded.last_at)"""  # noqa: S608
 

@@ -309,6 +309,7 @@ def _session_row(key: str, found: SessionSums, api_key_id: int | None) -> dict[s
         "task": latest.event.task, "first_at": found.first_at, "last_at": latest.event.occurred_at, "calls": counts[0], "errors": counts[1],
         "unpriced_calls": counts[2], "tokens": found.tokens, "cost": found.sums.cost, "notional_cost": found.sums.notional_cost,
         "context_tokens": found.context_tokens, "context_tokens_max": found.context_tokens_max, "provider": latest.rating.provider, "api_key_id": api_key_id,
+        "provider_least": found.provider_least, "provider_greatest": found.provider_greatest,
     }
 
 

@@ -98,7 +98,7 @@ class Batch:
 
 @dataclass(slots=True)
 class SessionSums:
-    """What a batch adds to one session."""
+    """What a batch adds to one session. The providers are the first and the last by name (code points); empty: none is known."""
 
     first_at: datetime
     latest: Prepared
@@ -106,6 +106,13 @@ class SessionSums:
     tokens: int = 0
     context_tokens: int = 0
     context_tokens_max: int = 0
+    provider_least: str = ""
+    provider_greatest: str = ""
+
+    def add_provider(self, name: str) -> None:
+        if name:
+            self.provider_least = min(self.provider_least or name, name)
+            self.provider_greatest = max(self.provider_greatest, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +206,7 @@ def _add_to_session(sessions: dict[str, SessionSums], row: Prepared) -> None:
     found.first_at = min(found.first_at, event.occurred_at)
     found.context_tokens_max = max(found.context_tokens_max, context)
     found.tokens += context + (event.output_tokens or 0)
+    found.add_provider(row.rating.provider)
 
 
 def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums) -> None:
