@@ -51,7 +51,8 @@ class RequestForm(EndField):
         widget=forms.Textarea(attrs={"rows": 4}),
         error_messages={"required": "Say what the money is for: it is what the approver decides by."},
     )
-    field_order = ("period", "amount", "until", "reason")
+    session_only = forms.BooleanField(required=False, label="For this session only")
+    field_order = ("period", "amount", "until", "session_only", "reason")
 
     def __init__(self, *args: Any, periods: Sequence[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -68,6 +69,7 @@ class DecisionForm(EndField):
 
     decision = forms.ChoiceField(choices=[("grant", "Grant"), ("deny", "Deny")])
     amount = AmountField(smallest=SMALLEST, required_message="Say how much.", label="Grant")
+    session_only = forms.BooleanField(required=False, label="For this session only")
     note = forms.CharField(
         max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2, "placeholder": "optional"})
     )
@@ -84,3 +86,54 @@ class DecisionForm(EndField):
         if not cleaned.get("reason", "").strip():
             self.add_error("reason", "Say why: the requester reads it, and can ask again knowing it.")
         return cleaned
+
+
+class OverrideForm(forms.Form):
+    """Grants at once in an emergency."""
+
+    amount = AmountField(smallest=SMALLEST, required_message="Say how much.", label="Grant")
+    reason = forms.CharField(
+        max_length=2000, label="Why it cannot wait", widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": "Say why: everybody who may review it reads this."},
+    )  # fmt: skip
+
+
+class ReviewForm(forms.Form):
+    """Whether an override was right."""
+
+    upheld = forms.ChoiceField(
+        choices=[("yes", "It was right"), ("no", "It was not right")], widget=forms.RadioSelect, label="Looking back"
+    )
+    note = forms.CharField(max_length=2000, required=False, label="Note", widget=forms.Textarea(attrs={"rows": 2}))
+
+
+class DelegateForm(forms.Form):
+    """Who decides in one's stead, and on which days, both included."""
+
+    delegate = forms.TypedChoiceField(coerce=int, label="Who decides in your stead")
+    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label="Until, included", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, people: Sequence[tuple[int, str]], zone: ZoneInfo, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.zone, self.now = zone, now
+        cast("forms.TypedChoiceField", self.fields["delegate"]).choices = [("", "Choose somebody"), *people]
+        for name in ("first", "last"):
+            self.fields[name].widget.attrs["min"] = now.astimezone(zone).date().isoformat()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        first, last = cleaned.get("first"), cleaned.get("last")
+        if first and last and (last < first or last.year > self.now.year + 10):
+            self.add_error("last", "The last day comes after the first, and within ten years.")
+        return cleaned
+
+    @property
+    def starts_at(self) -> datetime:
+        """The beginning of the first day; now, where it is today."""
+        return max(local_midnight(self.cleaned_data["first"], self.zone).astimezone(UTC), self.now)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The end of the last day."""
+        return local_midnight(self.cleaned_data["last"] + timedelta(days=1), self.zone).astimezone(UTC)

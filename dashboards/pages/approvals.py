@@ -14,14 +14,19 @@ from django.views.decorators.http import require_GET, require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.components.figures import money_text, plain_decimal
 from dashboards.components.tables import Column, Table
-from dashboards.forms.approvals import DecisionForm, RequestForm
+from dashboards.forms.approvals import DecisionForm, OverrideForm, RequestForm, ReviewForm
 from dashboards.insights.forecast import Lasting
 from dashboards.pages.sessions import timeline_of
 from dashboards.selectors import requests, sessions
 from dashboards.selectors.asking import Asked, asked_for
-from governance.approvals.models import ApprovalRequest
-from governance.approvals.selectors import deciders, decision_refusal, may_decide, request_get
-from governance.approvals.services import request_create, request_decide, request_withdraw
+from dashboards.selectors.evidence import evidence_in
+from governance.approvals.answers import chain_answer
+from governance.approvals.closing import session_period_of
+from governance.approvals.models import ApprovalRequest, Decision, Vote
+from governance.approvals.overrides import override_refusal, review_of, review_refusal, reviews_due
+from governance.approvals.selectors import decision_refusal, request_get, requests_to_decide
+from governance.approvals.services import request_create, request_decide, request_override, request_withdraw, review_record
+from governance.approvals.standing import Standing
 from governance.errors import DomainError
 from governance.tenancy.access import Actor, Right
 
@@ -54,7 +59,8 @@ def request_list(request: PageRequest) -> HttpResponse:
         "state": state,
         "tabs": TABS,
         "waiting": rows[:QUEUE_SHOWN] if state == "pending" else (),
-        "can_decide": actor.can(Right.DECIDE),
+        "decidable": set(requests_to_decide(actor).values_list("pk", flat=True)) if state == "pending" else (),
+        "reviews": reviews_due(actor)[:QUEUE_SHOWN] if actor.can(Right.VIEW_AUDIT) else (),
         "can_request": actor.can(Right.REQUEST),
     }
     return render(request, "approvals/list.html", context)
@@ -79,9 +85,7 @@ def queue_columns(actor: Actor) -> list[Column]:
             note=lambda row: row.reason,
         ),
         Column("state", "State", "badge", value=lambda row: (WORDS.get(row.state, row.state), TONES[row.state])),
-        Column(
-            "decision", "Decided by", value=lambda row: str(row.decision.decider) if hasattr(row, "decision") else "", is_sortable=False
-        ),
+        Column("decision", "Decided by", value=lambda row: row.decision.by if hasattr(row, "decision") else "", is_sortable=False),
         Column(
             "granted", "Granted", "money", value=lambda row: row.decision.amount if hasattr(row, "decision") else None, is_sortable=False
         ),
@@ -111,13 +115,13 @@ def decision_form(request: PageRequest, asked: ApprovalRequest, data: Any = None
 def request_change(request: PageRequest, asked: ApprovalRequest) -> HttpResponse:
     """Decides or withdraws. A refusal (decided meanwhile, one's own, above one's limit) is a sentence on the page."""
     here = HttpResponseRedirect(reverse("request", args=[request.actor.organization.slug, asked.pk]))
-    if request.POST.get("decision") == "withdraw":
+    other = {"withdraw": withdraw, "override": override, "review": review}.get(request.POST.get("decision", ""))
+    if other is not None:
         try:
-            request_withdraw(actor=request.actor, request_id=asked.pk)
+            broken = other(request, asked)
         except DomainError as refusal:
             return refused(request, asked, decision_form(request, asked), refusal)
-        messages.success(request, "The request is withdrawn.")
-        return here
+        return here if broken is None else render(request, "approvals/request.html", broken, status=422)
     form = decision_form(request, asked, request.POST)
     if not form.is_valid():
         return render(request, "approvals/request.html", request_context(request, asked, form), status=422)
@@ -130,12 +134,45 @@ def request_change(request: PageRequest, asked: ApprovalRequest) -> HttpResponse
             amount=form.cleaned_data["amount"] if is_grant else None,
             note=form.cleaned_data["note"] if is_grant else form.cleaned_data["reason"],
             ends_at=form.ends_at if is_grant else None,
+            session_only=is_grant and form.cleaned_data["session_only"],
         )
     except DomainError as refusal:
         return refused(request, asked, form, refusal)
-    granted = money_text(decision.amount, asked.currency) if decision.amount else ""
-    messages.success(request, f"Granted {granted}. The next call passes." if is_grant else "Denied. The requester is told why.")
+    messages.success(request, outcome_text(decision, asked))
     return here
+
+
+def outcome_text(decision: Decision | Vote, asked: ApprovalRequest) -> str:
+    """What came of the click."""
+    if not decision.is_final:
+        return "Recorded. It goes on to those who decide next." if decision.is_grant else "Recorded. Others have to deny it as well."
+    granted = money_text(decision.amount, asked.currency) if decision.amount else ""
+    return f"Granted {granted}. The next call passes." if decision.is_grant else "Denied. The requester is told why."
+
+
+def withdraw(request: PageRequest, asked: ApprovalRequest) -> None:
+    request_withdraw(actor=request.actor, request_id=asked.pk)
+    messages.success(request, "The request is withdrawn.")
+
+
+def override(request: PageRequest, asked: ApprovalRequest) -> dict[str, Any] | None:
+    """Grants in an emergency. Returns the page's context when the form is broken."""
+    form = OverrideForm(request.POST, prefix="override")
+    if not form.is_valid():
+        return request_context(request, asked, decision_form(request, asked)) | {"override_form": form, "can_override": True}
+    request_override(actor=request.actor, request_id=asked.pk, **form.cleaned_data)
+    messages.success(request, "Granted in an emergency. Those who may review it are told.")
+    return None
+
+
+def review(request: PageRequest, asked: ApprovalRequest) -> dict[str, Any] | None:
+    """Reviews an override. Returns the page's context when the form is broken."""
+    form = ReviewForm(request.POST, prefix="review")
+    if not form.is_valid():
+        return request_context(request, asked, decision_form(request, asked)) | {"review_form": form}
+    review_record(actor=request.actor, request_id=asked.pk, is_upheld=form.cleaned_data["upheld"] == "yes", note=form.cleaned_data["note"])
+    messages.success(request, "Your review is recorded.")
+    return None
 
 
 def refused(request: PageRequest, asked: ApprovalRequest, form: DecisionForm, refusal: DomainError) -> HttpResponse:
@@ -151,6 +188,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
     actor, now = request.actor, timezone.now()
     case = requests.request_case(actor, asked, now=now)
     is_pending = asked.state == ApprovalRequest.State.PENDING
+    standing, overridden = Standing(asked, now=now), review_of(asked)
     is_own = actor.member is not None and asked.requester_id == actor.member.pk
     own_periods = sessions.session_periods(actor, asked.session_key) if case.session else []
     marks = sessions.session_marks(actor, asked.session_key, own_periods) if case.session else []
@@ -171,11 +209,25 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "form": form,
         "is_pending": is_pending,
         "is_own": is_own,
-        "may_decide": is_pending and may_decide(actor, asked),
-        "why_not": decision_refusal(actor, asked) if is_pending else "",
-        "deciders": deciders(actor, asked),
+        "may_decide": is_pending and (refusal := decision_refusal(actor, asked, standing=standing)) == "",
+        "why_not": refusal if is_pending else "",
+        "seats": standing.seats if is_pending else (),
+        "stands_in_for": next((seat.in_stead_of for seat in standing.seats_for(actor.member)), None)
+        if is_pending and actor.member
+        else None,
+        "is_last": sum(standing.remaining(place) for place in range(len(standing.chain.steps))) <= 1,
+        "chain": chain_answer(asked, standing),
+        "evidence": evidence_in(actor, case, now=now),
+        "has_session_limit": is_pending
+        and asked.period.session_key == ""
+        and session_period_of(asked.organization_id, asked.session_key, now) is not None,
+        "can_override": is_pending and override_refusal(actor, standing) == "",
+        "override_form": OverrideForm(prefix="override", initial={"amount": plain_decimal(asked.amount)}),
+        "review": overridden,
+        "can_review": overridden is not None and overridden.reviewed_at is None and review_refusal(actor, overridden) == "",
+        "review_form": ReviewForm(prefix="review"),
         "decision": getattr(asked, "decision", None),
-        "next": requests.next_pending(actor, asked) if actor.can(Right.DECIDE) else None,
+        "next": requests_to_decide(actor).exclude(pk=asked.pk).first(),
         "timeline": timeline_of(
             actor, case.session, list(case.calls), marks=marks, allowance=own_periods[0].allowance if own_periods else None
         )
@@ -227,6 +279,7 @@ def request_new(request: PageRequest) -> HttpResponse:
                     reason=form.cleaned_data["reason"],
                     session_key=asked.session_key,
                     ends_at=form.ends_at,
+                    session_only=form.cleaned_data["session_only"],
                 )
                 return HttpResponseRedirect(reverse("request", args=[actor.organization.slug, made.pk]))
             except DomainError as error:

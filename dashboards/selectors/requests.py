@@ -80,12 +80,6 @@ def queue(actor: Actor, *, state: str = "pending") -> QuerySet[ApprovalRequest]:
     return rows.order_by("-created_at", "-id")
 
 
-def next_pending(actor: Actor, request: ApprovalRequest) -> ApprovalRequest | None:
-    """The next one in the queue that is not this one and not the actor's own."""
-    rows = queue(actor).exclude(pk=request.pk)
-    return (rows.exclude(requester=actor.member) if actor.member else rows).first()
-
-
 def active_freezes_on(actor: Actor, period_ids: Sequence[int], session_key: str) -> list[Freeze]:
     """The freezes that stand against a session, or against budget periods, latest first."""
     wanted = Q(period__in=period_ids)

@@ -123,14 +123,14 @@ class Standing:
 
     def seats_among(self, parties: Iterable[str]) -> list[Seat]:
         voted = {vote.decider_id for vote in self.votes}
-        own = [member for member in self._members(parties) if self.is_open_to(member)]
+        own = [member for member in self.members(parties) if self.is_open_to(member)]
         found = [Seat(member, member) for member in own if member.pk not in voted]
         substitutes = {member.pk: delegations.delegates_of(member.pk, self.delegations, now=self.now, barred=self.barred) for member in own}
         ids = frozenset().union(*substitutes.values()) - voted - {seat.person.pk for seat in found}
         people = Member.objects.filter(organization=self.request.organization_id, pk__in=ids).select_related("user", "team") if ids else ()
         return found + [Seat(person, next(of for of in own if person.pk in substitutes[of.pk])) for person in people]
 
-    def _members(self, parties: Iterable[str]) -> list[Member]:
+    def members(self, parties: Iterable[str]) -> list[Member]:
         """The active members who belong to one of the parties, approvers first."""
         wanted = set(parties)
         may = Q(pk__in=policy.named_members(wanted))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import channels, connect, guard, intake, keys, organization, people, record, teams
+from dashboards.pages.settings import channels, connect, guard, intake, keys, organization, people, policies, record, teams
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -19,6 +19,9 @@ urlpatterns = [
     path("settings/channels/<int:endpoint_id>", channels.channel_page, name="settings-channel"),
     path("settings/channels/<int:endpoint_id>/deliveries/<int:delivery_id>", channels.delivery_page, name="settings-delivery"),
     path("settings/channels/mail/<int:notice_id>", channels.mail_page, name="settings-mail"),
+    path("settings/approval-policy", policies.policy_list, name="settings-policies"),
+    path("settings/approval-policy/organization", policies.organization_policy, name="settings-policy"),
+    path("settings/approval-policy/team/<int:team_id>", policies.team_policy, name="settings-team-policy"),
     path("settings/connect", connect.connect, name="settings-connect"),
     path("settings/connect/key", connect.key_make, name="settings-connect-key"),
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),

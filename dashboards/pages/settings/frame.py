@@ -17,6 +17,7 @@ TABS = (
     ("settings-teams", "Teams and projects", Right.MANAGE_ORGANIZATION),
     ("settings-members", "Members", Right.MANAGE_ORGANIZATION),
     ("settings-accounts", "Service accounts", Right.MANAGE_ORGANIZATION),
+    ("settings-policies", "Approval policy", Right.MANAGE_BUDGETS),
     ("settings-keys", "API keys", Right.MANAGE_ORGANIZATION),
     ("settings-channels", "Channels", Right.MANAGE_ORGANIZATION),
     ("settings-connect", "Connect", Right.MANAGE_ORGANIZATION),

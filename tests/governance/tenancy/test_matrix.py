@@ -24,7 +24,7 @@ ASKING = ALL - {Role.AUDITOR}
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "settings-unpriced": SPENDING,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
-    "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
+    "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
     "settings": RECORD,
     "settings-teams": MANAGING, "settings-team": MANAGING, "settings-project-add": MANAGING, "settings-members": MANAGING, "settings-member": MANAGING,
@@ -38,7 +38,7 @@ CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": frozens
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "settings-unpriced", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
-    "settings-intake", "settings-labels", "settings-connect", "settings-guard", "settings-guard-trial",
+    "settings-intake", "settings-labels", "settings-connect", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
 FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
