@@ -22,7 +22,7 @@ Names = Mapping[tuple[str, int], str]
 def scope_words(budget: Budget) -> str:
     """ "the whole organization", "team Platform", "every session of Platform"."""
     if budget.scope_kind == Budget.ScopeKind.ORGANIZATION:
-        return "the whole organization"
+        return "all calls" if budget.filters else "the whole organization"
     named = {"team": budget.team, "project": budget.project, "member": budget.member, "service account": budget.service_account}
     parts = [(kind, str(row)) for kind, row in named.items() if row is not None]
     if budget.api_key is not None:
@@ -66,7 +66,7 @@ def filter_words(budget: Budget, names: Names) -> list[str]:
     found = []
     for name, values in sorted(budget.filters.items()):
         if name in POOLS:
-            found.append(f"{name}s {', '.join(names.get((name, value), '(removed)') for value in values)}")
+            found.append(f"of {name}s {', '.join(names.get((name, value), '(removed)') for value in values)}")
         else:
             label = f"tag {name[len(TAG) :]}" if name.startswith(TAG) else LABEL_WORDS.get(name, name)
             found.append(f"{label} {' or '.join(str(value) for value in values)}")

@@ -30,7 +30,7 @@ OWNER_OF_SCOPE = {"team": "team", "project": "project", "member": "member", "ser
 MEASURES = [("money", "Money"), ("tokens", "Tokens"), ("calls", "Calls")]
 WINDOWS = [
     ("day", "Day"), ("week", "Week"), ("month", "Month"), ("quarter", "Quarter"), ("year", "Year"),
-    ("rolling", "Rolling: the last hours or days"), ("lifetime", "All time"),
+    ("rolling", "Rolling window"), ("lifetime", "All time"),
 ]  # fmt: skip
 WEEKDAYS = list(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), start=1))
 ACTIONS = [
@@ -136,7 +136,7 @@ class BudgetForm(FilterFields, LimitForm):
 
     def __init__(self, *args: Any, owners: dict[str, Choices], **kwargs: Any) -> None:
         super().__init__(*args, owners=owners, **kwargs)
-        for name in ("period_kind", "rolling_length", "rolling_unit", "anchor_weekday", "anchor_day"):
+        for name in ("measure", "period_kind", "rolling_length", "rolling_unit", "anchor_weekday", "anchor_day"):
             self.fields[name].is_conditional = True  # type: ignore[attr-defined]
         scopes = {field: scope for scope, field in OWNER_OF_SCOPE.items()}
         for name, word in OWNERS.items():

@@ -34,6 +34,7 @@ def budget_new(request: PageRequest) -> HttpResponse:
     form = budget_form(request)
     is_look = request.POST.get("step") == "preview"
     context: dict[str, Any] = {"form": form, "is_look": False, "known": known_labels(actor, now=now)}
+    context["limit_hint"] = f"In {actor.organization.currency}, or a whole number of tokens or calls."
     if request.method == "GET":
         return render(request, "budgets/new.html", context)
     if not form.is_valid():

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.budgets import api, api_authorizations, api_policy
+from governance.budgets import api, api_authorizations, api_budgets, api_policy
 
 urlpatterns = [
     path("authorizations", api.Authorizations.as_view(), name="api-authorizations"),
@@ -10,5 +10,11 @@ urlpatterns = [
     path("authorizations/<uuid:authorization_id>", api.OneAuthorization.as_view(), name="api-authorization"),
     path("authorizations/<uuid:authorization_id>/extend", api_authorizations.ExtendAuthorization.as_view(), name="api-authorization-extend"),
     path("policy", api_policy.PolicyDocument.as_view(), name="api-policy"),
+    path("budgets", api_budgets.Budgets.as_view(), name="api-budgets"),
+    path("budgets/preview", api_budgets.BudgetsPreview.as_view(), name="api-budgets-preview"),
+    path("budgets/<int:budget_id>", api_budgets.OneBudget.as_view(), name="api-budget"),
+    path("budgets/<int:budget_id>/preview", api_budgets.BudgetPreview.as_view(), name="api-budget-preview"),
+    path("budgets/<int:budget_id>/retire", api_budgets.BudgetRetire.as_view(), name="api-budget-retire"),
+    path("budgets/<int:budget_id>/transfer", api_budgets.BudgetTransfer.as_view(), name="api-budget-transfer"),
     path("sessions/<path:key>", api.OneSession.as_view(), name="api-session"),
 ]

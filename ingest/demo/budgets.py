@@ -12,7 +12,7 @@ from governance.budgets.models import Budget
 from governance.budgets.services import budget_change, budget_create
 from governance.periods import PeriodKind, window_at
 from governance.tenancy.access import Actor
-from governance.tenancy.models import Organization, Project, Team
+from governance.tenancy.models import Organization, Project, ServiceAccount, Team
 from ingest.demo import cast
 from ingest.models import UsageRollupDay
 
@@ -24,6 +24,12 @@ SANDBOX = "sandbox"
 SANDBOX_LIMIT = Decimal(3)
 NIGHTLY = "nightly-enrichment"
 NIGHTLY_LIMIT = Decimal(60)
+AUTOMATION = "OpenClaw nightly"
+AUTOMATION_LIMIT = Decimal(80)
+POOL = ("platform", "search")
+FLAGSHIP_TEAM = "mobile"
+CHEAPER = ("claude-haiku-4-5", "gpt-5-mini", "gemini-2.5-flash")
+MILLION = Decimal(1_000_000)
 MONTH_DAYS = 30
 ROOM = Decimal("1.08")
 # A limit that its team comes up to 98 or 99 percent of.
@@ -52,9 +58,18 @@ class Spending:
         return {team: amount * MONTH_DAYS / days for team, amount in spent.items()}
 
 
+    def flagship_tokens_a_month(self, team_id: int) -> int:
+        """Tokens that a team sent to and had from flagship models in the last thirty days."""
+        rows = UsageRollupDay.objects.filter(
+            organization=self.organization, team_id=team_id, tier="flagship", day__gt=self.today - timedelta(days=MONTH_DAYS), day__lte=self.today
+        )
+        columns = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens")
+        return sum(rows.aggregate(**{name: Sum(name) for name in columns})[name] or 0 for name in columns)
+
+
 @transaction.atomic
 def budgets_create(*, actor: Actor, until: datetime) -> None:
-    """A budget for the organization and each team, and one for the nightly job, by what `history_since` covers; once."""
+    """A budget for the organization and each team, one for the nightly job, and one of each other kind, by what `history_since` covers; once."""
     if Budget.objects.filter(organization=actor.organization, scope_kind="organization").exists():
         return
     spending = Spending(actor.organization, until.astimezone(actor.organization.zone).date())
@@ -67,6 +82,30 @@ def budgets_create(*, actor: Actor, until: datetime) -> None:
     if nightly is not None:
         name = "Nightly enrichment, a day"
         budget_create(actor=actor, name=name, scope_kind="project", project=nightly, period_kind="day", limit_amount=NIGHTLY_LIMIT)
+    _other_kinds(actor, spending, monthly)
+
+
+def _other_kinds(actor: Actor, spending: Spending, monthly: Mapping[int | None, Decimal]) -> None:
+    """A pool that two teams share, a team's tokens on flagship models, and what the nightly automation may spend in any 24 hours."""
+    teams = {row.slug: row for row in Team.objects.filter(organization=actor.organization)}
+    sharing = [teams[slug].pk for slug in POOL if slug in teams]
+    pool = roomy(amount_of(monthly, set(sharing)))
+    budget_create(
+        actor=actor, name="Platform and Search, shared", scope_kind="organization", filters={"team": sharing}, period_kind="month", limit_amount=pool,
+        rollover_cap=pool / 10,
+    )
+    tokens = spending.flagship_tokens_a_month(teams[FLAGSHIP_TEAM].pk) if FLAGSHIP_TEAM in teams else 0
+    if tokens:
+        budget_create(
+            actor=actor, name=f"{teams[FLAGSHIP_TEAM].name}, tokens on flagships", scope_kind="team", team=teams[FLAGSHIP_TEAM], filters={"tier": ["flagship"]},
+            period_kind="month", measure="tokens", limit_amount=roomy_tokens(tokens), action="downgrade", downgrade_models=CHEAPER,
+        )
+    account = ServiceAccount.objects.filter(organization=actor.organization, name=AUTOMATION).first()
+    if account is not None:
+        budget_create(
+            actor=actor, name="Nightly automation, any 24 hours", scope_kind="service_account", service_account=account, period_kind="rolling",
+            rolling_hours=24, limit_amount=AUTOMATION_LIMIT, action="ask", fails_open=False,
+        )
 
 
 @transaction.atomic
@@ -132,6 +171,12 @@ def roomy(monthly: Decimal) -> Decimal:
     amount = monthly * ROOM
     step = Decimal(500) if amount > 2000 else Decimal(100) if amount > 200 else Decimal(20)
     return max((amount / step).quantize(Decimal(1), rounding=ROUND_UP) * step, step)
+
+
+def roomy_tokens(tokens: int) -> Decimal:
+    """A limit in tokens that a month like the last one stays within, in whole tens of millions."""
+    step = 10 * MILLION if tokens > 100 * MILLION else MILLION
+    return max((tokens * ROOM / step).quantize(Decimal(1), rounding=ROUND_UP) * step, step)
 
 
 def tight(spent: Decimal) -> Decimal:

@@ -119,7 +119,7 @@ def history_load(organization: Organization, plan: Plan, *, processes: int, say:
             outcomes += found
             if number == len(recent):
                 budgets.budgets_create(actor=system_actor(organization), until=plan.until)
-                say("Budgets are in place: the organization, every team, every session, the nightly job.")
+                say("Budgets are in place: the organization, every team, every session, the nightly job, and a pool.")
             if number % max(len(groups) // 8, 1) == 0 or number == len(groups):
                 say(f"{outcomes.total():>9,} of {plan.events:,} events")
     return outcomes

@@ -86,6 +86,9 @@ def budget_check(budget: Budget) -> None:
     """The model's own rules, as a sentence with the field. Raises Invalid."""
     if budget.unpriced_call_amount is not None and not 0 <= budget.unpriced_call_amount <= LARGEST_HOLD:
         raise Invalid(f"A call without a price is charged from 0 to {LARGEST_HOLD:,}.", field="unpriced_call_amount")
+    for field, text in (("name", budget.name), ("downgrade_models", "".join(budget.downgrade_models))):
+        if "\0" in text:
+            raise Invalid("A NUL character cannot be stored.", field=field)
     try:
         budget.full_clean()
     except ValidationError as error:
@@ -120,6 +123,10 @@ def _cap(amount: Decimal | None) -> Decimal | None:
     return None if amount is None else _amount(amount, field="rollover_cap")
 
 
+def _placeholder(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else _amount(amount, field="unpriced_call_amount")
+
+
 def _amount(amount: Decimal, field: str = "limit_amount") -> Decimal:
     try:
         amount = quantize(amount)
@@ -137,7 +144,7 @@ def _thresholds(percents: Iterable[int]) -> list[int]:
     return found
 
 
-STORED |= {"limit_amount": _amount, "thresholds": _thresholds, "downgrade_models": _models, "rollover_cap": _cap}
+STORED |= {"limit_amount": _amount, "thresholds": _thresholds, "downgrade_models": _models, "rollover_cap": _cap, "unpriced_call_amount": _placeholder}
 
 
 def first_instant(organization: Organization, budget: Budget) -> datetime:

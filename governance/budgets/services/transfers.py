@@ -37,7 +37,7 @@ def budget_transfer(*, actor: Actor, from_period_id: int, to_period_id: int, amo
     """
     require(actor, Right.MANAGE_BUDGETS)
     amount, reason = _amount(amount), reason.strip()[:LONGEST_REASON]
-    if not reason:
+    if not reason or "\0" in reason:
         raise Invalid("Say why, so that the record tells it.", field="reason")
     if from_period_id == to_period_id:
         raise Invalid("Choose another budget to move it to.", field="to_period")
