@@ -120,7 +120,7 @@ class Authorizations(APIView):
 
     @description.authorization_post
     def post(self, request: Request) -> Response:
-        held = services.authorization_hold(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
+        held = services.authorization_hold_queued(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
         return Response(granted_facts(held), status=201 if held.is_new else 200)
 
 

@@ -20,6 +20,7 @@ from governance.budgets.services.forecasts import forecasts_look
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
 from governance.budgets.services.freezing import freeze_start, freeze_stop, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
+from governance.budgets.services.queueing import authorization_hold_queued
 from governance.budgets.services.rolling import periods_slide
 from governance.budgets.services.together import authorizations_hold
 from governance.budgets.services.transfers import Transfer, budget_transfer
@@ -35,6 +36,7 @@ __all__ = [
     "Transfer",
     "authorization_extend",
     "authorization_hold",
+    "authorization_hold_queued",
     "authorization_settle",
     "authorization_void",
     "authorizations_hold",

@@ -122,7 +122,8 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-budget": {"get": Scope.READ, "patch": Scope.ADMIN}, "api-budget-preview": {"post": Scope.ADMIN}, "api-budget-retire": {"post": Scope.ADMIN},
     "api-budget-transfer": {"post": Scope.ADMIN},
     "api-approvals": {"get": Scope.READ, "post": Scope.AUTHORIZE}, "api-approval": {"get": Scope.READ, "delete": Scope.AUTHORIZE},
-    "api-approval-decision": {"post": Scope.ADMIN}, "api-approval-override": {"post": Scope.ADMIN}, "api-approval-review": {"post": Scope.ADMIN}, "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
+    "api-approval-decision": {"post": Scope.ADMIN}, "api-approval-override": {"post": Scope.ADMIN}, "api-approval-review": {"post": Scope.ADMIN},
+    "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
     "api-guard-findings": {"get": Scope.READ},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
