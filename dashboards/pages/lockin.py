@@ -23,6 +23,7 @@ from dashboards.pages.spend import spend_address
 from dashboards.selectors import lockin as reads
 from dashboards.selectors import usage
 from dashboards.selectors.dimensions import DIMENSIONS, names_of
+from dashboards.selectors.narrowing import Narrowing
 from governance.periods import Window, local_midnight
 from governance.tenancy.access import Actor, Right
 
@@ -130,7 +131,10 @@ def sessions_spread(request: PageRequest) -> HttpResponse:
     """The part of the page about sessions on several providers, which it asks for once it is shown."""
     organization = request.actor.organization
     span = Range.from_query(request.GET, organization.zone, timezone.now(), default="30d", year_starts_in=organization.year_starts_in)
-    return render(request, "lockin/spread.html", {"spread": reads.session_spread(request.actor, window=span.window), "range": span})
+    found = reads.session_spread(request.actor, wanted=Narrowing({}, span))
+    names = names_of(request.actor, DIMENSIONS["provider"], {name for _, *both, _ in found.shown for name in both})
+    rows = [(key, names[least], names[greatest], cost) for key, least, greatest, cost in found.shown]
+    return render(request, "lockin/spread.html", {"spread": found, "rows": rows, "range": span})
 
 
 def rise_asked(text: str) -> Decimal:

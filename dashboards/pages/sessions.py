@@ -41,6 +41,7 @@ from ingest.models import UsageEvent
 TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
 STATES = ("live", "running", "idle", "frozen", "closed", "all")
 FEW_CALLS = 25
+ON_SEVERAL = "on more than one provider"
 
 
 @dataclass
@@ -175,7 +176,11 @@ def filters_of(request: PageRequest, wanted: Narrowing, now: datetime) -> dict[s
     ]
     if wanted.range is not None:
         lifted.append({"label": "A call in", "name": wanted.range.label, "href": address(request, range=[], **{"from": [], "to": []})})
-    return {"bar": FilterBar.from_query(request.GET, [(slug, narrowing.OFFERED[slug], options[slug]) for slug in options]), "chips": lifted}
+    if wanted.is_on_several:
+        lifted.append({"label": "Ran", "name": ON_SEVERAL, "href": address(request, providers=[])})
+    bar = FilterBar.from_query(request.GET, [(slug, narrowing.OFFERED[slug], options[slug]) for slug in options])
+    offered = [] if wanted.is_on_several else [{"name": ON_SEVERAL.capitalize(), "href": address(request, providers=["several"])}]
+    return {"bar": bar, "chips": lifted, "offered": offered}
 
 
 def address(request: PageRequest, **changes: list[str]) -> str:

@@ -1,24 +1,24 @@
 """Reads for the Lock-in page: flows of the range, shares by week, and sessions that used more than one provider."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from django.db.models import Count, F, Q
+from django.db.models import Count
 
 from dashboards.insights.concentration import hhi, shares
 from dashboards.insights.dependence import Flow
 from dashboards.insights.figures import SIZES, ZERO, Figures
+from dashboards.selectors.narrowing import ON_SEVERAL, Narrowing, narrowed
 from dashboards.selectors.usage import Combination, combinations
 from governance.budgets.models import Session
 from governance.periods import Window
-from governance.tenancy.access import Actor, scoped, visible
-from ingest.models import UsageEvent
+from governance.tenancy.access import Actor, visible
 
 FLOW_COLUMNS = ("team", "harness", "gateway", "provider", "maker")
 CONCENTRATED = ("provider", "maker", "harness")
-SESSIONS_EXAMINED = 100
+SESSIONS_SHOWN = 10
 SUMS_OF = {"cost": ("cost",), "tokens": ("cost", *SIZES)}
 
 
@@ -32,22 +32,18 @@ class WeekOfConcentration:
 
 @dataclass(frozen=True, slots=True)
 class SessionSpread:
-    """How many of the sessions examined ran on two or more providers. `cost` is what the examined ones cost."""
+    """How many sessions with two or more calls there are, and how many of them ran on several providers.
 
-    examined: int
-    spread: int
+    `shown` are the most expensive of those: key, two of its providers, cost in the organization's currency.
+    """
+
     sessions: int
-    cost: Decimal
-    examples: tuple[tuple[str, int], ...]
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether there are more sessions than were looked at."""
-        return self.sessions > self.examined
+    spread: int
+    shown: tuple[tuple[str, str, str, Decimal], ...]
 
     @property
     def share(self) -> Decimal | None:
-        return Decimal(self.spread) / self.examined if self.examined else None
+        return Decimal(self.spread) / self.sessions if self.sessions else None
 
 
 def amount_of(figures: Figures, measure: str) -> Decimal:
@@ -88,28 +84,13 @@ def concentration_by_week(
     ]
 
 
-def session_spread(actor: Actor, *, window: Window) -> SessionSpread:
-    """How many sessions ran on two or more providers, among the most expensive of the window.
+def session_spread(actor: Actor, *, wanted: Narrowing) -> SessionSpread:
+    """All sessions that pass and have two or more calls, counted by what each keeps of its providers.
 
-    Rollups know no session and sessions keep no list of providers, so this looks at the events of a bounded number of
-    sessions, through the index on session. The page asks for it once it stands, never for its first answer.
+    Of sessions with a call in a range all calls count, also those outside of it, as on the list of sessions.
     """
-    ends = Q(last_at__gte=window.starts_at) & (Q(first_at__lt=window.ends_at) if window.ends_at else Q())
-    rows = visible(actor, Session.objects.all()).filter(ends, calls__gt=1)
-    chosen = list(rows.order_by("-cost", "-notional_cost", "-tokens", "key").values_list("key", "cost")[:SESSIONS_EXAMINED])
-    providers = _providers_of(actor, [key for key, _ in chosen], window)
-    spread = [(key, providers[key]) for key, _ in chosen if providers.get(key, 0) > 1]
-    return SessionSpread(
-        examined=len(chosen),
-        spread=len(spread),
-        sessions=rows.count(),
-        cost=sum((cost for _, cost in chosen), ZERO),
-        examples=tuple(spread[:10]),
-    )
-
-
-def _providers_of(actor: Actor, keys: Sequence[str], window: Window) -> dict[str, int]:
-    if not keys:
-        return {}
-    events = scoped(actor, UsageEvent.objects.all()).filter(session__in=keys).exclude(provider="")
-    return dict(events.values_list("session").annotate(providers=Count(F("provider"), distinct=True)).order_by("session"))
+    rows = narrowed(visible(actor, Session.objects.all()), wanted).filter(calls__gt=1).order_by()
+    counts = rows.aggregate(sessions=Count("key"), spread=Count("key", filter=ON_SEVERAL))
+    dearest = rows.filter(ON_SEVERAL).order_by("-cost", "-notional_cost", "-tokens", "key")
+    shown = dearest.values_list("key", "provider_least", "provider_greatest", "cost")[:SESSIONS_SHOWN]
+    return SessionSpread(counts["sessions"], counts["spread"], tuple(shown))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from dashboards.components.ranges import Range
@@ -30,15 +30,21 @@ OFFERED = {
     "tier": "tiers",
 }
 FROM_CALLS = ("provider", "model", "tier")
+# The calls of such a session were billed by two providers or more.
+ON_SEVERAL = Q(provider_least__lt=F("provider_greatest"))
 Choices = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What the address asks for: {dimension: values}, "" for what was not reported, and the days of a call, if any are named."""
+    """What the address asks for: {dimension: values}, "" for what was not reported, the days of a call, if any are named.
+
+    And whether only sessions on more than one provider are: `?providers=several`.
+    """
 
     filters: Filters
     range: Range | None = None
+    is_on_several: bool = False
 
     @classmethod
     def from_query(cls, actor: Actor, query: QueryDict, now: datetime) -> "Narrowing":
@@ -48,21 +54,32 @@ class Narrowing:
         if query.get("range") or query.get("from"):
             organization = actor.organization
             span = Range.from_query(query, organization.zone, now, default="30d", year_starts_in=organization.year_starts_in)
-        return cls({slug: values for slug, values in found.items() if values}, span)
+        return cls({slug: values for slug, values in found.items() if values}, span, query.get("providers") == "several")
 
     @property
     def is_any(self) -> bool:
-        return bool(self.filters) or self.range is not None
+        return bool(self.filters) or self.range is not None or self.is_on_several
 
 
 def narrowed(rows: QuerySet[Any], wanted: Narrowing) -> QuerySet[Any]:
     """The sessions of these teams, members and so on, with one call that has all the values asked of calls, within the days asked for."""
     rows = rows.filter(filters_q({slug: values for slug, values in wanted.filters.items() if slug in OF_SESSIONS}))
+    if wanted.is_on_several:
+        rows = rows.filter(ON_SEVERAL)
     window = wanted.range.window if wanted.range is not None else None
     if window is not None and window.ends_at is not None:
         rows = rows.filter(last_at__gte=window.starts_at, first_at__lt=window.ends_at)
     of_calls = {slug: values for slug, values in wanted.filters.items() if slug not in OF_SESSIONS}
-    return rows.filter(Exists(_calls(of_calls, window))) if of_calls or window is not None else rows
+    if of_calls:
+        return rows.filter(Exists(_calls(of_calls, window)))
+    return rows if window is None else rows.filter(_within(window))
+
+
+def _within(window: Window) -> Q:
+    """A call in the window. The first and the last are known; others are looked for only where both lie outside of it."""
+    first = Q(first_at__gte=window.starts_at) & (Q(first_at__lt=window.ends_at) if window.ends_at else Q())
+    last = Q(last_at__gte=window.starts_at) & (Q(last_at__lt=window.ends_at) if window.ends_at else Q())
+    return first | last | Q(Exists(_calls({}, window)))
 
 
 def _calls(filters: Filters, window: Window | None) -> QuerySet[UsageEvent]:

@@ -77,6 +77,33 @@ def test_a_range_keeps_the_sessions_with_a_call_in_it(admin: Member) -> None:
     assert "The dates could not be read" in page
 
 
+def test_the_list_narrows_to_sessions_on_more_than_one_provider(admin: Member, engineer: Member) -> None:
+    organization = admin.organization
+    for session, providers in {
+        "one": ("openai", "openai"),
+        "two": ("openai", "anthropic"),
+        "unnamed": ("", "openai"),
+        "old": ("openai", "z"),
+    }.items():
+        for provider in providers:
+            use(
+                organization,
+                session=session,
+                provider=provider,
+                model="m",
+                minutes_ago=1 if session != "old" else 3 * 24 * 60,
+                member=engineer.user.email,
+            )
+    assert listed(admin, "providers=several&state=all") == listed(engineer, "providers=several&range=7d") == {"two", "old"}
+    assert listed(admin, "providers=several") == listed(admin, "providers=several&state=all&provider=anthropic") == {"two"}
+    assert listed(admin, "providers=other&state=all") == {"one", "two", "unnamed", "old"}
+    assert "On more than one provider" in text_of(at(admin).get(address(admin, "sessions?state=all")))
+    page = text_of(at(admin).get(address(admin, "sessions?providers=several&state=all")))
+    assert "on more than one provider" in page
+    assert "On more than one provider" not in page
+    assert 'href="/o/acme/sessions?state=all" title="Remove this filter"' in page
+
+
 def test_everybody_sees_what_is_theirs(
     admin: Member, engineer: Member, lead: Member, stranger: Member, team: Team, period: BudgetPeriod
 ) -> None:
