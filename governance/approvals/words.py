@@ -13,7 +13,7 @@ MANY_OF = {"approvers": "approvers of {team}", "admins": "owners or admins", "ow
 def step_text(step: Step, *, team: str = "the team", names: Mapping[str, str] | None = None) -> str:
     """A step in words: "one approver of Platform or one owner or admin", "two of Kim and Robin"."""
     named = [(names or {}).get(party, "somebody who is gone") for party in step.who if party.startswith(MEMBER)]
-    groups = [party for party in step.who if party in GROUPS]
+    groups = [party for party in step.who if party in GROUPS and not (party == "owners" and "admins" in step.who)]
     number = NUMBERS[step.needed]
     words = MANY_OF if step.needed > 1 else ONE_OF
     parts = [words[party].format(team=team) for party in groups] + named
