@@ -32,6 +32,7 @@ class Asked:
     pace: Decimal
     suggestion: Decimal | None
     waiting: ApprovalRequest | None
+    unit: str = "USD"
 
     @property
     def session_key(self) -> str:
@@ -53,6 +54,7 @@ def asked_for(actor: Actor, *, session_key: str, period_id: str, now: datetime) 
             raise NotFound("This budget does not cover the session.")
         options = [named, *options]
     chosen = named.pk if named else freeze.period_id if freeze and freeze.period_id else next((period.pk for period in options), None)
+    unit = next((period.budget.unit for period in options if period.pk == chosen), actor.organization.currency)
     calls = sessions.session_calls(session, limit=200) if session else []
     pace = burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0)
     return Asked(
@@ -62,7 +64,8 @@ def asked_for(actor: Actor, *, session_key: str, period_id: str, now: datetime) 
         choices=[(period.pk, period_label(period)) for period in options],
         chosen=chosen,
         pace=pace,
-        suggestion=(pace * HOUR_MINUTES).quantize(Decimal(1), rounding=ROUND_UP) if pace > 0 else None,
+        suggestion=(pace * HOUR_MINUTES).quantize(Decimal(1), rounding=ROUND_UP) if pace > 0 and unit == actor.organization.currency else None,
+        unit=unit,
         waiting=waiting_request(actor, options),
     )
 

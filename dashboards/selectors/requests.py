@@ -160,13 +160,14 @@ def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime) -> Do
     by_hand = any(freeze.cause == Freeze.Cause.HAND for freeze in freezes)
     billed = [(call.occurred_at, call.cost) for call in calls if call.cost is not None and burn.is_billed(call)]
     burning = burn.burn_of(calls, until=calls[-1].occurred_at) if calls else ZERO
+    is_money = request.period.budget.measure == Budget.Measure.MONEY
     standing = balances(actor, touched, frozen=frozen, amount=request.amount, now=now)
     return Docket(
         request=request,
         session=session,
         calls=calls,
         burn=burning,
-        lasting=lasting(standing[0].left + request.amount, billed, burn=burning),
+        lasting=lasting(standing[0].left + request.amount, billed, burn=burning) if is_money else None,
         effects=effects(standing, request.amount, has_hand_freeze=by_hand),
         overrun=max(-standing[0].left, ZERO),
         buys=buys(standing[0], request.amount),

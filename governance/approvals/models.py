@@ -68,7 +68,7 @@ class ApprovalRequest(models.Model):
     )
     session_key = models.CharField(max_length=200, default="", blank=True)
     amount = money_field()
-    currency = models.CharField(max_length=3, default="USD")
+    currency = models.CharField(max_length=6, default="USD", help_text="what the amount counts: the budget's currency, or `tokens` or `calls`")
     reason = models.CharField(max_length=2000)
     ends_at = models.DateTimeField(null=True, blank=True, help_text="until when the money is wanted; empty: to the end of the period")
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)

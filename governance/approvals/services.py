@@ -46,7 +46,7 @@ def request_create(
     session_only: bool = False,
     idempotency_key: str | None = None,
 ) -> ApprovalRequest:
-    """Files a request for `amount` (the budget's currency) on a budget period, until `ends_at` or the period's end.
+    """Files a request for `amount` (in the budget's measure) on a budget period, until `ends_at` or the period's end.
 
     Without a period it goes to whatever stands against the session; `session_only` asks on the session's own limit instead.
     It is held to the policy of its team as it stands now, and granted at once where that says so.
@@ -77,7 +77,7 @@ def request_create(
         spender_id=covered.spender_id,
         session_key=covered.session_key,
         amount=amount,
-        currency=period.budget.currency,
+        currency=period.budget.unit,
         reason=reason,
         ends_at=ends_at,
         created_at=now,
