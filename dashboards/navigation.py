@@ -24,6 +24,7 @@ PAGES: tuple[tuple[str, tuple[tuple[str, str, str, frozenset[Right], bool], ...]
             ("sessions", "Sessions", "e", frozenset(), True),
             ("approvals", "Approvals", "a", frozenset(), True),
             ("budgets", "Budgets", "b", frozenset(), False),
+            ("freezes", "Freezes", "z", frozenset(), False),
         ),
     ),
     (

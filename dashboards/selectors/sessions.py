@@ -11,6 +11,7 @@ from django.db.models import Case, CharField, Count, DecimalField, Exists, F, Ou
 from django.db.models.functions import NullIf
 
 from dashboards.selectors.narrowing import Narrowing, narrowed
+from governance import sql
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session, TopUp
 from governance.budgets.tree import teams_below
@@ -67,30 +68,58 @@ class Mark:
 
 
 def freeze_scopes(actor: Actor) -> Q:
-    """Sessions that an active freeze of a wider budget (organization, team, project, member) covers as a whole.
+    """Sessions that an active freeze covers as a whole without being their own: of a session above, a wide scope, or a wider budget.
 
-    Budgets that are narrowed to some calls, and those of keys, stand against calls and not against sessions.
+    Budgets that are narrowed to some calls, and those of keys, stand against calls and not against sessions. Switches of models, providers
+    and keys cover the sessions whose latest call they would have refused.
     """
     covered = Q(pk__in=[])
-    freezes = (
-        scoped(actor, Freeze.objects.filter(ended_at=None, period__isnull=False, session_key="", period__budget__filters={}))
-        .values_list("period__budget__scope_kind", "period__budget__team_id", "period__budget__project_id", "period__budget__member_id", "period__task_key")
-        .order_by()
-    )
+    freezes = scoped(actor, Freeze.objects.filter(Q(period=None) | Q(period__budget__filters={}), ended_at=None)).select_related("period__budget")
     below: Mapping[int, frozenset[int]] | None = None
-    for kind, team_id, project_id, member_id, task in freezes:
-        if kind == Budget.ScopeKind.ORGANIZATION:
+    reaches_down = False
+    for freeze in freezes.order_by():
+        kind, team_id, project_id, member_id = _covering(freeze)
+        if kind == Freeze.ScopeKind.SESSION:
+            reaches_down = True
+        elif kind == Budget.ScopeKind.ORGANIZATION:
             return Q(organization=actor.organization)
-        if kind == Budget.ScopeKind.TEAM:
+        elif kind == Budget.ScopeKind.TEAM and team_id is not None:
             below = teams_below(actor) if below is None else below
             covered |= Q(team_id__in=below[team_id])
         elif kind == Budget.ScopeKind.PROJECT:
             covered |= Q(project_id=project_id)
         elif kind == Budget.ScopeKind.MEMBER:
             covered |= Q(member_id=member_id)
-        elif kind == Budget.ScopeKind.TASK:
-            covered |= Q(task=task)
-    return covered
+        elif kind == Budget.ScopeKind.TASK and freeze.period is not None:
+            covered |= Q(task=freeze.period.task_key)
+        elif kind == Freeze.ScopeKind.KEY and freeze.period is None:
+            covered |= Q(api_key_id=freeze.api_key_id)
+        elif kind in (Freeze.ScopeKind.MODEL, Freeze.ScopeKind.PROVIDER):
+            covered |= Q(**{f"{kind}__iexact": freeze.scope_key})
+    return covered | Q(key__in=frozen_from_above(actor)) if reaches_down else covered
+
+
+def _covering(freeze: Freeze) -> tuple[str, int | None, int | None, int | None]:
+    """(kind, team, project, member) of the budget that froze, or of the freeze itself."""
+    if freeze.period is None or freeze.session_key:
+        return freeze.scope_kind, freeze.team_id, None, freeze.member_id
+    budget = freeze.period.budget
+    return budget.scope_kind, budget.team_id, budget.project_id, budget.member_id
+
+
+BELOW = """
+WITH RECURSIVE down AS (
+    SELECT session_key AS key FROM "freeze" WHERE organization_id = %(organization)s AND ended_at IS NULL AND scope_kind = 'session'
+    UNION
+    SELECT s.key FROM down JOIN session s ON s.organization_id = %(organization)s AND s.parent_key = down.key AND s.parent_key <> ''
+)
+SELECT key FROM down
+"""
+
+
+def frozen_from_above(actor: Actor) -> list[str]:
+    """The sessions that are frozen, and all below them."""
+    return [row.key for row in sql.rows(BELOW, {"organization": actor.organization.pk})]
 
 
 def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Any]:

@@ -52,6 +52,14 @@ def freeze_start(*, actor: Actor, scope_kind: str, scope_key: str, cause: str = 
     return freeze
 
 
+def scope_of(*, actor: Actor, scope_kind: str, scope_key: str) -> Freeze:
+    """What `freeze_start` would freeze, not saved. Raises as it does."""
+    require(actor, Right.FREEZE)
+    if scope_kind not in {Kind.SESSION, *WIDE}:
+        raise Invalid("That cannot be frozen by hand.", field="scope_kind")
+    return Freeze(organization=actor.organization, scope_kind=scope_kind, **_target(actor, scope_kind, scope_key.strip()))
+
+
 @transaction.atomic
 def freeze_stop(*, actor: Actor, freeze: Freeze, reason: str = "") -> Freeze:
     """Ends a freeze that no budget caused; the next call may go on. One that has ended stays as it is.

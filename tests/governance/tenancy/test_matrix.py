@@ -23,7 +23,7 @@ ASKING = ALL - {Role.AUDITOR}
 # Who may open each page. A new page fails here until somebody says who it is for.
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "settings-unpriced": SPENDING,
-    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
+    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
     "settings": RECORD,
@@ -34,7 +34,8 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
-CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER}), "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE}}
+FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
+CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE}}
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "settings-unpriced", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
