@@ -50,12 +50,12 @@ def channels_table(request: PageRequest) -> Table:
     slug = request.actor.organization.slug
     columns = [
         Column("name", "Channel", href=lambda row: reverse("settings-channel", args=[slug, row.pk])),
-        Column("channel", "Kind", value=lambda row: row.get_channel_display()),
+        Column("off", "State", kind="badge", value=channel_state),
+        Column("channel", "Kind", value=lambda row: row.get_channel_display(), is_for_wide=True),
         Column("shown_address", "Address", is_for_wide=True),
-        Column("team", "Hears of", order="team__name", value=lambda row: row.team.name if row.team else "everything"),
+        Column("team", "Hears of", order="team__name", value=lambda row: row.team.name if row.team else "everything", is_for_wide=True),
         Column("waiting", "Waiting", kind="count"),
         Column("dead", "Not taken", kind="count"),
-        Column("off", "State", kind="badge", value=channel_state),
     ]
     rows = selectors.endpoints_present(request.actor)
     return Table.from_request(request, id="channels", title="Channels", columns=columns, rows=rows, sort="name", empty="No channels yet. People are told by mail.")
