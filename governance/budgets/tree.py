@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from django.db.models import Q, QuerySet
 
@@ -14,6 +15,7 @@ from governance.periods import window_at
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Team
 
+ZERO = Decimal(0)
 UNSCOPED = {"team": None, "project": None, "member": None, "service_account": None, "api_key": None}
 KINDS = ("organization", "team", "project", "member", "service_account", "key", "session", "task")
 KIND_ORDER = {kind: position for position, kind in enumerate(KINDS)}
@@ -105,7 +107,7 @@ def present_period(budget: Budget, *, now: datetime) -> BudgetPeriod:
     return BudgetPeriod(
         organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, limit_amount=budget.limit_amount,
         is_hard=budget.is_hard, freezes_at_limit=budget.action == Budget.Action.FREEZE,
-        slides_from=rolling_start(budget.rolling_hours, now) if budget.rolling_hours else None,
+        slides_from=rolling_start(budget.rolling_hours, now) if budget.rolling_hours else None, topup=ZERO, spent=ZERO, held=ZERO,
     )
 
 

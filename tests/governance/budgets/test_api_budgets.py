@@ -59,6 +59,8 @@ def test_looking_ahead_writes_nothing(manage: APIClient, admin: Member, team: Te
     assert ahead.json()["spent"] == f"{(2 * COST).normalize():f}"
     assert manage.post(f"{BUDGETS}/preview", WANTED | {"limit": str(COST), "action": "ask"}).json()["refuses"] == 1
     assert not Budget.objects.exists()
+    template = budget(admin, 5, name="Any session", scope_kind="session", period_kind="session")
+    assert manage.post(f"{BUDGETS}/{template.pk}/preview", {}).json()["spent"] == "0"
     made = budget(admin, 5, scope_kind="team", team=team)
     assert len(manage.post(f"{BUDGETS}/{made.pk}/preview", {"limit": "0"}).json()["freezes"]) == 1
     assert not BudgetPeriod.objects.filter(frozen_at__isnull=False).exists()
