@@ -64,7 +64,7 @@ COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_w
 def callback() -> Iterator[ModuleType]:
     """The callback as LiteLLM imports it; of LiteLLM it needs only the class to be told by."""
     stand_in = ModuleType("litellm.integrations.custom_logger")
-    stand_in.CustomLogger = type("CustomLogger", (), {})  # type: ignore[attr-defined]
+    stand_in.CustomLogger = type("CustomLogger", (), {})
     names = ("litellm", "litellm.integrations", "litellm.integrations.custom_logger")
     sys.modules |= dict.fromkeys(names, stand_in)
     path = settings.BASE_DIR / "dashboards/static/weighhouse/weighhouse_litellm.py"
@@ -73,7 +73,7 @@ def callback() -> Iterator[ModuleType]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.FIRST_WAIT_S = 0.02  # type: ignore[attr-defined]
+    module.FIRST_WAIT_S = 0.02
     yield module
     for name in names:
         del sys.modules[name]

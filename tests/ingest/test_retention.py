@@ -93,11 +93,12 @@ def test_a_call_reported_late_for_a_dropped_month_counts_beside_what_was_dropped
 @pytest.mark.parametrize("scope", ["organization", "team", "filtered"])
 @pytest.mark.parametrize("measure", ["money", "tokens", "calls"])
 def test_a_budget_made_afterwards_counts_the_dropped_months(thinned: Member, team: Team, scope: str, measure: str) -> None:
-    narrowed: dict[str, Any] = {
+    scopes: dict[str, dict[str, Any]] = {
         "organization": {"scope_kind": "organization"},
         "team": {"scope_kind": "team", "team": team},
         "filtered": {"scope_kind": "organization", "filters": {"harness": ["codex"]}},
-    }[scope]
+    }
+    narrowed = scopes[scope]
     budget = budget_create(
         actor=member_actor(thinned), name="All", period_kind="lifetime", limit_amount=Decimal(1_000_000), measure=measure, **narrowed
     )
@@ -127,7 +128,7 @@ def test_unpriced_and_notional_calls_of_dropped_months_count_as_the_budget_says(
     events_store(actor=actor, api_key=None, source="rest", events=told)
 
     def spent(name: str) -> list[tuple[Decimal, int]]:
-        common = {"actor": actor, "scope_kind": "organization", "period_kind": "lifetime", "limit_amount": Decimal(100), "unpriced_call_amount": Decimal(2)}
+        common: dict[str, Any] = {"actor": actor, "scope_kind": "organization", "period_kind": "lifetime", "limit_amount": Decimal(100), "unpriced_call_amount": Decimal(2)}
         made = [budget_create(name=f"{name} {counts}", counts_notional=counts, **common) for counts in (False, True)]
         return [(period.spent, period.calls) for period in BudgetPeriod.objects.filter(budget__in=made).order_by("id")]
 

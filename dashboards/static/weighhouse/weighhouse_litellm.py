@@ -117,7 +117,8 @@ def _latency_ms(record: dict[str, Any]) -> int | None:
     """From request to the end of the answer. LiteLLM's clock of streamed /v1/messages starts when the stream has nearly ended."""
     if record.get("call_type") == "anthropic_messages" and record.get("stream"):
         return None
-    return max(0, round((record["endTime"] - record["startTime"]) * 1000))
+    seconds: float = record["endTime"] - record["startTime"]
+    return max(0, round(seconds * 1000))
 
 
 def _tokens(usage: dict[str, Any], *, is_ok: bool) -> dict[str, int | None]:

@@ -42,6 +42,6 @@ def test_a_budget_that_was_passed_before_it_was_made_has_a_page(admin: Member, e
 
 def test_the_form_asks_for_a_team_by_name(admin: Member) -> None:
     form = BudgetForm(owners={name: [(1, "Platform")] for name in OWNERS})
-    assert [str(label) for _, label in form.fields["team"].choices] == ["Choose a team", "Platform"]  # type: ignore[attr-defined]
+    assert [str(label) for _, label in form.fields["team"].choices] == ["Choose a team", "Platform"]
     page = text_of(at(admin).get(address(admin, "budgets/new")))
     assert 'data-needed-value="team" data-otherwise="Any team"' in page

@@ -153,7 +153,7 @@ def test_the_last_two_votes_of_a_chain_at_once(
         request = ask(engineer, frozen)
         people = (lead, second_lead, admin, owner)
 
-        answers = at_once(*[lambda member=member: decide(member, request, is_grant=True) for member in people * 2])  # type: ignore[misc]  # noqa: B023
+        answers = at_once(*[lambda member=member: decide(member, request, is_grant=True) for member in people * 2])  # noqa: B023
 
         assert len(conflicts(answers)) == 6
         assert (Vote.objects.filter(request=request).count(), TopUp.objects.count()) == (2, done)
@@ -177,7 +177,7 @@ def test_a_vote_against_an_override(engineer: Member, lead: Member, admin: Membe
 
 def test_two_policies_written_at_once_give_two_versions_and_one_in_force(admin: Member, owner: Member) -> None:
     rules = [Rules((Band((Step((ADMINS,), needed),)),)) for needed in (1, 2, 3, 4)]
-    at_once(*[lambda rule=rule: policy_set(actor=member_actor(admin), team=None, rules=rule) for rule in rules])  # type: ignore[misc]
+    at_once(*[lambda rule=rule: policy_set(actor=member_actor(admin), team=None, rules=rule) for rule in rules])
     assert sorted(ApprovalPolicy.objects.values_list("number", flat=True)) == [1, 2, 3, 4]
     assert ApprovalPolicy.objects.filter(ended_at=None).count() == 1
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from governance.approvals import selectors, services
-from governance.approvals.models import ApprovalRequest, Decision
+from governance.approvals.models import ApprovalRequest, Decision, Vote
 from governance.approvals.services import request_create, request_decide, request_withdraw, requests_expire
 from governance.audit.models import AuditRecord
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, TopUp
@@ -32,11 +32,17 @@ def ask(member: Member, period: BudgetPeriod, **fields: object) -> ApprovalReque
 
 def grant(member: Member, request: ApprovalRequest, amount: str | None = None, **fields: object) -> Decision:
     given = None if amount is None else Decimal(amount)
-    return request_decide(actor=member_actor(member), request_id=request.pk, is_grant=True, amount=given, **fields)  # type: ignore[arg-type]
+    return decided(request_decide(actor=member_actor(member), request_id=request.pk, is_grant=True, amount=given, **fields))  # type: ignore[arg-type]
 
 
 def deny(member: Member, request: ApprovalRequest, note: str = "Use the batch queue.") -> Decision:
-    return request_decide(actor=member_actor(member), request_id=request.pk, is_grant=False, note=note)
+    return decided(request_decide(actor=member_actor(member), request_id=request.pk, is_grant=False, note=note))
+
+
+def decided(outcome: Decision | Vote) -> Decision:
+    """The one vote that these requests need decides them."""
+    assert isinstance(outcome, Decision)
+    return outcome
 
 
 def test_grant_adds_the_money_and_thaws_the_session(

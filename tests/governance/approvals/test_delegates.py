@@ -18,7 +18,7 @@ from governance.audit.models import AuditRecord
 from governance.budgets.models import BudgetPeriod
 from governance.errors import Conflict, Forbidden, Invalid, NotFound
 from governance.notices.models import Notice
-from governance.tenancy.access import member_actor
+from governance.tenancy.access import Actor, member_actor
 from governance.tenancy.models import Member, Organization, Role
 from tests.conftest import person
 
@@ -31,7 +31,7 @@ def grant(member: Member, request: ApprovalRequest, amount: int | None = None) -
     return request_decide(actor=fresh(member), request_id=request.pk, is_grant=True, amount=None if amount is None else Decimal(amount))
 
 
-def fresh(member: Member):  # type: ignore[no-untyped-def]
+def fresh(member: Member) -> Actor:
     return member_actor(Member.objects.select_related("organization", "team", "user").get(pk=member.pk))
 
 

@@ -17,7 +17,7 @@ POLICY = "/api/v1/policy"
 
 
 def budget(admin: Member, name: str, **fields: Any) -> Budget:
-    facts = {"scope_kind": "organization", "period_kind": "month", "limit_amount": Decimal(10)} | fields
+    facts: dict[str, Any] = {"scope_kind": "organization", "period_kind": "month", "limit_amount": Decimal(10)} | fields
     return budget_create(actor=member_actor(admin), name=name, **facts)
 
 
@@ -68,11 +68,12 @@ def test_each_key_is_told_what_concerns_it(
 ) -> None:
     research = Team.objects.create(organization=organization, slug="research", name="Research")
     colleague = person(organization, email="colleague@acme.example", role=Role.ENGINEER, team=research)
-    for name, fields in {
+    budgets: dict[str, dict[str, Any]] = {
         "everybody": {}, "own team": {"scope_kind": "team", "team": team}, "other team": {"scope_kind": "team", "team": research},
         "own": {"scope_kind": "member", "member": engineer}, "colleague": {"scope_kind": "member", "member": colleague},
         "sessions": {"scope_kind": "session", "period_kind": "session"},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, fields in budgets.items():
         budget(admin, name, **fields)
     for kind, key in (("team", "platform"), ("team", "research"), ("member", colleague.user.email), ("model", "gpt-5")):
         freeze_start(actor=member_actor(admin), scope_kind=kind, scope_key=key, reason="over")

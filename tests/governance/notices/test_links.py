@@ -4,6 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,14 +23,14 @@ from governance.notices import tasks, tokens
 from governance.notices.models import Notice, UsedLink
 from governance.notices.tokens import link_make, link_read, link_use
 from governance.tenancy.access import key_actor, member_actor
-from governance.tenancy.models import Member, Organization
+from governance.tenancy.models import Member, Organization, Scope
 from tests.conftest import key_of
 from tests.governance.approvals.conftest import budget_of, frozen_session_period
 
 REQUEST = UUID("019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10")
 
 
-def token_of(member: Member | None, organization: Organization, **fields: object) -> str:
+def token_of(member: Member | None, organization: Organization, **fields: Any) -> str:
     return link_make(organization=organization, request_id=REQUEST, member=member, **fields).rpartition("/")[2]
 
 
@@ -41,7 +42,7 @@ def test_link_says_what_it_was_made_for_to_the_person_it_was_made_for(organizati
 def test_link_is_for_nobody_else(organization: Organization, lead: Member, admin: Member, stranger: Member) -> None:
     token = token_of(lead, organization)
     open_to_deciders = token_of(None, organization)
-    key = key_of(organization, "admin", member=lead)
+    key = key_of(organization, Scope.ADMIN, member=lead)
     for actor in (member_actor(admin), member_actor(stranger), key_actor(key.row)):
         with pytest.raises(NotFound):
             link_read(actor, token)

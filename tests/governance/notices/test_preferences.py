@@ -17,7 +17,7 @@ from governance.notices.preferences import STORM_NOTICES, STORM_TIME, preference
 from governance.notices.services import notice_add, notices_deliver
 from governance.notices.signals import signal_add
 from governance.tenancy.access import key_actor, member_actor
-from governance.tenancy.models import Member, Organization, Team
+from governance.tenancy.models import Member, Organization, Scope, Team
 from tests.conftest import KeyInHand, key_of
 
 Kind = Notice.Kind
@@ -141,7 +141,7 @@ def test_once_per_cause_also_where_notices_are_held(admin: Member) -> None:
 
 
 def test_choices_are_ones_own_checked_and_recorded(admin: Member, organization: Organization) -> None:
-    key: KeyInHand = key_of(organization, "admin", member=admin)
+    key: KeyInHand = key_of(organization, Scope.ADMIN, member=admin)
     with pytest.raises(Forbidden):
         preference_change(actor=key_actor(key.row), ways={})
     for wrong in ({"ways": {"no.such": "off"}}, {"ways": {"budget.threshold": "loud"}}, {"quiet_from": time(22)}, {"quiet_from": time(7), "quiet_until": time(7)}):

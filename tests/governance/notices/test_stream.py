@@ -264,7 +264,7 @@ def test_nobody_hears_of_others(
         signal_add(organization=organization, kind=Signal.Kind.GUARD_FIRED, facts={"number": 4, "session": "mine"}, team_id=research.pk)
     freeze_start(actor=member_actor(admin), scope_kind="member", scope_key=engineer.user.email, reason="over")
     freeze_start(actor=member_actor(admin), scope_kind="provider", scope_key="anthropic", reason="over")
-    expected = {"all": [1, 2, 3, 4, "member", "provider"], "engineer": [4, "member", "provider"], "lead": [2, "member", "provider"], "stranger": [9]}
+    expected: dict[str, list[Any]] = {"all": [1, 2, 3, 4, "member", "provider"], "engineer": [4, "member", "provider"], "lead": [2, "member", "provider"], "stranger": [9]}
     add(other_organization, 9)
     for name, reading in readings.items():
         told = [one["data"].get("number", one["data"].get("scope_kind")) for one in reading.take(len(expected[name]))]

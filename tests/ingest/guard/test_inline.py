@@ -36,7 +36,7 @@ def test_an_inline_rule_stops_a_loop_with_the_call_that_shows_it(organization: O
 
 @pytest.mark.parametrize("kind", ["growth", "errors", "burn", "fan_out", "off_hours"])
 def test_every_kind_can_look_inline(organization: Organization, by_admin: Actor, django_capture_on_commit_callbacks: Any, kind: str) -> None:
-    low = {
+    low: Any = {
         "growth": {"calls": 3, "tokens": 50_000, "minimum_amount": 1}, "errors": {"errors": 3}, "burn": {"minimum_amount": 1, "times": 1}, "fan_out": {"children": 3},
         "off_hours": {"minimum_amount": 1, "calls": 3, "days": []},
     }[kind]  # fmt: skip
