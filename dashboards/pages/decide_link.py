@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.components.figures import money_text, plain_decimal
 from dashboards.forms.approvals import DecisionForm
+from dashboards.pages.approvals import outcome_text
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import decision_refusal, request_get
 from governance.approvals.services import request_decide
@@ -55,7 +56,7 @@ def decide(request: PageRequest, asked: ApprovalRequest, token: str) -> HttpResp
     try:
         with transaction.atomic():
             tokens.link_use(actor=actor, token=token)
-            request_decide(
+            outcome = request_decide(
                 actor=actor,
                 request_id=asked.pk,
                 is_grant=is_grant,
@@ -68,7 +69,7 @@ def decide(request: PageRequest, asked: ApprovalRequest, token: str) -> HttpResp
         return redirect("request", slug=actor.organization.slug, request_id=asked.pk)
     except DomainError as refusal:
         return shown(request, asked, form, refusal=refusal.detail, status=refusal.status)
-    messages.success(request, "Your grant is recorded." if is_grant else "Denied. The requester is told why.")
+    messages.success(request, outcome_text(outcome, asked))
     return redirect("request", slug=actor.organization.slug, request_id=asked.pk)
 
 

@@ -195,12 +195,12 @@ class ListIn(serializers.Serializer[Any]):
     limit = serializers.IntegerField(required=False, default=PAGE, min_value=1, max_value=LONGEST_PAGE)
 
 
-class BudgetOut(serializers.Serializer[Any]):
+class AskedBudgetOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField()
 
 
-class PeriodOut(serializers.Serializer[Any]):
+class AskedPeriodOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField(allow_null=True)
@@ -231,8 +231,8 @@ class RequestOut(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     session = serializers.CharField(source="session_key")
     requester = PersonOut()
-    budget = BudgetOut(source="period.budget")
-    budget_period = PeriodOut(source="period")
+    budget = AskedBudgetOut(source="period.budget")
+    budget_period = AskedPeriodOut(source="period")
     decision = serializers.SerializerMethodField()
     link = serializers.SerializerMethodField()
 

@@ -2,8 +2,10 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from drf_spectacular.validation import validate_schema
 
@@ -16,6 +18,11 @@ def test_the_schema_is_valid_openapi(client: Client) -> None:
     validate_schema(schema)
     assert schema["paths"]["/api/v1/events"]["post"]["security"] == [{"apiKey": []}]
     assert client.get("/api/schema?format=yaml").content.startswith(b"openapi: 3.")
+
+
+def test_the_schema_is_made_without_a_warning(tmp_path: Path) -> None:
+    """Two shapes of one name would describe one of them wrongly."""
+    call_command("spectacular", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
 
 
 def test_every_field_of_an_event_is_described() -> None:
