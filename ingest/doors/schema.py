@@ -108,7 +108,8 @@ REFUSALS = {
 events_post = extend_schema(
     operation_id="events_post",
     tags=["usage"],
-    auth=[{"apiKey": []}],  # the door looks the key up in a way of its own, which to the caller is the same
+    # The door looks the key up in a way of its own, which to the caller is the same.
+    auth=[{"apiKey": []}],  # type: ignore[list-item] - requirements, as OpenAPI writes them
     summary="Report usage",
     description=(
         'Takes one event, `{"events": […]}`, or one event per line, and answers for each. Each model call is counted once, '
