@@ -26,7 +26,7 @@ def test_a_table_that_ends_a_card_leaves_its_edge(owner: Page) -> None:
 
 def test_a_new_budget_asks_for_what_its_scope_needs(owner: Page) -> None:
     owner.goto(f"{HOME}/budgets/new")
-    team = owner.get_by_label("Team")
+    team = owner.get_by_label("Team", exact=True)
     expect(team.locator("option").first).to_have_text("Choose a team")
     assert team.evaluate("each => each.required")
     owner.get_by_label("What it limits").select_option("session")

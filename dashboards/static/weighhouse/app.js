@@ -219,7 +219,7 @@
   });
 
   /* The tab one is on is in sight, also where the row of tabs is wider than the screen. */
-  $$(".tabs [aria-current]").forEach((tab) => { tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2; });
+  $$(".tabs [aria-current]").forEach((tab) => { const row = tab.closest(".tabs"); row.scrollLeft = tab.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2; });
   /* A dialog that the server answers open (its form was not in order, or a preview was asked for) is in front, as when it was opened. */
   $$("dialog[open]").forEach((dialog) => { dialog.removeAttribute("open"); dialog.showModal(); });
   showTheme();
