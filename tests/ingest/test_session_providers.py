@@ -58,7 +58,7 @@ def test_neither_order_nor_batches_nor_duplicates_matter(organization: Organizat
 @pytest.mark.usefixtures("transactional_db")
 def test_what_is_wrong_is_found_and_mended(organization: Organization) -> None:
     events = [event(number, session="s1", provider=name) for number, name in enumerate(("Bedrock", "", "azure"))]
-    stored(organization, events, [event(9, session="s2", provider="")])
+    stored(organization, events, [event(9, session="s2", provider="", model="nobody-knows")])
     true = {"s1": ("Bedrock", "azure"), "s2": ("", "")}
     assert kept(organization) == true
     call_command("verify")
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_found_and_mended(organization: Organization) -> None:
 @pytest.mark.django_db
 def test_rows_from_before_are_filled_from_the_events(organization: Organization, other_organization: Organization) -> None:
     stored(organization, [event(number, session="s1", provider=name) for number, name in enumerate(("Bedrock", "", "azure"))])
-    stored(organization, [event(8, session="s2", provider="")])
+    stored(organization, [event(8, session="s2", provider="", model="nobody-knows")])
     stored(other_organization, [event(1, session="s1", provider="z")])
     before = kept(organization), kept(other_organization)
     assert before == ({"s1": ("Bedrock", "azure"), "s2": ("", "")}, {"s1": ("z", "z")})

@@ -69,7 +69,7 @@ def test_figures_are_in_the_budgets_own_measure(admin: Member, every_kind: list[
     assert "after a call it counts no more" in rolling
     narrowed = text_of(at(admin).get(address(admin, f"budgets/{every_kind[3].pk}")))
     assert "tier flagship" in narrowed
-    assert "all calls, of members Engineer, of projects Site, tag repo api, of teams Platform, tier flagship" in narrowed
+    assert "All calls, of members Engineer, of projects Site, tag repo api, of teams Platform, tier flagship" in narrowed
     session = text_of(at(admin).get(address(admin, "sessions/run")))
     assert "300\u202fk\u00a0tokens" in session
 

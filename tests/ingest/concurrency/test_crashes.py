@@ -24,7 +24,11 @@ from tests.ingest.concurrency.crew import Job
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("few_prices")]
 LABELS = {"session": "s1", "team": "platform"}
-DAY = datetime.now(UTC) - timedelta(minutes=2)
+
+
+def just_now() -> datetime:
+    """When a call took place; said once, so that who does it again says the same."""
+    return datetime.now(UTC) - timedelta(minutes=2)
 
 
 def hold(organization_id: int, key: str) -> UUID:
@@ -32,13 +36,13 @@ def hold(organization_id: int, key: str) -> UUID:
     return authorization_hold(actor=work.actor_of(organization_id), api_key=None, request=work.asking("0.01", LABELS, id=key)).authorization.pk
 
 
-def report(organization_id: int, number: int, made: UUID | None) -> None:
-    event = work.call(number, day=DAY, authorization=made, **LABELS)
+def report(organization_id: int, number: int, day: datetime, made: UUID | None) -> None:
+    event = work.call(number, day=day, authorization=made, **LABELS)
     events_store(actor=work.actor_of(organization_id), api_key=None, source="rest", events=[event])
 
 
-def report_many(organization_id: int, first: int) -> None:
-    events = [work.call(number, day=DAY) for number in range(first, first + 100)]
+def report_many(organization_id: int, first: int, day: datetime) -> None:
+    events = [work.call(number, day=day) for number in range(first, first + 100)]
     events_store(actor=work.actor_of(organization_id), api_key=None, source="rest", events=events)
 
 
@@ -111,7 +115,7 @@ def test_event(world: Organization, is_authorized: bool) -> None:
 
     def job() -> Job:
         number = next(numbers)
-        return Job(report, (world.pk, number, hold(world.pk, f"key-{number}") if is_authorized else None))
+        return Job(report, (world.pk, number, just_now(), hold(world.pk, f"key-{number}") if is_authorized else None))
 
     assert crashed_everywhere(job, balances) > 4
     books_are_true(world)
@@ -119,7 +123,7 @@ def test_event(world: Organization, is_authorized: bool) -> None:
 
 def test_batch(world: Organization) -> None:
     numbers = count(step=100)
-    assert crashed_everywhere(lambda: Job(report_many, (world.pk, next(numbers))), lambda: {"events": UsageEvent.objects.count()}) > 4
+    assert crashed_everywhere(lambda: Job(report_many, (world.pk, next(numbers), just_now())), lambda: {"events": UsageEvent.objects.count()}) > 4
     books_are_true(world)
 
 
@@ -132,7 +136,7 @@ def test_end_of_a_hold(world: Organization, end: Callable[[int, UUID], None]) ->
 
 def test_grant(world: Organization, admin: Member, engineer: Member) -> None:
     """Request, decision, top-up and the end of the freeze: all of it or nothing."""
-    own = work.call(1, day=DAY, session="own", team="platform", member=engineer.user.email)
+    own = work.call(1, day=just_now(), session="own", team="platform", member=engineer.user.email)
     events_store(actor=work.actor_of(world.pk), api_key=None, source="rest", events=[own])
     numbers = count()
 

@@ -58,7 +58,7 @@ def test_a_load_that_was_broken_off_is_completed_by_loading_again(monkeypatch: p
     assert history.filter(external_id__startswith=PLAN.tag).count() == PLAN.events
     assert demo_progress(organization) is None
     assert differences(loaded.organization) == []
-    assert Budget.objects.filter(organization=loaded.organization).count() == 12
+    assert Budget.objects.filter(organization=loaded.organization).count() == 15
 
 
 def test_the_session_that_waits_for_a_decision_is_there_before_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
