@@ -1,5 +1,6 @@
 """A house to walk through: the product as a process of its own, on a database of its own, with a small complete demo in it."""
 
+import json
 import os
 import re
 import socket
@@ -117,6 +118,9 @@ def addresses(house: House) -> dict[str, str]:
         "member_id": house.one(f"SELECT id FROM member WHERE {organization} ORDER BY id LIMIT 1"),
         "key_id": house.one(f"SELECT id FROM api_key WHERE {organization} ORDER BY id LIMIT 1"),
         "rejected_id": house.one(f"SELECT id FROM rejected_input WHERE {organization} LIMIT 1"),
+        "rule_id": house.one(f"SELECT id FROM guard_rule WHERE {organization} ORDER BY id LIMIT 1"),
+        "finding_id": house.one(f"SELECT id FROM guard_finding WHERE {organization} ORDER BY id DESC LIMIT 1"),
+        **json.loads(house.command("shell", "-v0", "-c", f"from tests.browser.rows import rows_made; print(rows_made({SLUG!r}, {OWNER!r}))")),
     }
 
 
