@@ -119,17 +119,27 @@ EXAMPLE_REQUEST = {
 EXAMPLE_ITEM = {
     key: value for key, value in EXAMPLE_REQUEST.items() if key not in ("deciders", "may_decide", "chain", "review", "evidence")
 }
-EXAMPLE_GRANT = {
-    "state": "approved",
-    "ended_at": "2026-11-21T10:20:00Z",
-    "decision": {
-        "kind": "votes",
-        "grant": True,
-        "amount": "25",
-        "note": "",
-        "ends_at": "2026-11-22T18:00:00Z",
-        "decider": {"id": 3, "name": "Kim", "email": "kim@example.com"},
-        "at": "2026-11-21T10:20:00Z",
+EXAMPLE_DECISION = {
+    "kind": "votes",
+    "grant": True,
+    "amount": "25",
+    "note": "",
+    "ends_at": "2026-11-22T18:00:00Z",
+    "decider": {"id": 3, "name": "Kim", "email": "kim@example.com"},
+    "at": "2026-11-21T10:20:00Z",
+}
+EXAMPLE_GRANT = {"state": "approved", "ended_at": "2026-11-21T10:20:00Z", "decision": EXAMPLE_DECISION}
+EXAMPLE_OVERRIDE = EXAMPLE_GRANT | {
+    "decision": EXAMPLE_DECISION | {"kind": "override", "amount": "50", "note": "The release is blocked.", "ends_at": None},
+    "review": {"due_at": "2026-11-24T10:20:00Z", "reviewed_at": None, "reviewer": None, "upheld": None, "note": ""},
+}
+EXAMPLE_REVIEW = {
+    "review": {
+        "due_at": "2026-11-24T10:20:00Z",
+        "reviewed_at": "2026-11-21T15:02:00Z",
+        "reviewer": {"id": 5, "name": "Sam", "email": "sam@example.com"},
+        "upheld": True,
+        "note": "The release could not wait.",
     },
 }
 
@@ -434,6 +444,10 @@ class OverrideView(ScopedView):
         parameters=[IDEMPOTENCY],
         request=OverrideIn,
         responses={201: RequestDetailOut, **PROBLEMS},
+        examples=[
+            OpenApiExample("The release is blocked", request_only=True, value={"reason": "The release is blocked."}),
+            OpenApiExample("Granted", response_only=True, status_codes=["201"], value=EXAMPLE_REQUEST | EXAMPLE_OVERRIDE),
+        ],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
         asked = _valid(OverrideIn(data=request.data))
@@ -452,6 +466,10 @@ class ReviewView(ScopedView):
         description="By an owner, an admin or finance, and by somebody else than who overrode or asked. The money stays as it is.",
         request=ReviewIn,
         responses={201: RequestDetailOut, **PROBLEMS},
+        examples=[
+            OpenApiExample("It was right", request_only=True, value={"upheld": True, "note": "The release could not wait."}),
+            OpenApiExample("Reviewed", response_only=True, status_codes=["201"], value=EXAMPLE_REQUEST | EXAMPLE_OVERRIDE | EXAMPLE_REVIEW),
+        ],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
         asked = _valid(ReviewIn(data=request.data))

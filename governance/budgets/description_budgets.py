@@ -219,7 +219,49 @@ MADE: dict[str, Any] = {
     "name": "Platform, tokens on flagships", "scope": "team", "team": "platform", "filters": {"tier": ["flagship"]}, "period": "month",
     "measure": "tokens", "limit": "50000000", "action": "downgrade", "downgrade_models": ["claude-haiku-4-5"],
 }  # fmt: skip
-MOVED = {"to": 9, "amount": "250", "reason": "The migration needs it this month."}
+WINDOW: dict[str, Any] = {
+    "id": 911, "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z", "limit": "500", "topup": "0", "spent": "318.42", "held": "1.5",
+    "left": "180.08", "calls": 2114, "frozen_at": None,
+}  # fmt: skip
+STANDING: dict[str, Any] = {
+    "id": 4, "name": "Platform", "scope": "team", "team": "platform", "project": None, "member": None, "service_account": None, "key": None, "filters": {},
+    "period": "month", "rolling_hours": None, "anchor_day": 1, "measure": "money", "unit": "USD", "limit": "500", "action": "freeze", "downgrade_models": [],
+    "thresholds": [50, 80, 100], "warns_ahead": True, "fails_open": True, "rollover_cap": None, "unpriced_call_amount": None, "counts_notional": False,
+    "version": 1, "active": True, "depth": 1, "present": WINDOW, "url": "https://weighhouse.example.com/o/acme/budgets/4",
+}  # fmt: skip
+FACTS: dict[str, Any] = {
+    "name": "Platform", "action": "freeze", "filters": {}, "is_hard": True, "measure": "money", "team_id": 3, "currency": "USD", "member_id": None,
+    "anchor_day": 1, "api_key_id": None, "fails_open": True, "project_id": None, "scope_kind": "team", "thresholds": [50, 80, 100],
+    "counts_from": "2026-09-30T22:00:00+00:00", "period_kind": "month", "warns_ahead": True, "limit_amount": "500.000000000000000", "rollover_cap": None,
+    "rolling_hours": None, "counts_notional": False, "downgrade_models": [], "service_account_id": None, "unpriced_call_amount": None,
+}  # fmt: skip
+MADE_FACTS = FACTS | {
+    "name": MADE["name"], "action": "downgrade", "filters": MADE["filters"], "is_hard": False, "measure": "tokens",
+    "counts_from": "2026-10-31T23:00:00+00:00", "limit_amount": "50000000.000000000000000", "downgrade_models": MADE["downgrade_models"],
+}  # fmt: skip
+MADE_AT = {"number": 1, "at": "2026-10-02T08:00:00Z", "by": "Kim", "facts": FACTS}
+DETAIL = STANDING | {"periods": [WINDOW], "versions": [MADE_AT]}
+EMPTY = WINDOW | {"id": 912, "limit": MADE["limit"], "spent": "0", "held": "0", "left": MADE["limit"], "calls": 0}
+MADE_DETAIL = STANDING | MADE | {
+    "id": 12, "unit": "tokens", "depth": 2, "present": EMPTY, "url": "https://weighhouse.example.com/o/acme/budgets/12", "periods": [EMPTY],
+    "versions": [MADE_AT | {"at": "2026-11-21T10:05:00Z", "facts": MADE_FACTS}],
+}  # fmt: skip
+RAISED = WINDOW | {"limit": "750", "left": "430.08"}
+CHANGED = STANDING | {
+    "limit": "750", "version": 2, "present": RAISED, "periods": [RAISED],
+    "versions": [{"number": 2, "at": "2026-11-21T10:05:00Z", "by": "Kim", "facts": FACTS | {"limit_amount": "750.000000000000000"}}, MADE_AT],
+}  # fmt: skip
+RETIRED = DETAIL | {"active": False}
+PREVIEW = {"freezes": [], "thaws": [], "spent": "41200380", "calls": 1730, "limit": MADE["limit"], "unit": "tokens", "refuses": 0}
+FREEZING = {
+    "freezes": [{"name": "Platform", "session": "", "task": "", "spent": "318.42"}], "thaws": [], "spent": "318.42", "calls": 2114, "limit": "300",
+    "unit": "USD", "refuses": 0,
+}  # fmt: skip
+GIVEN = {
+    "given": WINDOW | {"topup": "-100", "left": "80.08"},
+    "received": WINDOW | {"id": 915, "limit": "800", "topup": "100", "spent": "790.2", "held": "0", "left": "109.8", "calls": 3391},
+}
+MOVED = {"to": 9, "amount": "100", "reason": "The migration needs it this month."}
 
 
 def _answer(status: int, shape: Any, sentence: str) -> dict[Any, Any]:
@@ -231,39 +273,58 @@ budgets_list = extend_schema(
     description="Those that the key's holder may see, in the order of the tree.",
     parameters=[OpenApiParameter("active", OpenApiTypes.BOOL, description="false: those that were retired")],
     responses={**_answer(200, BudgetList, "The tree."), **problems(422)},
+    examples=[OpenApiExample("The tree", response_only=True, status_codes=["200"], value={"items": [STANDING]})],
 )  # fmt: skip
 budgets_create = extend_schema(
     operation_id="budgets_create", tags=["budgets"], summary="Make a budget", parameters=[IDEMPOTENCY], request=BudgetIn,
     description="Usage of the present window counts from the start; what it has already reached freezes now.",
     responses={**_answer(201, BudgetDetail, "It is in force."), **problems(409, 422)},
-    examples=[OpenApiExample("A team's tokens on flagships", request_only=True, value=MADE)],
+    examples=[
+        OpenApiExample("A team's tokens on flagships", request_only=True, value=MADE),
+        OpenApiExample("Made", response_only=True, status_codes=["201"], value=MADE_DETAIL),
+    ],
 )  # fmt: skip
 budgets_preview = extend_schema(
     operation_id="budgets_preview", tags=["budgets"], summary="What a new budget would freeze now", request=BudgetIn,
     responses={**_answer(200, PreviewOut, "Nothing was written."), **problems(422)},
-    examples=[OpenApiExample("A team's tokens on flagships", request_only=True, value=MADE)],
+    examples=[
+        OpenApiExample("A team's tokens on flagships", request_only=True, value=MADE),
+        OpenApiExample("It would freeze nothing", response_only=True, status_codes=["200"], value=PREVIEW),
+    ],
 )  # fmt: skip
 budget_get = extend_schema(
     operation_id="budgets_get", tags=["budgets"], summary="Read a budget with its windows and versions", parameters=[ID],
     responses={**_answer(200, BudgetDetail, "The budget."), **problems(404)},
+    examples=[OpenApiExample("A budget", response_only=True, status_codes=["200"], value=DETAIL)],
 )  # fmt: skip
 budget_change = extend_schema(
     operation_id="budgets_change", tags=["budgets"], summary="Change a budget", parameters=[ID, IDEMPOTENCY], request=BudgetChange,
     description="Windows that run now follow, and freeze or thaw with it. Each change is a version.",
     responses={**_answer(200, BudgetDetail, "As it is now."), **problems(404, 409, 422)},
-    examples=[OpenApiExample("A higher limit", request_only=True, value={"limit": "750"})],
+    examples=[
+        OpenApiExample("A higher limit", request_only=True, value={"limit": "750"}),
+        OpenApiExample("Changed", response_only=True, status_codes=["200"], value=CHANGED),
+    ],
 )  # fmt: skip
 budget_preview = extend_schema(
     operation_id="budgets_preview_change", tags=["budgets"], summary="What a change would freeze and thaw now", parameters=[ID], request=BudgetChange,
     responses={**_answer(200, PreviewOut, "Nothing was written."), **problems(404, 422)},
+    examples=[
+        OpenApiExample("It would freeze", response_only=True, status_codes=["200"], value=FREEZING),
+        OpenApiExample("A lower limit", request_only=True, value={"limit": "300"}),
+    ],
 )  # fmt: skip
 budget_retire = extend_schema(
     operation_id="budgets_retire", tags=["budgets"], summary="Retire a budget", parameters=[ID, IDEMPOTENCY], request=None,
     description="Nothing counts against it any more and its freezes end; its history stays. Retiring it again changes nothing.",
     responses={**_answer(200, BudgetDetail, "It is retired."), **problems(404)},
+    examples=[OpenApiExample("Retired", response_only=True, status_codes=["200"], value=RETIRED)],
 )  # fmt: skip
 budget_transfer = extend_schema(
     operation_id="budgets_transfer", tags=["budgets"], summary="Move what a budget has left to another", parameters=[ID, IDEMPOTENCY], request=TransferIn,
     responses={**_answer(201, TransferOut, "Both sides."), **problems(404, s409="Less is left, or a period is over.", s422="Not the same measure, or no amount.")},
-    examples=[OpenApiExample("To another team", request_only=True, value=MOVED)],
+    examples=[
+        OpenApiExample("To another team", request_only=True, value=MOVED),
+        OpenApiExample("Moved", response_only=True, status_codes=["201"], value=GIVEN),
+    ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import pytest
@@ -11,14 +12,17 @@ import time_machine
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from governance.budgets.models import BudgetPeriod
+from governance.approvals.policies import policy_set
+from governance.approvals.policy import ADMINS, Band, Override, Rules, Step
+from governance.approvals.services import request_override
+from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_create
 from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member, Organization, Scope, Team
+from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from ingest.doors.description import METHODS, openapi
-from tests.conftest import client_with, key_of
+from tests.conftest import client_with, key_of, person
 
 pytestmark = pytest.mark.django_db
 SCOPES = (Scope.INGEST, Scope.AUTHORIZE, Scope.READ)
@@ -32,10 +36,10 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def sent() -> list[Any]:
-    """(operation, address, media type, body) of every request example."""
+    """(operation, method, address, media type, body) of every request example."""
     return [
-        pytest.param(operation["operationId"], path, media_type, example["value"], id=f"{operation['operationId']}-{name}")
-        for path, _, operation in operations()
+        pytest.param(operation["operationId"], method, path, media_type, example["value"], id=f"{operation['operationId']}-{name}")
+        for path, method, operation in operations()
         for media_type, body in operation.get("requestBody", {}).get("content", {}).items()
         for name, example in body.get("examples", {}).items()
     ]
@@ -96,25 +100,57 @@ def frozen(caller: APIClient, admin: Member, session: str) -> None:
     assert BudgetPeriod.objects.filter(frozen_at__isnull=False).exists()
 
 
-@pytest.mark.parametrize(("operation", "path", "media_type", "body"), sent())
+def filed(caller: APIClient, admin: Member) -> UUID:
+    """The id of a request that waits, where admins may override."""
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((ADMINS,)),)),), override=Override((ADMINS,), review_days=3)))
+    frozen(caller, admin, "s1")
+    wanted = {"session": "s1", "amount": "50", "reason": "It is needed."}
+    return UUID(caller.post("/api/v1/approvals", wanted, format="json").json()["id"])
+
+
+def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
+    """A budget of a month, the team's or everybody's."""
+    scope = "organization" if team is None else "team"
+    return budget_create(
+        actor=member_actor(admin), name=name, scope_kind=scope, team=team, period_kind="month", limit_amount=Decimal(limit)
+    )
+
+
+@pytest.mark.parametrize(("operation", "method", "path", "media_type", "body"), sent())
 def test_what_is_said_to_be_sent_is_taken(
-    operation: str, path: str, media_type: str, body: Any, caller: APIClient, admin: Member, organization: Organization, team: Team
+    operation: str,
+    method: str,
+    path: str,
+    media_type: str,
+    body: Any,
+    caller: APIClient,
+    admin: Member,
+    organization: Organization,
+    team: Team,
 ) -> None:
     client = caller
-    if operation == "authorizations_settle":
+    if operation.startswith(("budgets_", "approvals_")) and operation != "approvals_file":
+        client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
+    if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
     elif operation == "authorizations_hold":
         prices_load()
         current_book(refresh=True)
     elif operation == "approvals_file":
         frozen(caller, admin, body["session"])
-    elif operation == "approvals_decide":
-        frozen(caller, admin, "s1")
-        filed = caller.post("/api/v1/approvals", {"session": "s1", "amount": "50", "reason": "It is needed."}, format="json")
-        path = path.format(request_id=filed.json()["id"])
-        client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
+    elif operation.startswith("approvals_"):
+        request_id = filed(caller, admin)
+        path = path.format(request_id=request_id)
+        if operation == "approvals_review":
+            overrider = person(organization, email="second@acme.example", role=Role.ADMIN)
+            request_override(actor=member_actor(overrider), request_id=request_id, reason="The release is blocked.")
+    elif "{budget_id}" in path:
+        path = path.format(budget_id=month(admin, "Platform", "500", team).pk)
+        if operation == "budgets_transfer":
+            body = body | {"to": month(admin, "Everybody", "5000", None).pk}
+            held(caller)  # begins the windows of both
     data = body if isinstance(body, str) else json.dumps(body)
-    response = client.generic("POST", path, data, content_type=media_type)
+    response = client.generic(method.upper(), path, data, content_type=media_type)
     assert response.status_code in (200, 201), response.content
     answer = json.loads(response.content)
     assert answer.get("rejected", 0) == 0
