@@ -88,9 +88,9 @@ def exact(page: Page, figure: str) -> Decimal:
 def limit_each_run(page: Page) -> None:
     """The admin makes a budget for every single run of the engineer, having looked at what it would freeze."""
     page.goto(f"/o/{SLUG}/budgets/new")
-    page.get_by_label("Name").fill("A run of Mira's")
+    page.get_by_label("Name", exact=True).fill("A run of Mira's")
     page.get_by_label("What it limits").select_option("session")
-    page.get_by_label("Member").select_option(label="Mira Kovač")
+    page.get_by_label("Member", exact=True).select_option(label="Mira Kovač")
     page.get_by_label("Limit", exact=True).fill(str(LIMIT))
     page.get_by_role("button", name="What would it freeze now?").click()
     expect(page.locator("#preview .note")).to_be_visible()
