@@ -5,20 +5,18 @@ Prompt ids become `trace`, because one prompt's calls belong together; labels of
 team, project, member and environment where their names say so, and tags otherwise.
 """
 
-import re
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from governance import money
 from governance.ids import hash16
 from governance.pricing.catalogue import provider_family
-from ingest.formats.telemetry import Attributes, LogRecord, Scalar, Source, whole
+from ingest.formats.scalars import Scalar, amount, count, instant, raw_text, text
+from ingest.formats.telemetry import Attributes, LogRecord, Source
 
 NAME = "claude-code"
 SCOPE = "com.anthropic.claude_code"
 PREFIX = "claude_code."
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The first that is there wins. `user.id` hashes a device, not a person, so it is only a tag.
 LABELS = {
     "team": ("team.id", "team", "team.name", "team_id"),
@@ -34,8 +32,6 @@ TECHNICAL = ("host.", "os.", "process.", "telemetry.", "wsl.")
 READ_ELSEWHERE = {"service.name", "service.version", "service.instance.id", *(key for keys in LABELS.values() for key in keys)}
 MOST_TAGS = 32
 MOST_ID = 200
-NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 def reads(source: Source) -> bool:
@@ -108,10 +104,7 @@ def occurred_at(record: LogRecord) -> datetime | str | int | None:
         if stamp := record.attributes.get("event.timestamp"):
             return str(stamp)
         nanoseconds = record.observed_time_unix_nano
-    try:
-        return EPOCH + timedelta(microseconds=nanoseconds // 1000) if nanoseconds else None
-    except OverflowError:
-        return nanoseconds
+    return instant(nanoseconds)
 
 
 def provider(attributes: Attributes) -> str:
@@ -141,34 +134,7 @@ def first_label(labels: Attributes, field: str) -> str | None:
     return next((found for key in LABELS[field] if (found := text(labels.get(key), LABEL_SIZES[field]))), None)
 
 
-def text(value: Scalar | None, size: int) -> str | None:
-    """A label on one line, cut to size: a long or odd label is no reason to lose a call."""
-    if value is None:
-        return None
-    written = str(value).lower() if isinstance(value, bool) else str(value)
-    return CONTROL.sub(" ", written).strip()[:size] or None
-
-
-def raw_text(value: Scalar | None) -> str | None:
-    """An id as it came: cutting one could make two into one."""
-    return None if value is None else str(value) or None
-
-
-def count(value: Scalar | None) -> Scalar | None:
-    """A count sent as integer, float or text; what is none of these is left for the event's own rules to refuse."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        return whole(value.partition(".")[0])
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
 def cost(attributes: Attributes) -> Decimal | Scalar | None:
-    """The client's estimate in USD, to 15 places, which undoes the noise of its floating point."""
-    value, micros = attributes.get("cost_usd"), attributes.get("cost_usd_micros")
-    try:
-        if value is not None:
-            return money.quantize(Decimal(str(value)))
-        return None if micros is None else money.quantize(Decimal(str(micros)).scaleb(-6))
-    except (InvalidOperation, money.AmountTooLarge):
-        return str(value if value is not None else micros)
+    """The client's estimate in USD."""
+    value = attributes.get("cost_usd")
+    return amount(value) if value is not None else amount(attributes.get("cost_usd_micros"), shift=-6)

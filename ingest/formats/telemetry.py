@@ -10,9 +10,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
+from ingest.formats.scalars import Scalar, whole
 from ingest.formats.wire import parts_over
 
-Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
 # What a body may hold in all: groups, records, data points, attributes. A protobuf of empty ones takes two bytes for each.
 MOST_PARTS = 1_000_000
@@ -214,13 +214,6 @@ def spans(body: bytes, *, is_json: bool) -> list[Tally]:
         for group in quota.parts(_decoded_json(body, JsonSpans).resource_spans)
         for scoped in quota.parts(group.scope_spans)
     ]
-
-
-def whole(value: str) -> int | str:
-    """The integer in a text; text that is none stays, so that whoever reads the field can say so."""
-    if value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
-        return int(value)
-    return value
 
 
 def _decoded(body: bytes, request: Any) -> Any:

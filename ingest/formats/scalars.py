@@ -1,0 +1,68 @@
+"""Single values of clients' reports made fit for an event: labels, ids, counts, amounts and instants. Pure."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+
+from governance import money
+
+Scalar = str | int | float | bool
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def text(value: Scalar | None, size: int) -> str | None:
+    """A label on one line, cut to size: a long or odd label is no reason to lose a call."""
+    if value is None:
+        return None
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    return CONTROL.sub(" ", written).strip()[:size] or None
+
+
+def raw_text(value: Scalar | None) -> str | None:
+    """An id as it came: cutting one could make two into one."""
+    return None if value is None else str(value) or None
+
+
+def whole(value: str) -> int | str:
+    """The integer in a text; text that is none stays, so that whoever reads the field can say so."""
+    if value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
+        return int(value)
+    return value
+
+
+def count(value: Scalar | None) -> Scalar | None:
+    """A count sent as integer, float or text; what is none of these is left for the event's own rules to refuse."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return whole(value.partition(".")[0])
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def amount(value: Scalar | None, *, shift: int = 0) -> Decimal | Scalar | None:
+    """An amount of money, times ten to the power of `shift`, to 15 places, which undoes the noise of floating point."""
+    if value is None:
+        return None
+    try:
+        return money.quantize(Decimal(str(value)).scaleb(shift))
+    except (InvalidOperation, money.AmountTooLarge):
+        return str(value)
+
+
+def milliseconds(value: Scalar | None, *, shift: int = 0) -> Scalar | None:
+    """A duration in whole milliseconds, from a number times ten to the power of `shift`; None for what is no duration."""
+    try:
+        found = None if value is None or isinstance(value, bool) else Decimal(str(value)).scaleb(shift)
+    except InvalidOperation:
+        return None
+    return round(found) if found is not None and found.is_finite() and 0 <= found < 1 << 31 else None
+
+
+def instant(nanoseconds: int) -> datetime | int | None:
+    """The instant so many nanoseconds after 1970; None for 0, and a number beyond all calendars as it is, to be refused."""
+    try:
+        return EPOCH + timedelta(microseconds=nanoseconds // 1000) if nanoseconds else None
+    except OverflowError:
+        return nanoseconds
