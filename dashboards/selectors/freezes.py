@@ -12,7 +12,7 @@ from governance.budgets.reach import WIDE, Switch
 from governance.budgets.selectors import call_of
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.directory import directory_at
-from governance.tenancy.models import Member, Team
+from governance.tenancy.models import ApiKey, Member, Team
 
 Kind = Freeze.ScopeKind
 # Of the sessions of the last day the latest so many are looked through.
@@ -39,16 +39,18 @@ def freezes_visible(actor: Actor) -> QuerySet[Freeze]:
     budget = Q(period__isnull=False, session_key="") & (
         Q(period__budget__team__in=actor.team_ids) | Q(period__budget__member=member_id) | Q(period__budget__scope_kind="organization")
     )
-    own = Q(team__in=actor.team_ids) | Q(member__team__in=actor.team_ids) | Q(api_key__member__team__in=actor.team_ids)
+    own = Q(team__in=actor.team_ids) | Q(member__team__in=actor.team_ids) | Q(api_key__member__team__in=actor.team_ids) | Q(api_key__service_account__team__in=actor.team_ids)
     if actor.member is not None:
         own |= Q(member=member_id) | Q(api_key__member=member_id) | Q(team=actor.member.team_id, team__isnull=False)
     return rows.filter(own | budget | Q(session_key__in=sessions, scope_kind=Kind.SESSION) | Q(scope_kind__in=(Kind.PROVIDER, Kind.MODEL, Kind.ORGANIZATION)))
 
 
 def freezes_standing(actor: Actor, *, may_freeze: bool, now: datetime) -> list[Standing]:
-    """What is frozen now, latest first, in a fixed number of queries."""
-    found = list(freezes_visible(actor).filter(ended_at=None).order_by("-started_at", "-id")[:SHOWN])
+    """What is frozen now, latest first, in a fixed number of queries. Of revoked keys those of the last day, and those that ran a session in it."""
     looking = _Looking(actor, now)
+    used = {session.api_key_id for session in looking.sessions}
+    is_past = Q(cause=Freeze.Cause.KEY, started_at__lt=now - CLOSED_AFTER) & ~Q(api_key__in=used - {None})
+    found = list(freezes_visible(actor).filter(ended_at=None).exclude(is_past).order_by("-started_at", "-id")[:SHOWN])
     return [Standing(freeze, looking.reached(freeze), may_freeze and _may_end(actor, freeze)) for freeze in found]
 
 
@@ -60,6 +62,11 @@ def freezes_ended(actor: Actor) -> QuerySet[Freeze]:
 def sessions_stopped(actor: Actor, *, kind: str, key: str, now: datetime) -> list[Session]:
     """The sessions of the last day whose next call a switch would refuse. `key` as the freeze would keep it."""
     return _Looking(actor, now).switched(Switch(0, kind, key))
+
+
+def sessions_run(actor: Actor, key: ApiKey, *, now: datetime) -> int:
+    """How many sessions of the last day were last called for with the key."""
+    return scoped(actor, Session.objects.filter(api_key_id=key.pk, last_at__gte=now - CLOSED_AFTER)).count()
 
 
 def names_offered(actor: Actor, *, now: datetime) -> dict[str, list[str]]:
@@ -81,7 +88,7 @@ def names_offered(actor: Actor, *, now: datetime) -> dict[str, list[str]]:
 
 
 def _may_end(actor: Actor, freeze: Freeze) -> bool:
-    if freeze.period_id is not None:
+    if freeze.period_id is not None or freeze.cause == Freeze.Cause.KEY:
         return False
     if actor.team_ids is None or freeze.scope_kind == Kind.SESSION:
         return True

@@ -77,6 +77,7 @@ def freeze_scopes(actor: Actor) -> Q:
     freezes = scoped(actor, Freeze.objects.filter(Q(period=None) | Q(period__budget__filters={}), ended_at=None)).select_related("period__budget")
     below: Mapping[int, frozenset[int]] | None = None
     reaches_down = False
+    keys = []
     for freeze in freezes.order_by():
         kind, team_id, project_id, member_id = _covering(freeze)
         if kind == Freeze.ScopeKind.SESSION:
@@ -93,9 +94,10 @@ def freeze_scopes(actor: Actor) -> Q:
         elif kind == Budget.ScopeKind.TASK and freeze.period is not None:
             covered |= Q(task=freeze.period.task_key)
         elif kind == Freeze.ScopeKind.KEY and freeze.period is None:
-            covered |= Q(api_key_id=freeze.api_key_id)
+            keys.append(freeze.api_key_id)
         elif kind in (Freeze.ScopeKind.MODEL, Freeze.ScopeKind.PROVIDER):
             covered |= Q(**{f"{kind}__iexact": freeze.scope_key})
+    covered |= Q(api_key_id__in=keys)
     return covered | Q(key__in=frozen_from_above(actor)) if reaches_down else covered
 
 

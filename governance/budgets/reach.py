@@ -37,8 +37,8 @@ class Switch:
 
 
 def switches_of(organization_id: int) -> list[Switch]:
-    """The organization's active freezes of wide scopes."""
-    found = Freeze.objects.filter(organization=organization_id, ended_at=None, scope_kind__in=WIDE).order_by("id")
+    """The organization's active freezes of wide scopes that calls can run into: whoever holds a revoked key is not let in at all."""
+    found = Freeze.objects.filter(organization=organization_id, ended_at=None, scope_kind__in=WIDE).exclude(cause=Freeze.Cause.KEY).order_by("id")
     return [Switch(*row) for row in found.values_list("pk", "scope_kind", "scope_key")]
 
 

@@ -35,6 +35,7 @@ def freezes_reaching(actor: Actor, session_key: str) -> list[Freeze]:
         switched = [switch.id for switch in rules.switches if switch.reaches(call, lineage, session.model)]
         frozen = [period.pk for period in _periods(actor, rules, _of_session(session)) if period.frozen_at is not None]
         reached |= Q(pk__in=[*_freezes_above(actor, session), *switched]) | Q(period__in=frozen)
+        reached |= Q(scope_kind=Freeze.ScopeKind.KEY, cause=Freeze.Cause.KEY, api_key=session.api_key_id, api_key__isnull=False)
     found = scoped(actor, Freeze.objects.filter(reached, ended_at=None)).select_related(
         "period__budget", "team", "member__user", "api_key", "started_by__user"
     )

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import stamina
 
+from governance.budgets.services import key_revoke
 from governance.errors import Conflict, DomainError
 from governance.tenancy import keys
 from governance.tenancy import services as tenancy
@@ -91,7 +92,7 @@ def gateway_secret(organization: Organization, folder: Path) -> str:
             return secret
     actor = system_actor(organization)
     if live is not None:
-        tenancy.api_key_revoke(actor=actor, key=live)
+        key_revoke(actor=actor, key=live)
     account = ServiceAccount.objects.filter(organization=organization, name=KEY_NAME).first()
     account = account or tenancy.service_account_create(actor=actor, name=KEY_NAME)
     _, secret = tenancy.api_key_create(actor=actor, name=KEY_NAME, scopes=[Scope.INGEST, Scope.AUTHORIZE], service_account=account)

@@ -1,4 +1,4 @@
-"""Settings: API keys. The secret is shown once, in the answer to the form that made it."""
+"""Settings: API keys, made and revoked. The secret is shown once, in the answer to the form that made it."""
 
 from datetime import datetime
 
@@ -13,6 +13,8 @@ from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.forms.settings import KeyForm
 from dashboards.pages.settings.frame import done, shown
+from dashboards.selectors.freezes import sessions_run
+from governance.budgets.services import key_revoke
 from governance.tenancy import services
 from governance.tenancy.access import Right, get_scoped, scoped
 from governance.tenancy.models import ApiKey
@@ -70,7 +72,8 @@ def key_page(request: PageRequest, key_id: int) -> HttpResponse:
     actor = request.actor
     key = get_scoped(actor, ApiKey.objects.select_related("member__user", "service_account", "created_by"), pk=key_id)
     if request.method == "POST":
-        services.api_key_revoke(actor=actor, key=key)
+        key_revoke(actor=actor, key=key, reason=request.POST.get("reason", ""))
         messages.success(request, f"{key.name} is revoked. Calls with it are refused from now on.")
         return redirect("settings-key", slug=actor.organization.slug, key_id=key.pk)
-    return shown(request, "key", TAB, {"key": key, "state": key_state(key, timezone.now())})
+    now = timezone.now()
+    return shown(request, "key", TAB, {"key": key, "state": key_state(key, now), "sessions": sessions_run(actor, key, now=now)})

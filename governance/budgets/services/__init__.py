@@ -21,6 +21,7 @@ from governance.budgets.services.freezes import ended_period_freezes_end, period
 from governance.budgets.services.freezing import freeze_start, freeze_stop, scope_of, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.queueing import authorization_hold_queued
+from governance.budgets.services.revoking import key_revoke
 from governance.budgets.services.rolling import periods_slide
 from governance.budgets.services.together import authorizations_hold
 from governance.budgets.services.transfers import Transfer, budget_transfer
@@ -53,6 +54,7 @@ __all__ = [
     "holds_expire",
     "holds_settle",
     "holds_settle_counted",
+    "key_revoke",
     "lease_end",
     "period_topup",
     "periods_close",

@@ -17,6 +17,7 @@ from governance.notices.links import budget_link, freezes_link, session_link
 from governance.notices.models import Signal
 from governance.notices.signals import signal_add
 from governance.tenancy.access import Actor
+from governance.tenancy.models import Member
 
 # So far below its threshold a spend falls before passing it again is news.
 HYSTERESIS_PERCENT = 5
@@ -55,15 +56,23 @@ def _told(actor: Actor, freeze: Freeze) -> dict[str, Any]:
     return {
         "freeze": freeze.pk, "scope_kind": freeze.scope_kind, "scope_key": freeze.label, "cause": freeze.cause, "session": freeze.session_key,
         "budget": freeze.period.budget_id if freeze.period is not None else None, "by": actor.label, "url": freeze_link(actor.organization.slug, freeze),
+        "member": holder.user.email if (holder := _holder(freeze)) is not None else "",
     }
+
+
+def _holder(freeze: Freeze) -> Member | None:
+    """The person whose calls a freeze of a member or of a key stops."""
+    return freeze.member if freeze.api_key is None else freeze.api_key.member
 
 
 def _team(freeze: Freeze) -> int | None:
     """The team whose channels hear of it. None: only those of the whole organization."""
     if freeze.session_key:
         return Session.objects.filter(organization=freeze.organization_id, key=freeze.session_key).values_list("team_id", flat=True).first()
-    if freeze.member is not None:
-        return freeze.member.team_id
+    if (holder := _holder(freeze)) is not None:
+        return holder.team_id
+    if freeze.api_key is not None and freeze.api_key.service_account is not None:
+        return freeze.api_key.service_account.team_id
     return freeze.period.budget.team_id if freeze.period is not None else freeze.team_id
 
 

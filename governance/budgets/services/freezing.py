@@ -34,7 +34,7 @@ def freeze_start(*, actor: Actor, scope_kind: str, scope_key: str, cause: str = 
     require(actor, Right.FREEZE)
     if not reason.strip():
         raise Invalid("Say why, so that the person at the other end knows.", field="reason")
-    if scope_kind not in {Kind.SESSION, *WIDE} or cause == Cause.BUDGET:
+    if scope_kind not in {Kind.SESSION, *WIDE} or cause in (Cause.BUDGET, Cause.KEY):
         raise Invalid("That cannot be frozen by hand.", field="scope_kind")
     target = _target(actor, scope_kind, scope_key.strip())
     standing = scoped(actor, Freeze.objects.filter(**target, scope_kind=scope_kind, ended_at=None, period=None))
@@ -70,9 +70,11 @@ def freeze_stop(*, actor: Actor, freeze: Freeze, reason: str = "") -> Freeze:
     found = freeze_visible(actor, freeze.pk)
     if found.period_id is not None:
         raise Conflict("A budget holds this. Grant it more, or raise the budget's limit.", freeze=found.pk)
+    if found.cause == Cause.KEY:
+        raise Conflict("This key was revoked for good. Make another one; what runs with it goes on.", freeze=found.pk)
     if found.scope_kind in WIDE:
         organization_touch(actor.organization)
-    found = Freeze.objects.select_for_update(of=("self",)).select_related("team", "member__user", "api_key").get(pk=found.pk)
+    found = Freeze.objects.select_for_update(of=("self",)).select_related("team", "member__user", "api_key__member__user", "api_key__service_account").get(pk=found.pk)
     if found.ended_at is None:
         freeze_end(actor=actor, freeze=found, reason=reason.strip() or "resumed by hand")
     return found
@@ -98,6 +100,8 @@ def session_resume(*, actor: Actor, session_key: str, reason: str = "") -> list[
 def _held_by(freeze: Freeze, session_key: str) -> str:
     if freeze.period_id is not None and freeze.session_key in ("", session_key):
         return "A budget holds this session. Grant it more, or raise the budget's limit."
+    if freeze.cause == Cause.KEY:
+        return f"{freeze.subject}, which runs this session, was revoked. Its next call by another key may go on."
     return f"This session is held by a freeze of {freeze.subject}. Resume that."
 
 

@@ -20,7 +20,7 @@ from governance.tenancy.models import Organization
 
 # What is spent and held in one period comes to this at most, whatever its limit: ten times as much fits the column.
 LARGEST_SUM = Decimal(10**12)
-HOW = {"hand": "by hand", "guard": "by the runaway guard", "key": "with its key", "budget": "by its budget"}
+HOW = {"hand": "frozen by hand", "guard": "frozen by the runaway guard", "budget": "frozen by its budget", "key": "revoked"}
 
 
 def binding_order(row: Any) -> tuple[bool, Decimal]:
@@ -100,7 +100,7 @@ def freeze_sentence(freeze: Freeze, *, session_key: str) -> str:
     """What stands against a call of the session, by whom and why."""
     where = ", above this one," if freeze.session_key not in ("", session_key) else ""
     subject = freeze.subject[0].upper() + freeze.subject[1:]
-    return f"{subject}{where} was frozen {HOW[freeze.cause]}{f' by {freeze.started_by}' if freeze.started_by else ''}: {freeze.reason}"
+    return f"{subject}{where} was {HOW[freeze.cause]}{f' by {freeze.started_by}' if freeze.started_by else ''}: {freeze.reason}"
 
 
 def freeze_facts(actor: Actor, freeze: Freeze) -> dict[str, Any]:

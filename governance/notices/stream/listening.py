@@ -30,6 +30,7 @@ AGAIN_S = 1.0
 REPLAYED_AT_ONCE = 500
 # Scopes of freezes that whoever makes calls runs into.
 OF_EVERYBODY = ("organization", "provider", "model")
+OF_PERSONS = ("member", "key")
 log = logging.getLogger(__name__)
 
 COLUMNS = """s.id, s.organization_id, o.slug, s.team_id, x.member_id, s.kind, s.facts, s.at
@@ -91,7 +92,7 @@ class Heard:
             return True
         if actor.member is None:
             return False
-        is_own = self.facts.get("scope_kind") == "member" and self.facts.get("scope_key") == actor.member.user.email
+        is_own = self.facts.get("scope_kind") in OF_PERSONS and self.facts.get("member") == actor.member.user.email
         return is_own or self.member_id == actor.member.pk
 
     @property
