@@ -40,7 +40,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], allows_private: b
     network = CheckedNetwork(target, deadline=started + SECONDS, allows_private=allows_private, resolver=resolver)
     try:
         with (
-            httpx.Client(transport=_Transport(network), trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+            httpx.Client(transport=CheckedTransport(network), trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
             client.stream(
                 "POST", url, content=body, headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
             ) as response,
@@ -103,7 +103,7 @@ class _Stream(httpcore.NetworkStream):
         return self.inner.get_extra_info(info)
 
 
-class _Transport(httpx.BaseTransport):
+class CheckedTransport(httpx.BaseTransport):
     """httpx on a connection of our own making. The address stays in the request, so Host, SNI and certificate are those of the name."""
 
     def __init__(self, network: CheckedNetwork) -> None:

@@ -1,19 +1,30 @@
 """Reads the bundled genai-prices data: conditional prices, daily hours, tiers and variants become dated rows."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
+from re import _constants as words  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from genai_prices import types
 from genai_prices.data_units import unit_data
+from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
 from governance.errors import Invalid
+from governance.pricing.matching import compile_rule
 from governance.pricing.meters import METERS
-from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow
+from governance.pricing.sources import amounts
+from governance.pricing.sources.rows import BEGINNING, Listing, SourceModel, SourceProvider, SourceRow
 
 SOURCE = "genai-prices"
+ADDRESS: str = DEFAULT_UPDATE_URL
+LONGEST_PATTERN = 500
+REPEATS = frozenset({words.MAX_REPEAT, words.MIN_REPEAT})
+# How often something may be repeated within something repeated before that counts as without bound.
+MANY = 64
 METER_OF = {unit.get("price_key", key): key for key, unit in unit_data.items()}
 # Groq bills at least ten seconds of audio for a transcription; genai-prices has that in its calculator, not in its data.
 LEAST = {("groq", "whisper-large-v3"): "10", ("groq", "whisper-large-v3-turbo"): "10"}
@@ -159,3 +170,57 @@ def rate_read(meter: str, value: Decimal | types.TieredPrices, least: str | None
     if least is not None and meter in ("audio_seconds", "input_audio_seconds"):
         rate["least"] = least
     return rate
+
+
+def read(body: bytes) -> Listing:
+    """The list as genai-prices publishes it (prices/new_data/v2/data.json). Raises Invalid when it is no such list."""
+    document = amounts.document(body)
+    if not isinstance(document, list) or not document:
+        raise Invalid("This is not the list of genai-prices: it is no array of providers.")
+    try:
+        providers = types._providers_from_raw(document)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as problem:
+        raise Invalid(f"This is not the list of genai-prices: {' '.join(str(problem).split())[:200]}") from None
+    listing = Listing([provider_read(provider) for provider in providers])
+    if not listing.models:
+        raise Invalid("There is no model in the list.")
+    for provider in listing.providers:
+        for rule in (provider.match, provider.model_match, *(model.match for model in provider.models)):
+            rule_check(rule)
+    return listing
+
+
+def rule_check(rule: Mapping[str, Any] | None) -> None:
+    """Refuses match rules from outside that cannot be compiled or could keep a worker busy without end."""
+    if rule is None:
+        return
+    ((operator, value),) = rule.items()
+    if operator in ("or", "and"):
+        for part in value:
+            rule_check(part)
+    elif operator == "regex" and (len(value) > LONGEST_PATTERN or is_explosive(value)):
+        raise Invalid(f"The list names models by a pattern that is not used here: {value[:80]!r}.")
+    else:
+        compile_rule(rule)
+
+
+def is_explosive(pattern: str) -> bool:
+    """True for a pattern in which something repeated without bound is repeated without bound, and for one that is none."""
+    try:
+        return _repeats_repeats(parser.parse(pattern), is_within=False)
+    except (re.error, RecursionError, OverflowError):
+        return True
+
+
+def _repeats_repeats(parsed: Any, *, is_within: bool) -> bool:
+    for operation, value in parsed:
+        is_repeat = operation in REPEATS and value[1] > MANY
+        if is_repeat and is_within:
+            return True
+        inner = value if isinstance(value, tuple | list) else ()
+        for part in inner:
+            groups = part if isinstance(part, list) else [part]
+            for group in groups:
+                if isinstance(group, parser.SubPattern) and _repeats_repeats(group, is_within=is_within or is_repeat):
+                    return True
+    return False

@@ -21,6 +21,7 @@ class SourceRow(msgspec.Struct, frozen=True):
     daily_to: time | None = None
     precedence: int = 0
     currency: str = "USD"
+    announced_at: datetime | None = None
 
     @property
     def chain(self) -> tuple[Any, ...]:
@@ -48,6 +49,17 @@ class SourceProvider(msgspec.Struct, frozen=True):
     model_match: dict[str, Any] | None
     fallbacks: list[str]
     models: list[SourceModel]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What one reading of a source says: its providers, and how many entries were left out for which reason."""
+
+    providers: list[SourceProvider]
+    left_out: dict[str, int] = {}
+
+    @property
+    def models(self) -> int:
+        return sum(len(provider.models) for provider in self.providers)
 
 
 def chain_key(context: dict[str, str], daily_from: time | None, daily_to: time | None) -> tuple[Any, ...]:
