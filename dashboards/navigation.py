@@ -16,6 +16,7 @@ PAGES: tuple[tuple[str, tuple[tuple[str, str, str, frozenset[Right], bool], ...]
             ("spend", "Spend", "s", frozenset({Right.VIEW_SPEND}), False),
             ("routing", "Routing", "r", frozenset({Right.VIEW_SPEND}), False),
             ("lockin", "Lock-in", "l", frozenset({Right.VIEW_SPEND}), False),
+            ("prices", "Prices", "p", frozenset(), False),
         ),
     ),
     (

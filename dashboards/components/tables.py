@@ -24,6 +24,7 @@ PROSE_FROM = 30  # characters of a text that needs room
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column. `value` reads a row (default: attribute or key `key`); `href` makes the cell a link; `order` is the queryset's field to sort by.
+    `currency` is one for all rows, or a function that reads each row's.
 
     Values by kind: money Decimal; tokens, count int; percent a fraction; duration seconds; at, ago datetime; badge (text, tone);
     meter (spent, limit) or (spent, limit, held, forecast); spark a sequence of numbers; delta (current, previous); swatch (provider slug, name);
@@ -36,7 +37,7 @@ class Column:
     value: Callable[[Any], Any] | None = None
     href: Callable[[Any], str | None] | None = None
     order: str | None = None
-    currency: str = "USD"
+    currency: str | Callable[[Any], str] = "USD"
     note: Callable[[Any], str] | None = None
     good: str = "down"
     show: str = "percent"  # of a delta: both, percent or amount
@@ -53,6 +54,9 @@ class Column:
     def is_number(self) -> bool:
         return self.kind in NUMBERS
 
+    def currency_of(self, row: Any) -> str:
+        return self.currency if isinstance(self.currency, str) else self.currency(row)
+
     def read(self, row: Any) -> Any:
         if self.value is not None:
             return self.value(row)
@@ -67,6 +71,7 @@ class Cell:
     value: Any
     href: str | None
     note: str
+    currency: str = "USD"
 
     @property
     def css(self) -> str:
@@ -153,7 +158,10 @@ class Table:
     @property
     def cells(self) -> list[list[Cell]]:
         return [
-            [Cell(column, column.read(row), column.href(row) if column.href else None, column.note(row) if column.note else "") for column in self.columns]
+            [
+                Cell(column, column.read(row), column.href(row) if column.href else None, column.note(row) if column.note else "", column.currency_of(row))
+                for column in self.columns
+            ]
             for row in self.rows
         ]
 
@@ -162,7 +170,7 @@ class Table:
         """The totals row: values by column key."""
         if self.foot is None:
             return None
-        return [Cell(column, self.foot.get(column.key), None, "") for column in self.columns]
+        return [Cell(column, self.foot.get(column.key), None, "", column.currency_of(self.foot)) for column in self.columns]
 
     @property
     def href_before(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from governance.money import AmountTooLarge, quantize
 from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json
 from governance.pricing.catalogue import FACTS, maker_of
-from governance.pricing.matching import Candidate, Directory, Seller
+from governance.pricing.matching import Candidate, Directory, Seller, names_in
 from governance.pricing.models import Model, PriceBook, PriceRow, Provider
 from governance.pricing.usage import Line, ModelPrice, Rating, Usage
 
@@ -73,6 +73,12 @@ class CatalogueModel:
     context_window: int | None
     is_deprecated: bool
     rows: list[Row] = field(default_factory=list)
+    rule: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names that its match rule spells out, in lower case: whole names and beginnings of names."""
+        return tuple(dict.fromkeys(names_in(self.rule)))
 
     @cached_property
     def standard(self) -> list[Row]:
@@ -289,6 +295,7 @@ def _sellers() -> list[Seller[CatalogueModel]]:
     )
     for key, provider, rule, *described in Model.objects.order_by("provider_id", "position", "id").values_list(*columns):
         models[key] = CatalogueModel(sellers[provider].slug, *described)
+        models[key].rule = rule
         sellers[provider].models.append(Candidate(models[key].slug, rule, models[key]))
     _add_rows(models)
     return list(sellers.values())

@@ -48,6 +48,16 @@ def _combined(operator: str, parts: Sequence[Matcher]) -> Matcher:
     return lambda name: all(part(name) for part in parts)
 
 
+def names_in(rule: Mapping[str, Any]) -> Iterator[str]:
+    """The names and parts of names that a match rule compares with, in lower case; patterns are left out."""
+    for operator, value in rule.items():
+        if operator in ("or", "and"):
+            for part in value:
+                yield from names_in(part)
+        elif operator != "regex":
+            yield value.lower()
+
+
 @dataclass(slots=True)
 class Candidate(Generic[Entry]):
     """A model's match rule and the catalogue's name for it, beside the model."""

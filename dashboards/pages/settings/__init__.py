@@ -27,7 +27,6 @@ urlpatterns = [
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),
     path("settings/not-counted/<int:rejected_id>", intake.rejected_page, name="settings-rejected"),
     path("settings/labels", intake.label_list, name="settings-labels"),
-    path("settings/unpriced", intake.unpriced_list, name="settings-unpriced"),
     path("settings/record", record.record_list, name="settings-record"),
     path("settings/guard", guard.guard_list, name="settings-guard"),
     path("settings/guard/new", guard.rule_new, name="settings-guard-new"),

@@ -31,7 +31,6 @@ TABS = (
     ("What came in", (
         ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
         ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),
-        ("settings-unpriced", "Unpriced", Right.VIEW_SPEND),
     )),
 )  # fmt: skip
 

@@ -96,7 +96,7 @@ def test_what_waits_is_one_click_away(visitor: Client, varied: Organization, adm
     text = visitor.get("/o/acme/").content.decode()
     assert "/o/acme/sessions/s1" in text
     assert f"/o/acme/budgets/{budget.pk}" in text
-    assert "/o/acme/settings/unpriced" in text
+    assert "/o/acme/prices/unpriced" in text
 
 
 def test_live_tiles_carry_no_chart_and_the_chart_no_page(visitor: Client, varied: Organization) -> None:

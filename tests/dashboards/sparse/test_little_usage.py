@@ -16,7 +16,7 @@ from governance.tenancy.models import Member, Organization
 from tests.dashboards.usage_made import NOW, call, use
 
 pytestmark = pytest.mark.django_db
-PAGES = ("", "spend", "routing", "lock-in", "sessions", "budgets", "settings/unpriced", "my-usage", "approvals")
+PAGES = ("", "spend", "routing", "lock-in", "sessions", "budgets", "prices/unpriced", "my-usage", "approvals")
 LITTLE: dict[str, dict[str, Any]] = {
     "one standard model": {},
     "one unpriced model": {"provider": "", "model": "no-such-model"},
@@ -54,7 +54,7 @@ def test_missing_number_is_a_dash(tag: str) -> None:
 
 def test_only_models_without_a_price_are_listed_as_such(visitor: Client, prices: None, at_now: None, organization: Organization) -> None:
     use(organization, [call(), call(input_tokens=None, output_tokens=None, status="error"), call(provider="", model="no-such-model", input_tokens=7, output_tokens=3)])
-    lacking, unmeasured = visitor.get("/o/acme/settings/unpriced").context["tables"]
+    lacking, unmeasured = visitor.get("/o/acme/prices/unpriced").context["tables"]
     assert [(row.model, row.calls, row.tokens) for row in lacking.rows] == [("no-such-model", 1, 10)]
     assert [(row.model, row.unmeasured) for row in unmeasured.rows] == [("claude-sonnet-4-5", 1)]
 
@@ -62,7 +62,7 @@ def test_only_models_without_a_price_are_listed_as_such(visitor: Client, prices:
 def test_without_a_price_means_the_same_on_every_page(visitor: Client, varied: Organization) -> None:
     overview = visitor.get("/o/acme/?range=30d").context["shown"]
     spend = visitor.get("/o/acme/spend?range=30d&by=model").context
-    lacking = visitor.get("/o/acme/settings/unpriced").context["tables"][0]
+    lacking = visitor.get("/o/acme/prices/unpriced").context["tables"][0]
     known = overview.totals.unpriced_measured_calls
     assert known > 0
     assert overview.waiting.unpriced_calls == spend["total"].unpriced_measured_calls == sum(row.calls for row in lacking.every_row) == known

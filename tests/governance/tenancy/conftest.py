@@ -13,6 +13,8 @@ from governance.notices.models import Delivery, Endpoint, Notice, Signal
 from governance.notices.sealing import sealed
 from governance.notices.signing import new_secret
 from governance.notices.tokens import link_make
+from governance.pricing.book import current_book
+from governance.pricing.services import model_add
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput
@@ -40,6 +42,8 @@ class Things:
     endpoint_id: int
     delivery_id: int
     notice_id: int
+    provider: str
+    model: str
 
     @property
     def parts(self) -> dict[str, str]:
@@ -79,8 +83,10 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization=organization, recipient="x@acme.example", subject="Frozen", body="", key="k", state="dead", next_attempt_at=timezone.now()
     )
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
+    model = model_add(actor=None, provider="acme-gpu", slug="own/model")
+    current_book(refresh=True)
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
-        token, endpoint.pk, delivery.pk, notice.pk,
+        token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug,
     )  # fmt: skip

@@ -22,7 +22,8 @@ RECORD = frozenset({Role.OWNER, Role.ADMIN, Role.FINANCE, Role.AUDITOR})
 ASKING = ALL - {Role.AUDITOR}
 # Who may open each page. A new page fails here until somebody says who it is for.
 PAGES: dict[str, frozenset[Role]] = {
-    "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "settings-unpriced": SPENDING,
+    "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
+    "prices": ALL, "price-model": ALL,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
@@ -38,9 +39,11 @@ FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
 CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE}}
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
-    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "settings-unpriced", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
+    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
     "settings-intake", "settings-labels", "settings-connect", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
+# What belongs to no organization: the price book is the same for all.
+COMMON = {"price-model"}
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
 FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
 
@@ -89,7 +92,7 @@ def test_a_role_of_ones_own_does_not_open_others_things_under_its_address(client
     """The own slug with somebody else's ids."""
     client.force_login(person(other_organization, email=f"{role}@globex.example", role=role).user)
     for name, route in ROUTES.items():
-        if route.count("<") > 1:
+        if route.count("<") > 1 and name not in COMMON:
             address = filled(route, **{**things.parts, "slug": other_organization.slug})
             for method in (client.get, client.post):
                 answer = method(address)
