@@ -1,5 +1,6 @@
 """API edge of budgets: ask for an authorization, give it back, and see how a session stands."""
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,10 +15,11 @@ from governance.budgets import description, services
 from governance.budgets.models import Authorization, Session
 from governance.budgets.selectors import authorization_of, binding_periods, lease_remaining, session_freeze_of
 from governance.budgets.services.refusals import freeze_facts
-from governance.errors import Invalid, NotFound
+from governance.errors import DomainError, Invalid, NotFound
 from governance.money import digits, written
 from governance.notices.links import session_link
 from governance.tenancy.access import Actor, visible
+from governance.tenancy.authentication import KeyMoved, RememberedKeyAuthentication, confirmed, unconfirmed_of
 from governance.tenancy.models import ApiKey, Scope
 
 MAX_BODY_BYTES = 64 * 1024
@@ -117,11 +119,26 @@ class Authorizations(APIView):
     """POST /api/v1/authorizations."""
 
     scope = Scope.AUTHORIZE
+    authentication_classes = (RememberedKeyAuthentication,)
 
     @description.authorization_post
     def post(self, request: Request) -> Response:
-        held = services.authorization_hold_queued(actor=actor_of(request), api_key=api_key_of(request), request=decoded(request))
+        held = self.held(request)
         return Response(granted_facts(held), status=201 if held.is_new else 200)
+
+    def held(self, request: Request) -> services.Held:
+        """What is held; a key that was only remembered is asked for by the statement that holds, or before anything else is told."""
+        unconfirmed, hold = unconfirmed_of(request), services.authorization_hold_queued
+        try:
+            asked = decoded(request)
+            if unconfirmed is not None:
+                with suppress(KeyMoved):
+                    return hold(actor=actor_of(request), api_key=api_key_of(request), request=asked, unconfirmed=unconfirmed)
+        except DomainError:
+            confirmed(request)
+            raise
+        confirmed(request)
+        return hold(actor=actor_of(request), api_key=api_key_of(request), request=asked)
 
 
 class OneAuthorization(APIView):

@@ -1,5 +1,6 @@
 """API authentication by bearer key, and the scope each view asks for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -132,13 +133,24 @@ class KeyMoved(Exception):
 
 
 # Which version of its row each part of a key is: xmin and ctid together are never the same for two versions of a row.
-STAMP = """
-SELECT k.id, concat_ws(' ', k.xmin, k.ctid, o.xmin, o.ctid, m.xmin, m.ctid, u.xmin, u.ctid, s.xmin, s.ctid) AS stamp
-FROM api_key k JOIN organization o ON o.id = k.organization_id
-LEFT JOIN member m ON m.id = k.member_id LEFT JOIN user_account u ON u.id = m.user_id LEFT JOIN service_account s ON s.id = k.service_account_id
-WHERE k.secret_hash = %(secret_hash)s
-"""
+VERSIONS = "concat_ws(' ', k.xmin, k.ctid, o.xmin, o.ctid, m.xmin, m.ctid, u.xmin, u.ctid, s.xmin, s.ctid)"
+KEYS = """api_key k JOIN organization o ON o.id = k.organization_id
+LEFT JOIN member m ON m.id = k.member_id LEFT JOIN user_account u ON u.id = m.user_id LEFT JOIN service_account s ON s.id = k.service_account_id"""
+STAMP = f"SELECT k.id, {VERSIONS} AS stamp FROM {KEYS} WHERE k.secret_hash = %(secret_hash)s"  # noqa: S608 - built from constants
+# Whether none of the keys of `remembered_parameters` has changed: a condition for the statement that writes for them.
+UNMOVED = f"""NOT EXISTS (
+    SELECT FROM unnest(%(key_hash)s::text[], %(key_stamp)s::text[]) AS remembered (secret_hash, stamp)
+    WHERE NOT EXISTS (SELECT FROM {KEYS} WHERE k.secret_hash = remembered.secret_hash AND {VERSIONS} = remembered.stamp)
+)"""  # noqa: S608 - built from constants
 REMEMBERED_KEYS = 10_000
+
+
+def remembered_parameters(keys: Iterable["Remembered | None"]) -> dict[str, list[str]]:
+    """What UNMOVED is told: the keys that are still to be asked for."""
+    pending = {key.secret_hash: key.stamp for key in keys if key is not None}
+    return {"key_hash": list(pending), "key_stamp": list(pending.values())}
+
+
 _remembered: dict[str, Remembered] = {}
 
 

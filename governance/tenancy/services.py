@@ -25,6 +25,11 @@ DEFAULT_LABELS = frozenset(
 PRICE_BOOK_CURRENCY = "USD"
 
 
+# Holds the configuration still, shared, as the first statement of a transaction on the hot path. Until it ends plans are kept as they
+# are: all its statements look rows up by their keys, and to weigh a plan for each set of parameters costs as much as to run it.
+LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1), set_config('plan_cache_mode', 'force_generic_plan', true)"
+
+
 def organization_lock(organization_id: int, *, exclusive: bool) -> None:
     """Holds the organization's configuration still until the transaction ends.
 

@@ -26,9 +26,6 @@ def _records(alias: str, name: str, columns: Mapping[str, str]) -> str:
     return f"json_to_recordset(%({name})s::json) AS {alias}({', '.join(f'{column} {kind}' for column, kind in columns.items())})"
 
 
-# Until the transaction ends plans are kept as they are: all its statements look rows up by their keys, and to weigh a plan for
-# each set of parameters costs as much as to run it.
-LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1), set_config('plan_cache_mode', 'force_generic_plan', true)"
 # Each session of the batch with what its events say is above it; sessions that come for the first time lie below others of the batch too.
 SESSION_FREEZES = session_freezes(
     first="SELECT key, key FROM unnest(%(sessions)s::text[]) AS x (key) UNION ALL SELECT * FROM unnest(%(child)s::text[], %(parent)s::text[])"

@@ -20,6 +20,7 @@ from governance.tenancy.access import Actor
 from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey
+from governance.tenancy.services import LOCK_CONFIGURATION
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
 from ingest.services import statements
@@ -118,7 +119,7 @@ class _Storing:
         tasks = sorted({claim.event.task for claim in ordered if claim.event.task})
         above = lines_above(ordered)
         with self.cursor.connection.pipeline():
-            self.cursor.execute(statements.LOCK_CONFIGURATION, [self.organization_id])
+            self.cursor.execute(LOCK_CONFIGURATION, [self.organization_id])
             # One cursor for both: it ends up with what the last one found.
             self.cursor.execute(statements.OPEN, {
                 "organization": self.organization_id,

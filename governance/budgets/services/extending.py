@@ -19,7 +19,7 @@ from governance.budgets.rules import PeriodKey, Rules, rules_of
 from governance.budgets.services.asking import AuthorizationIn, Count, Name, Ttl
 from governance.budgets.services.endings import LARGEST_HOLD, amount_checked
 from governance.budgets.services.freezes import refusal_note
-from governance.budgets.services.holds import CONFIGURATION, LOCK_CONFIGURATION, LOCKED, AuthorizationOver, Held, room_make
+from governance.budgets.services.holds import CONFIGURATION, LOCKED, AuthorizationOver, Held, room_make
 from governance.budgets.services.periods import key_arrays, periods_ensure
 from governance.budgets.services.refusals import binding_order, freeze_refusal, refusal_of
 from governance.errors import Conflict, Invalid, NotFound, PaymentRequired
@@ -28,6 +28,7 @@ from governance.pricing.book import current_book
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import ApiKey
+from governance.tenancy.services import LOCK_CONFIGURATION
 
 ZERO = Decimal(0)
 State = Authorization.State

@@ -34,8 +34,10 @@ from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import UNMOVED, KeyMoved, Remembered, remembered_parameters
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey, Organization
+from governance.tenancy.services import LOCK_CONFIGURATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,6 @@ class Held:
     tokens: int | None = None
 
 
-LOCK_CONFIGURATION = "SELECT pg_advisory_xact_lock_shared(hashint8(%s::bigint), 1)"
 # Of the freezes of the session and of those above it the one that the refusal tells of: its own, if any.
 FREEZE_OVER_CALL = f"SELECT o.id FROM {FREEZES_OVER_CALL} o ORDER BY o.session_key <> o.reached, o.id LIMIT 1"  # noqa: S608
 CONFIGURATION = f"""
@@ -140,19 +141,25 @@ DECIDE_AT_ONCE = _deciding(f"""
     AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])
     AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
     AND NOT EXISTS (SELECT FROM {FREEZES_OVER_CALL} o)
+    AND {UNMOVED}
 """)  # noqa: S608
 
 
 def authorization_hold(
-    *, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, now: datetime | None = None
+    *, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, now: datetime | None = None, unconfirmed: Remembered | None = None
 ) -> Held:
     """Holds the estimate against every budget that applies.
 
     Raises PaymentRequired (402) naming the binding budget or the freeze, and Conflict when the id was used for
-    another request. The same request under the same id gets the authorization made first.
+    another request. The same request under the same id gets the authorization made first. Raises KeyMoved, with nothing
+    held, where a key that is `unconfirmed` has to be looked up first: it changed, or the case is not the usual one.
     """
     request, now = with_defaults(request_checked(request), api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
+    if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now, unconfirmed=unconfirmed):
+        return held
+    if unconfirmed is not None:
+        raise KeyMoved
     held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
     return replace(held, is_priced=estimate_of(request, now).amount is not None)
 
@@ -162,8 +169,6 @@ def _held_or_refused(
 ) -> Held:
     if request.id and (earlier := earlier_of(actor, api_key, request, request_hash=request_hash, now=now)):
         return earlier
-    if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now):
-        return held
     verdict = _decide(actor, api_key, request, request_hash=request_hash, now=now)
     # What is over need not wait for the task that sweeps it: nobody is refused for a hold that no longer counts.
     if isinstance(verdict, PaymentRequired) and room_make(actor, now):
@@ -222,7 +227,7 @@ def _refusal_since(
 
 
 def _hold_at_once(
-    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime
+    actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, request_hash: UUID, now: datetime, unconfirmed: Remembered | None
 ) -> Held | None:
     """What was held, in one round trip: the usual case. None when it takes a second look; then nothing is held.
 
@@ -245,9 +250,9 @@ def _hold_at_once(
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
         periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
-        deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version})
+        deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version, **remembered_parameters([unconfirmed])})
     rows = deciding.fetchall()
-    return held_of(parameters, rows, organization, asked) if rows[0].made else None
+    return replace(held_of(parameters, rows, organization, asked), is_priced=estimate.amount is not None) if rows[0].made else None
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.db import connection
 from django.utils import timezone
@@ -17,6 +18,7 @@ from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.together import Ask, ask_of, hold_together
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey
 
 MOST = 64
@@ -38,22 +40,24 @@ _lock = threading.Lock()
 _lines: dict[int, list[_Waiting]] = {}
 
 
-def authorization_hold_queued(*, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn) -> Held:
+def authorization_hold_queued(
+    *, actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, unconfirmed: Remembered | None = None
+) -> Held:
     """As `authorization_hold`, with the same answer; in one transaction with other requests of the organization where they overlap."""
-    # An id is looked up first: it may have been used before.
-    if request.id is not None or request.allow_partial or connection.in_atomic_block:
-        return authorization_hold(actor=actor, api_key=api_key, request=request)
-    waiting, organization_id = _Waiting(ask_of(actor, api_key, request)), actor.organization.pk
+    hold = partial(authorization_hold, actor=actor, api_key=api_key, request=request, unconfirmed=unconfirmed)
+    if request.allow_partial or connection.in_atomic_block:
+        return hold()
+    waiting, organization_id = _Waiting(ask_of(actor, api_key, request, unconfirmed=unconfirmed)), actor.organization.pk
     if not _join(organization_id, waiting):
         waiting.turn.wait()
         if waiting.held is not None:
             return waiting.held
         if not waiting.leads:
-            return authorization_hold(actor=actor, api_key=api_key, request=request)
+            return hold()
     try:
         others = _others(organization_id) if waiting.leads else []
         held = _decide(waiting, others) if others else None
-        return held if held is not None else authorization_hold(actor=actor, api_key=api_key, request=request)
+        return held if held is not None else hold()
     finally:
         _pass_on(organization_id)
 

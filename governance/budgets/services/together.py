@@ -33,7 +33,6 @@ from governance.budgets.services.holds import (
     DECIDE,
     DECIDE_IN_PART,
     HOLD_COLUMNS,
-    LOCK_CONFIGURATION,
     Held,
     currency_check,
     earlier_of,
@@ -47,8 +46,10 @@ from governance.budgets.services.refusals import LARGEST_SUM, binding_order, fre
 from governance.errors import Conflict, DomainError, PaymentRequired
 from governance.ids import hash16
 from governance.tenancy.access import Actor
+from governance.tenancy.authentication import UNMOVED, Remembered, remembered_parameters
 from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import ApiKey, Organization
+from governance.tenancy.services import LOCK_CONFIGURATION
 
 ZERO = Decimal(0)
 ENTRY_COLUMNS = {
@@ -85,6 +86,7 @@ WITH place AS (
         AND (SELECT count(*) FROM place) = cardinality(%(budget_id)s::bigint[])
         AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
         AND NOT EXISTS (SELECT FROM {session_freezes(first=LINES)} o)
+        AND {UNMOVED}
     ORDER BY e.idempotency_key, e.entry
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
@@ -120,6 +122,7 @@ class Ask:
     api_key: ApiKey | None
     request: AuthorizationIn
     request_hash: UUID
+    unconfirmed: Remembered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +144,10 @@ class _Case:
     entry: _Entry
 
 
-def ask_of(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn) -> Ask:
+def ask_of(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *, unconfirmed: Remembered | None = None) -> Ask:
     """The request as it is decided. Raises Invalid."""
     request = with_defaults(request_checked(request), api_key)
-    return Ask(actor, api_key, request, hash16(msgspec.json.encode(request).decode()))
+    return Ask(actor, api_key, request, hash16(msgspec.json.encode(request).decode()), unconfirmed)
 
 
 def authorizations_hold(
@@ -217,7 +220,9 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
     with sql.cursor().connection.pipeline():
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
         periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
-        deciding = sql.cursor().execute(TOGETHER, _arrays(entries, organization, asks) | {"version": rules.directory.version, "now": now})
+        deciding = sql.cursor().execute(TOGETHER, {
+            **_arrays(entries, organization, asks), **remembered_parameters(ask.unconfirmed for ask in asks), "version": rules.directory.version, "now": now,
+        })
     rows = deciding.fetchall()
     if rows[0].made is None:
         return None
