@@ -65,8 +65,7 @@ class Door(APIView):
         outcomes = services.events_store_together(actor=actor, api_key=api_key, source=self.name, events=events, unconfirmed=unconfirmed)
         if not keeps_misfits:
             return outcomes
-        misfits = (misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected"))
-        misfits_keep(api_key=api_key, door=self.name, misfits=list(misfits))
+        misfits_keep(api_key=api_key, door=self.name, misfits=misfits_of(outcomes, events))
         return outcomes
 
     def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
@@ -77,6 +76,11 @@ class Door(APIView):
             for one in refused
         ]
         misfits_keep(api_key=api_key, door=self.name, misfits=misfits)
+
+
+def misfits_of(outcomes: Sequence[Outcome], events: Sequence[UsageEvent]) -> list[Misfit]:
+    """What the storing transaction did not count."""
+    return [misfit_of(outcome, events[outcome.index]) for outcome in outcomes if outcome.status in ("conflict", "rejected")]
 
 
 def misfit_of(outcome: Outcome, event: UsageEvent) -> Misfit:

@@ -151,6 +151,42 @@ events_post = extend_schema(
     ],
 )
 
+LITELLM: list[dict[str, Any]] = [{
+    "litellm_call_id": "419cfe59-caa1-4fb0-a607-8cfb2094c778", "status": "success", "startTime": 1795255927.736572, "endTime": 1795255928.531645,
+    "custom_llm_provider": "openai", "model": "openai/gpt-4o", "trace_id": "sess-1", "end_user": "alice@example.com", "response_cost": 0.00447,
+    "metadata": {"usage_object": {
+        "prompt_tokens": 1500, "completion_tokens": 200, "total_tokens": 1700,
+        "prompt_tokens_details": {"cached_tokens": 1024}, "completion_tokens_details": {"reasoning_tokens": 64},
+    }},
+}]  # fmt: skip
+# The library describes no header that stands for any of a list of names.
+RECORD_PARAMETERS: list[Any] = [
+    OpenApiParameter("format_name", OpenApiTypes.STR, OpenApiParameter.PATH, description="What the records are: `litellm`, `openai`, `claude-code`…"),
+    OpenApiParameter("results", OpenApiTypes.STR, enum=["errors"], description="`errors`: list only calls that were not accepted."),
+    OpenApiParameter("session", OpenApiTypes.STR, description="The session of the calls, where their records say none. So are all labels of an event."),
+    OpenApiParameter("X-Weighhouse-Session", OpenApiTypes.STR, OpenApiParameter.HEADER, description="The same as a header, and so are all labels."),
+]
+records_post = extend_schema(
+    operation_id="events_format_post",
+    tags=["usage"],
+    summary="Report usage in another's format",
+    description=(
+        "Takes what a gateway logs, a vendor answers or a harness writes: one record, a list of them, or one per line. A body that can be read is "
+        "answered 200 and says for each call what became of it; one bad record harms no other. Labels that the records lack come "
+        "from `X-Weighhouse-<Label>` headers or parameters of the same name. Nothing of a record is kept but its usage. " + LIMITS
+    ),
+    parameters=RECORD_PARAMETERS,
+    request={"application/json": OpenApiTypes.ANY, "application/x-ndjson": OpenApiTypes.STR},
+    responses={
+        (200, "application/json"): OpenApiResponse(EventsAnswer, description="`index` is that of the record."),
+        **problems(**REFUSALS, s404="There is no such format.", s422="A label that does not exist."),
+    },
+    examples=[
+        OpenApiExample("A batch of LiteLLM's generic_api callback", value=LITELLM, request_only=True, media_type="application/json"),
+        OpenApiExample("Counted", value=ANSWER, response_only=True, status_codes=["200"]),
+    ],
+)
+
 
 def telemetry(service: str, group: str, scope: str, content: dict[str, Any]) -> dict[str, Any]:
     """An OTLP/JSON request with one scope: `group` is its first key, `scope` the key of its scopes."""

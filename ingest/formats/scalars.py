@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from governance import money
+from ingest.collector.readers.values import Scalar, count, whole
 
-Scalar = str | int | float | bool
+__all__ = ["EPOCH", "Scalar", "amount", "count", "instant", "milliseconds", "raw_text", "text", "whole"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -23,22 +23,6 @@ def text(value: Scalar | None, size: int) -> str | None:
 def raw_text(value: Scalar | None) -> str | None:
     """An id as it came: cutting one could make two into one."""
     return None if value is None else str(value) or None
-
-
-def whole(value: str) -> int | str:
-    """The integer in a text; text that is none stays, so that whoever reads the field can say so."""
-    if value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 30:
-        return int(value)
-    return value
-
-
-def count(value: Scalar | None) -> Scalar | None:
-    """A count sent as integer, float or text; what is none of these is left for the event's own rules to refuse."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        return whole(value.partition(".")[0])
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
 
 
 def amount(value: Scalar | None, *, shift: int = 0) -> Decimal | Scalar | None:

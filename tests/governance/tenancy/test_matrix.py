@@ -118,7 +118,8 @@ def test_a_member_who_was_deactivated_sees_nothing(client: Client, people: dict[
 
 # The scope each method of the API takes.
 DOORS: dict[str, dict[str, Scope]] = {
-    "api-events": {"post": Scope.INGEST}, "otlp-logs": {"post": Scope.INGEST}, "otlp-metrics": {"post": Scope.INGEST}, "otlp-traces": {"post": Scope.INGEST},
+    "api-events": {"post": Scope.INGEST}, "api-events-format": {"post": Scope.INGEST},
+    "otlp-logs": {"post": Scope.INGEST}, "otlp-metrics": {"post": Scope.INGEST}, "otlp-traces": {"post": Scope.INGEST},
     "api-authorizations": {"post": Scope.AUTHORIZE}, "api-authorization": {"get": Scope.AUTHORIZE, "delete": Scope.AUTHORIZE},
     "api-authorization-settle": {"post": Scope.AUTHORIZE}, "api-authorization-extend": {"post": Scope.AUTHORIZE},
     "api-authorizations-batch": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},

@@ -133,6 +133,8 @@ def test_what_is_said_to_be_sent_is_taken(
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
+    elif operation == "events_format_post":
+        path = path.format(format_name="litellm")
     elif operation == "authorizations_hold":
         prices_load()
         current_book(refresh=True)

@@ -1,0 +1,81 @@
+"""OpenCode's messages: rows of its database (opencode.db), `opencode export`, and the files of versions before the database.
+
+Input excludes cached tokens and output excludes reasoning. One assistant message is one call; the `step-finish` part of a message and
+the sums on a session are the same spend again. Calls that OpenCode makes for titles are stored nowhere and cannot be counted.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .buckets import Reported, disjoint
+from .reading import Stateless
+from .values import Fields, amount, folder, identifier, instant, known, listed, mapping, tags, text
+
+NAME = "opencode"
+HARNESS = "opencode"
+MARKS = (b'"tokens"', b'"session"', b'"version"')
+
+
+class Reader(Stateless):
+    """Remembers each session's version and the session above it."""
+
+    def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
+        if record.get("table") == "session":
+            self._session(record, parent=record.get("parent_id"))
+        elif record.get("table") == "message":
+            yield from self._message({**mapping(record.get("data")), "id": record.get("id"), "sessionID": record.get("session_id")})
+        elif "table" not in record and isinstance(record.get("info"), dict):
+            self._session(record["info"], parent=record["info"].get("parentID"))
+            for message in listed(record.get("messages")) or [record]:
+                yield from self._message(mapping(mapping(message).get("info")))
+        elif "table" not in record:
+            yield from self._message(record)
+
+    def _session(self, row: Mapping[str, Any], *, parent: object) -> None:
+        if identifier(row.get("id")).startswith("ses_"):
+            self.context.setdefault("sessions", {})[identifier(row["id"])] = [text(row.get("version"), 80), identifier(parent)]
+
+    def _message(self, message: Mapping[str, Any]) -> Iterable[Fields]:
+        """The call of an assistant's message, once it is over: until then its counts are 0."""
+        time, error = mapping(message.get("time")), mapping(message.get("error"))
+        if message.get("role") != "assistant" or not isinstance(message.get("tokens"), dict) or not (time.get("completed") or error):
+            return
+        session = identifier(message.get("sessionID"))
+        version, parent = self.context.get("sessions", {}).get(session, ("", ""))
+        buckets = tokens(message["tokens"])
+        is_failed = bool(error) and not any(buckets.values())
+        created, completed = time.get("created"), time.get("completed")
+        yield known(
+            {
+                "id": identifier(message.get("id")),
+                "occurred_at": instant(completed or created),
+                "harness": HARNESS,
+                "harness_version": version,
+                "provider": text(message.get("providerID"), 80),
+                "model": text(message.get("modelID")),
+                "session": session,
+                "parent_session": parent,
+                "trace": identifier(message.get("parentID")),
+                "role": "subagent" if parent else "",
+                "status": "error" if error else "ok",
+                **({} if is_failed else buckets),
+                "reported_cost": None if is_failed else amount(message.get("cost")),
+                "tags": tags(
+                    folder=folder(mapping(message.get("path")).get("cwd")), agent__name=message.get("agent") or message.get("mode")
+                ),
+            }
+        )
+
+
+def tokens(usage: Mapping[str, Any]) -> Fields:
+    """The disjoint buckets."""
+    cache = mapping(usage.get("cache"))
+    reported = Reported(
+        input=usage.get("input"),
+        output=usage.get("output"),
+        cache_read=cache.get("read"),
+        cache_write=cache.get("write"),
+        reasoning=usage.get("reasoning"),
+        total=usage.get("total"),
+    )
+    return disjoint(reported, cache_in_input=False, reasoning_in_output=False)

@@ -1,0 +1,55 @@
+"""Gemini's generateContent answers and the chunks of its streams. Input includes cached tokens, `candidates` leaves thoughts out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.collector.readers.values import Fields, count, identifier, instant, listed, mapping, text
+from ingest.formats.answers import AnswerReader, unusual
+from ingest.formats.buckets import Reported, disjoint
+
+NAME = "gemini"
+
+
+class Reader(AnswerReader):
+    def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The last chunk's counts are those of the whole stream."""
+        answer: dict[str, Any] = {}
+        for part in parts:
+            answer |= {name: value for name, value in part.items() if value is not None}
+        return answer
+
+    def call(self, answer: Mapping[str, Any]) -> Fields:
+        usage = mapping(answer.get("usageMetadata"))
+        return {
+            "request_id": identifier(answer.get("responseId")),
+            "occurred_at": instant(answer["createTime"]) if answer.get("createTime") else None,
+            "provider": "google",
+            "model": text(answer.get("modelVersion")).removeprefix("models/"),
+            "status": "error" if answer.get("error") else "ok",
+            **tokens(usage),
+            "units": sounds(usage),
+            "tags": unusual(traffic_type=usage.get("trafficType")),
+        }
+
+
+def tokens(usage: Mapping[str, Any]) -> Fields:
+    prompt, tool = count(usage.get("promptTokenCount")), count(usage.get("toolUsePromptTokenCount"))
+    reported = Reported(
+        input=prompt + tool if isinstance(prompt, int) and isinstance(tool, int) else prompt,
+        output=usage.get("candidatesTokenCount"),
+        cache_read=usage.get("cachedContentTokenCount"),
+        reasoning=usage.get("thoughtsTokenCount"),
+        total=usage.get("totalTokenCount"),
+    )
+    return disjoint(reported, cache_in_input=True, reasoning_in_output=False)
+
+
+def sounds(usage: Mapping[str, Any]) -> Fields:
+    """The tokens of sound, which have a price of their own."""
+    found: Fields = {}
+    for name, unit in (("promptTokensDetails", "input_audio_tokens"), ("candidatesTokensDetails", "output_audio_tokens")):
+        parts = [mapping(part) for part in listed(usage.get(name))]
+        heard = sum(part["tokenCount"] for part in parts if part.get("modality") == "AUDIO" and isinstance(part.get("tokenCount"), int))
+        if heard:
+            found[unit] = heard
+    return found

@@ -1,0 +1,41 @@
+"""Ollama's chat and generate answers, and the last line of their streams: counts and durations in nanoseconds, no id.
+
+An answer is told from others by its model, its time to the nanosecond and its counts, unless a label gives its id.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.collector.readers.values import Fields, identifier, instant, text
+from ingest.formats.answers import AnswerReader
+from ingest.formats.buckets import Reported, disjoint
+from ingest.formats.scalars import milliseconds
+
+NAME = "ollama"
+
+
+class Reader(AnswerReader):
+    def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        return {name: value for part in parts for name, value in part.items()}
+
+    def call(self, answer: Mapping[str, Any]) -> Fields:
+        reported = Reported(input=answer.get("prompt_eval_count"), output=answer.get("eval_count"))
+        at, model = identifier(answer.get("created_at")), text(answer.get("model"))
+        counts = (answer.get("prompt_eval_count"), answer.get("eval_count"), answer.get("total_duration"))
+        return {
+            "id": ":".join((model, at, *(text(one) for one in counts)))[-200:] if at else None,
+            "occurred_at": instant(shortened(at)) if at else None,
+            "provider": "ollama",
+            "model": model,
+            "status": "error" if answer.get("error") else "ok",
+            **disjoint(reported, cache_in_input=True, reasoning_in_output=True),
+            "latency_ms": milliseconds(answer.get("total_duration"), shift=-6),
+            "billing_mode": "self-hosted",
+        }
+
+
+def shortened(stamp: str) -> str:
+    """The time with its fraction cut to microseconds, which is all that others read."""
+    whole, point, rest = stamp.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    return f"{whole}{point}{rest[: min(digits, 6)]}{rest[digits:]}"

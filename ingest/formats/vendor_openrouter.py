@@ -1,0 +1,48 @@
+"""OpenRouter's answers with their cost (`usage.cost`, in USD), and records of its generation lookup, whose native counts are what is billed.
+
+Its broadcast traces are OTLP and go to /otlp/v1/traces.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ingest.collector.readers.values import Fields, amount, identifier, instant, mapping, tags, text
+from ingest.formats import vendor_openai
+from ingest.formats.buckets import Reported, disjoint
+
+NAME = "openrouter"
+
+
+class Reader(vendor_openai.Reader):
+    provider = "openrouter"
+    gateway = "openrouter"
+
+    def call(self, answer: Mapping[str, Any]) -> Fields:
+        found = mapping(answer.get("data")) or answer
+        if "total_cost" in found or "native_tokens_prompt" in found or "tokens_prompt" in found:
+            return self.generation(found)
+        fields = super().call(answer)
+        usage = mapping(answer.get("usage"))
+        served = tags(upstream=answer.get("provider"), is_byok="true" if usage.get("is_byok") is True else "")
+        return {**fields, "gateway": self.gateway, "tags": {**fields["tags"], **served}}
+
+    def generation(self, found: Mapping[str, Any]) -> Fields:
+        """A record of GET …/generation: counts of the model's own tokenizer where there are some, else the normalised ones."""
+        reported = Reported(
+            input=vendor_openai.first(found, "native_tokens_prompt", "tokens_prompt"),
+            output=vendor_openai.first(found, "native_tokens_completion", "tokens_completion"),
+            cache_read=found.get("native_tokens_cached"),
+            cache_write=found.get("native_tokens_cache_creation"),
+            reasoning=found.get("native_tokens_reasoning"),
+        )
+        return {
+            "request_id": identifier(found.get("id")),
+            "occurred_at": instant(found.get("created_at")),
+            "provider": self.provider,
+            "gateway": self.gateway,
+            "model": text(found.get("model")),
+            "member": text(found.get("external_user"), 254),
+            **disjoint(reported, cache_in_input=True, reasoning_in_output=True),
+            "reported_cost": amount(found.get("total_cost")),
+            "tags": tags(upstream=found.get("provider_name"), is_byok="true" if found.get("is_byok") is True else ""),
+        }
