@@ -4,11 +4,12 @@ from django.db import models
 from django.db.models import Q
 
 from governance.budgets.models import money_field
+from ingest.amending.models import AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
 
 __all__ = [
-    "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput", "ReportedLabel", "UsageEvent", "UsageRollup",
-    "UsageRollupDay",
+    "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput",
+    "ReportedLabel", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
 

@@ -133,17 +133,22 @@ def unresolved_labels(rows: Sequence[Prepared]) -> dict[tuple[str, str], tuple[i
 
 
 def _unknown_names(row: Prepared) -> list[tuple[str, str]]:
-    names = []
-    if row.team_label and row.who.team_id is None:
-        names.append(("team", row.team_label))
-    if row.project_label and row.who.project_id is None:
-        names.append(("project", row.project_label))
-    if row.member_label and row.who.member_id is None:
-        names.append(("member", row.member_label))
-    if row.rating.price_id is None:
-        names.append(("model", row.event.model))
-    if row.harness and row.harness not in KNOWN_HARNESSES:
-        names.append(("harness", row.harness))
+    who = row.who
+    return unknown_names(
+        named={"team": row.team_label, "project": row.project_label, "member": row.member_label}, known=(who.team_id, who.project_id, who.member_id),
+        model="" if row.rating.price_id is not None else row.event.model, harness=row.harness,
+    )
+
+
+def unknown_names(
+    *, named: Mapping[str, str], known: tuple[int | None, int | None, int | None], model: str, harness: str
+) -> list[tuple[str, str]]:
+    """(kind, value) of the names that nothing here goes by. `named` are the owners' labels, `known` their ids; a `model` that has a price is empty."""
+    names = [(kind, label) for (kind, label), owner in zip(named.items(), known, strict=True) if label and owner is None]
+    if model:
+        names.append(("model", model))
+    if harness and harness not in KNOWN_HARNESSES:
+        names.append(("harness", harness))
     return names
 
 

@@ -204,11 +204,11 @@ class _Storing:
         with self.cursor.connection.pipeline():
             self.cursor.execute(statements.ADD, {
                 "organization": self.organization_id,
-                "events": _json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
-                "sessions": _json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
-                "hours": _json_rows(_rollup_rows(batch.hours, "hour", DIMENSIONS)),
-                "days": _json_rows(_rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))),
-                "labels": _json_rows(_label_rows(accepted)),
+                "events": json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
+                "sessions": json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
+                "hours": json_rows(rollup_rows(batch.hours, "hour", DIMENSIONS)),
+                "days": json_rows(rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))),
+                "labels": json_rows(_label_rows(accepted)),
             })
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
         if moving is not None:
@@ -297,7 +297,7 @@ def _in_words(values: Mapping[str, Any] | None) -> dict[str, str] | None:
     return None if values is None else {name: item if isinstance(item, str) else str(item) for name, item in values.items()}
 
 
-def _json_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+def json_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as the JSON list that the statement reads; decimals are written out, so that none is rounded."""
     return _encoder.encode(rows).decode()
 
@@ -314,7 +314,7 @@ def _session_row(key: str, found: SessionSums, api_key_id: int | None) -> dict[s
     }
 
 
-def _rollup_rows(sums: Mapping[tuple[Any, tuple[Any, ...]], Sums], bucket: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def rollup_rows(sums: Mapping[tuple[Any, tuple[Any, ...]], Sums], bucket: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """The sums as rows, in the order of their keys."""
     columns = (bucket, "dimensions_hash", *names, *COUNTS, *AMOUNTS)
     ordered = sorted(((at, dimensions_hash(values), values, found) for (at, values), found in sums.items()), key=lambda row: row[:2])

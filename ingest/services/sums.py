@@ -72,6 +72,39 @@ class Sums:
             counts[10] += event.latency_ms
             counts[11] += 1
 
+    def add_stored(self, row: Any, sign: int) -> None:
+        """As `add_event`, for a row of usage_event; with sign -1 it takes the event off."""
+        counts, cost = self.counts, row.cost
+        counts[0] += sign
+        if row.status != "ok":
+            counts[1] += sign
+        self.add_cost(cost, row.billing_mode, sign)
+        if row.input_tokens is None and row.output_tokens is None:
+            counts[3] += sign
+        counts[4] += sign * (row.input_tokens or 0)
+        counts[5] += sign * (row.cache_read_tokens or 0)
+        counts[6] += sign * (row.cache_write_5m_tokens or 0)
+        counts[7] += sign * (row.cache_write_1h_tokens or 0)
+        counts[8] += sign * (row.output_tokens or 0)
+        counts[9] += sign * (row.reasoning_tokens or 0)
+        if row.latency_ms is not None:
+            counts[10] += sign * row.latency_ms
+            counts[11] += sign
+
+    def add_cost(self, cost: Decimal | None, billing_mode: str, sign: int) -> None:
+        """Adds or takes off what one event of this billing mode cost; None: it has no price."""
+        if cost is None:
+            self.counts[2] += sign
+        elif billing_mode == "metered":
+            self.cost += sign * cost
+        else:
+            self.notional_cost += sign * cost
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all measures are 0."""
+        return not any(self.counts) and not self.cost and not self.notional_cost
+
 
 @lru_cache(maxsize=65_536)
 def _local_bucket(quarter_hour: int, zone: str) -> tuple[datetime, Any]:
@@ -115,6 +148,15 @@ class SessionSums:
             self.provider_greatest = max(self.provider_greatest, name)
 
 
+def labels_of(looks: Looks, *, task: str, environment: str, tags: Mapping[str, str] | None) -> Labels:
+    """The task, environment and tags, as far as a budget looks at them."""
+    return (
+        task if looks.task else "",
+        environment if looks.environment else "",
+        tuple((name, tags[name]) for name in sorted(looks.tags & tags.keys())) if looks.tags and tags else (),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What budgets look at beyond what usage is added up by: the key that events came with, and the labels that matter."""
@@ -125,13 +167,7 @@ class Origin:
 
     def labels(self, row: Prepared) -> Labels:
         """The task, environment and tags of an event, as far as a budget looks at them."""
-        looks, event = self.looks, row.event
-        tags = event.tags or {}
-        return (
-            event.task if looks.task else "",
-            row.environment if looks.environment else "",
-            tuple((name, tags[name]) for name in sorted(looks.tags & tags.keys())) if looks.tags and tags else (),
-        )
+        return labels_of(self.looks, task=row.event.task, environment=row.environment, tags=row.event.tags)
 
     def call(self, row: Prepared) -> Call:
         """One event as budgets see it."""
@@ -171,12 +207,13 @@ def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo, origin: Origin) -> Batc
             _add_to_session(sessions, row)
     batch = Batch(hours={}, days={}, sessions=sessions, spends=[])
     for key, (sums, occurred_at) in fine.items():
-        _widen(batch, key, sums, occurred_at=occurred_at, zone=zone.key, origin=origin)
+        widen(batch, key, sums, occurred_at=occurred_at, zone=zone.key, origin=origin)
         _add_session_sums(sessions, key[1], sums)
     return batch
 
 
-def _widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: datetime, zone: str, origin: Origin) -> None:
+def widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: datetime, zone: str, origin: Origin) -> None:
+    """Adds the sums of one quarter hour's like events to the hour, the day and the spends."""
     quarter, session, member_id, *dimensions, labels = key
     hour, day = _local_bucket(quarter, zone)
     by_hour = batch.hours.setdefault((hour, tuple(dimensions)), Sums())

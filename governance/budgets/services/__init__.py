@@ -17,7 +17,7 @@ from governance.budgets.services.endings import (
 )
 from governance.budgets.services.extending import ExtensionIn, authorization_extend
 from governance.budgets.services.forecasts import forecasts_look
-from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, topup_end
+from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, periods_review, topup_end
 from governance.budgets.services.freezing import freeze_start, freeze_stop, scope_of, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.queueing import authorization_hold_queued
@@ -58,6 +58,7 @@ __all__ = [
     "lease_end",
     "period_topup",
     "periods_close",
+    "periods_review",
     "periods_slide",
     "scope_of",
     "session_freeze",

@@ -1,6 +1,6 @@
 """Freezes of budgets, the record of all that start and end, and top-ups that make room again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -167,6 +167,30 @@ def period_review(*, actor: Actor, period: BudgetPeriod, reason: str) -> None:
     period.save(update_fields=["frozen_at"])
     for freeze in Freeze.objects.filter(organization=actor.organization, period=period, cause=Freeze.Cause.BUDGET, ended_at=None):
         freeze_end(actor=actor, freeze=freeze, reason=reason)
+
+
+UNFIT = f"""
+SELECT p.id, p.frozen_at IS NOT NULL AS is_frozen FROM budget_period p JOIN budget b ON b.organization_id = p.organization_id AND b.id = p.budget_id
+WHERE p.organization_id = %(organization)s AND p.id = ANY(%(ids)s::bigint[]) AND (
+    (p.is_hard AND p.freezes_at_limit AND p.spent >= p.limit_amount + p.topup AND (p.ends_at IS NULL OR p.ends_at > %(now)s) AND b.is_active)
+        <> (p.frozen_at IS NOT NULL)
+    OR p.limit_amount + p.topup > 0 AND EXISTS (
+        SELECT FROM threshold_crossing c WHERE c.organization_id = %(organization)s AND c.period_id = p.id AND c.ended_at IS NULL
+            AND c.percent > p.spent * 100 / (p.limit_amount + p.topup) + {HYSTERESIS_PERCENT})
+) ORDER BY p.id
+"""  # noqa: S608 - built from constants
+
+
+def periods_review(*, actor: Actor, ids: Sequence[int], reason: str, now: datetime) -> tuple[list[int], list[int]]:
+    """Freezes, thaws and ends thresholds of those of the locked periods that their balances no longer fit. Returns (frozen, thawed)."""
+    frozen: list[int] = []
+    thawed: list[int] = []
+    for row in sql.rows(UNFIT, {"organization": actor.organization.pk, "ids": list(ids), "now": now}):
+        period = period_locked(actor, row.id)
+        period_review(actor=actor, period=period, reason=reason)
+        if (period.frozen_at is not None) != row.is_frozen:
+            (thawed if row.is_frozen else frozen).append(period.pk)
+    return frozen, thawed
 
 
 def _end_crossings(period: BudgetPeriod) -> None:

@@ -68,7 +68,7 @@ UPDATE budget_period p SET
     held = p.held - l.released,
     calls = p.calls + l.calls,
     frozen_at = CASE
-        WHEN p.frozen_at IS NULL AND p.is_hard AND p.freezes_at_limit AND l.calls > 0 AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
+        WHEN p.frozen_at IS NULL AND p.is_hard AND p.freezes_at_limit AND (l.calls > 0 OR l.spent > 0) AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
             AND p.spent + l.spent >= p.limit_amount + p.topup THEN %(now)s
         ELSE p.frozen_at END
 FROM {"counted" if is_sliced else "locked"} l WHERE p.organization_id = %(organization)s AND p.id = l.id

@@ -26,7 +26,9 @@ from governance.errors import Conflict, DomainError
 from governance.tenancy import services as tenancy
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Member, Team
+from ingest.models import UsageEvent
 from ingest.services import events_store
+from ingest.services.amend import Amendment, Cause, events_amend
 from ingest.verify import organization_verify
 from tests.ingest.concurrency.work import TEAMS, actor_of, asking, call, end, person_of, repeatedly
 
@@ -197,3 +199,25 @@ def _one_of(steps: Mapping[str, Callable[[], Any]], chance: random.Random) -> st
     except DomainError as error:
         return f"{name}: {error.code}"
     return name
+
+
+def amender(world: World, seconds: float, seed: int) -> Counter[str]:
+    """Changes what was stored, beside those who store more: other costs, other teams, other models, and some calls taken out."""
+    actor = person_of(world.admin_id)
+    teams = [*Team.objects.filter(organization=actor.organization).values_list("pk", flat=True), None]
+
+    def step(chance: random.Random) -> str:
+        rows = list(UsageEvent.objects.filter(organization=actor.organization).order_by("?").values_list("id", "occurred_at")[: chance.choice((1, 50, 400))])
+        changes: list[dict[str, Any]] = [
+            {"cost": Decimal(chance.randrange(1, 9000)) / 1_000_000}, {"team_id": chance.choice(teams)}, {"cost": None, "price_id": None},
+            {"provider": chance.choice(("openai", "mistral")), "model": "other"}, {"billing_mode": chance.choice(("metered", "subscription"))},
+        ]
+        is_removed, is_forgotten = chance.random() < 0.1, chance.random() < 0.5
+        amendments = [
+            Amendment(key, at, {} if is_removed else chance.choice(changes), is_removed=is_removed, is_forgotten=is_removed and is_forgotten)
+            for key, at in rows[:20] if is_removed
+        ] or [Amendment(key, at, chance.choice(changes)) for key, at in rows]
+        done = events_amend(organization=actor.organization, actor=actor, amendments=amendments, cause=Cause("correction", "mixed load"))
+        return "removed" if done.removed else "changed"
+
+    return repeatedly(seconds, seed, step)

@@ -41,7 +41,7 @@ def test_everything_at_once(
     parts = {
         "poster 1": mixed.poster, "poster 2": mixed.poster, "poster 3": mixed.poster, "gateway 1": mixed.gateway, "gateway 2": mixed.gateway,
         "sweeper": mixed.sweeper, "manager 1": mixed.manager, "manager 2": mixed.manager, "people 1": mixed.people, "people 2": mixed.people,
-        "verifier": mixed.verifier,
+        "amender 1": mixed.amender, "amender 2": mixed.amender, "verifier": mixed.verifier,
     }
     jobs = [Job(part, (world, SECONDS, seed)) for seed, part in enumerate(parts.values(), start=1)]
     answers: dict[str, Counter[str]] = dict(zip(parts, crew_run(jobs, patience_s=SECONDS + 120), strict=True))

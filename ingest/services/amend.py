@@ -1,0 +1,268 @@
+"""Changes stored events, and every sum they are part of by the difference, in one transaction: truth 3 holds at every commit."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from governance import sql
+from governance.audit.services import audit_record
+from governance.budgets.rules import Rules, rules_of
+from governance.budgets.services import charge_follow, charge_send, periods_review
+from governance.errors import Invalid
+from governance.tenancy.access import Actor
+from governance.tenancy.directory import directory_of
+from governance.tenancy.models import Organization
+from governance.tenancy.services import organization_lock
+from ingest.amending.models import AmendmentCause
+from ingest.services import amend_statements as statements
+from ingest.services.amend_statements import AMENDABLE
+from ingest.services.differences import Differences, keys_losing, label_rows, session_rows
+from ingest.services.statements import ADD
+from ingest.services.store import json_rows, rollup_rows
+from ingest.services.sums import DIMENSIONS
+
+ZERO = Decimal(0)
+# So many events are changed in one transaction: few enough that nobody waits for it long.
+CHUNK = 2000
+# What becomes of an event: its columns that change, or None where it stays as it is.
+Revise = Callable[[Any], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """One stored event and what it becomes: the columns of usage_event that change, or its removal.
+
+    An event whose removal `is_forgotten` counts anew when it is reported again; otherwise a report of it stays a repeat.
+    """
+
+    key: UUID
+    occurred_at: datetime
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    is_removed: bool = False
+    is_forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why events are changed: a kind of `AmendmentCause`, a sentence, and the run, import or rule behind it."""
+
+    kind: str
+    reason: str
+    reference: str = ""
+
+
+@dataclass(slots=True)
+class Amended:
+    """What was done. Costs are those of the events that changed, as far as known; `missing` were not there. Periods are named by id."""
+
+    cause_id: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    cost_before: Decimal = ZERO
+    cost_after: Decimal = ZERO
+    missing: list[UUID] = field(default_factory=list)
+    frozen: list[int] = field(default_factory=list)
+    thawed: list[int] = field(default_factory=list)
+
+    def add(self, other: "Amended") -> None:
+        self.cause_id = other.cause_id
+        self.changed += other.changed
+        self.removed += other.removed
+        self.unchanged += other.unchanged
+        self.cost_before += other.cost_before
+        self.cost_after += other.cost_after
+        self.missing += other.missing
+        self.frozen += other.frozen
+        self.thawed += other.thawed
+
+
+def cause_record(*, actor: Actor, cause: Cause, now: datetime | None = None) -> AmendmentCause:
+    """The row that changes of events name as their reason."""
+    return AmendmentCause.objects.create(
+        organization=actor.organization, kind=cause.kind, reason=cause.reason[:300], reference=cause.reference[:80], actor_kind=actor.kind,
+        actor_id=actor.id, actor_label=actor.label[:200], at=now or timezone.now(),
+    )
+
+
+def events_amend(
+    *, organization: Organization, actor: Actor, amendments: Sequence[Amendment], cause: Cause | AmendmentCause, now: datetime | None = None
+) -> Amended:
+    """Changes stored events, in transactions of at most CHUNK, or in the caller's. Returns what was done.
+
+    Raises Invalid, with nothing changed, for an event that is named twice or a column that is not an event's to change. Who calls
+    checks the actor's right. A lower cost thaws what has room again, a higher one freezes and passes thresholds.
+    """
+    now = now or timezone.now()
+    _check(amendments)
+    done = Amended()
+    for chunk in _chunks(sorted(amendments, key=lambda one: (one.occurred_at, one.key))):
+        with transaction.atomic():
+            if isinstance(cause, Cause):
+                cause = cause_record(actor=actor, cause=cause, now=now)
+            found = keys_amend(organization=organization, actor=actor, amendments=chunk, cause=cause, now=now)
+            if found.changed or found.removed:
+                facts = {"kind": cause.kind, "reason": cause.reason, "changed": found.changed, "removed": found.removed, "cost": found.cost_after}
+                audit_record(actor=actor, action="events.amended", target=("amendment", cause.pk), old={"cost": found.cost_before}, new=facts)
+        done.add(found)
+    return done
+
+
+def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence[Amendment], cause: AmendmentCause, now: datetime) -> Amended:
+    """One chunk of named events, within the caller's transaction and without an audit row: that is the caller's."""
+    forgotten = sorted(one.key for one in amendments if one.is_forgotten)
+    chunk = _Chunk(organization, actor, cause, now=now, is_alone=bool(forgotten))
+    if forgotten:
+        sql.execute(statements.FORGET, {"organization": organization.pk, "key": forgotten})
+    by_key = {one.key: one for one in amendments}
+    columns = {name for one in amendments for name in one.changes}
+    rows = chunk.rows(statements.by_keys(columns), {
+        "key": [one.key for one in amendments], "occurred_at": [one.occurred_at for one in amendments],
+        "first": min(one.occurred_at for one in amendments), "last": max(one.occurred_at for one in amendments),
+    })
+    done = chunk.amend(rows, lambda row: by_key[row.id].changes, removed={one.key for one in amendments if one.is_removed})
+    found = {row.id for row in rows}
+    done.missing = [key for key in by_key if key not in found]
+    return done
+
+
+def rows_amend(
+    *, organization: Organization, actor: Actor, cause: AmendmentCause, statement: str, parameters: Mapping[str, Any], revise: Revise, now: datetime
+) -> tuple[Amended, list[Any]]:
+    """One chunk of the events that a statement finds and locks, within the caller's transaction. Returns what was done, and the rows as they were.
+
+    The statement selects what `amend_statements.selected` names, in the order of (occurred_at, id), FOR NO KEY UPDATE.
+    """
+    chunk = _Chunk(organization, actor, cause, now=now)
+    rows = chunk.rows(statement, parameters)
+    return chunk.amend(rows, revise), rows
+
+
+def _check(amendments: Sequence[Amendment]) -> None:
+    if len({one.key for one in amendments}) < len(amendments):
+        raise Invalid("An event is named twice.", field="amendments")
+    if strange := {name for one in amendments for name in one.changes} - AMENDABLE.keys():
+        raise Invalid(f"{', '.join(sorted(strange))} of an event cannot be changed.", field="amendments")
+
+
+def _chunks(amendments: Sequence[Amendment]) -> Iterator[Sequence[Amendment]]:
+    for start in range(0, len(amendments), CHUNK):
+        yield amendments[start : start + CHUNK]
+
+
+class _Chunk:
+    """One transaction's changes. The configuration is held still from the start to the commit."""
+
+    def __init__(self, organization: Organization, actor: Actor, cause: AmendmentCause, *, now: datetime, is_alone: bool = False) -> None:
+        self.organization, self.actor, self.cause, self.now = organization, actor, cause, now
+        organization_lock(organization.pk, exclusive=is_alone)
+        version = sql.rows(statements.VERSION, [organization.pk])[0].config_version
+        self.rules: Rules = rules_of(directory_of(organization, version))
+        self.cursor = sql.cursor()
+
+    def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
+        return sql.rows(statement, {"organization": self.organization.pk, **parameters})
+
+    def amend(self, rows: Sequence[Any], revise: Revise, *, removed: set[UUID] | frozenset[UUID] = frozenset()) -> Amended:
+        """Changes the locked rows and all that they are part of."""
+        differences = Differences(rules=self.rules, service_accounts=self._service_accounts(rows))
+        done, changed, gone = Amended(self.cause.pk), [], []
+        for row in rows:
+            if row.id in removed:
+                differences.remove(row)
+                gone.append(row)
+                done.cost_before += row.cost or ZERO
+            elif changes := _real(row, revise(row)):
+                differences.change(row, changes)
+                changed.append((row, changes))
+                done.cost_before += row.cost or ZERO
+                done.cost_after += changes.get("cost", row.cost) or ZERO
+        done.changed, done.removed, done.unchanged = len(changed), len(gone), len(rows) - len(changed) - len(gone)
+        if changed:
+            self._change(changed)
+        if gone:
+            self._remove(gone)
+        if changed or gone:
+            self._move(differences, done)
+        return done
+
+    def _service_accounts(self, rows: Sequence[Any]) -> dict[int, int | None]:
+        keys = sorted({row.api_key_id for row in rows} - {None})
+        found = {row.id: row.service_account_id for row in self.rows(statements.SERVICE_ACCOUNTS, {"key": keys})} if keys else {}
+        # A key that is no more is nobody's.
+        return {key: found.get(key) for key in keys}
+
+    def _change(self, changed: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
+        """Writes the events' new values, and keeps each one's old and new."""
+        names = sorted({name for _, changes in changed for name in changes})
+        parameters: dict[str, Any] = {
+            "organization": self.organization.pk, "id": [row.id for row, _ in changed], "occurred_at": [row.occurred_at for row, _ in changed],
+            "first": changed[0][0].occurred_at, "last": changed[-1][0].occurred_at,
+        }
+        for name in names:
+            values = [changes[name] if name in changes else getattr(row, name) for row, changes in changed]
+            parameters[f"new_{name}"] = [statements.json_text(value) for value in values] if AMENDABLE[name] == "jsonb" else values
+        self.cursor.execute(statements.change(names), parameters)
+        head, at = f"{self.organization.pk}\t{self.cause.pk}", self.now
+        with self.cursor.copy(statements.COPY_AMENDMENTS) as copy:
+            copy.write("".join(statements.amendment_line(head, at, row, changes) for row, changes in changed))
+
+    def _remove(self, gone: Sequence[Any]) -> None:
+        self.cursor.execute(statements.REMOVE, {
+            "organization": self.organization.pk, "cause": self.cause.pk, "at": self.now, "id": [row.id for row in gone],
+            "occurred_at": [row.occurred_at for row in gone], "first": gone[0].occurred_at, "last": gone[-1].occurred_at,
+        })
+
+    def _move(self, differences: Differences, done: Amended) -> None:
+        """Moves what the events are part of: authorizations, sessions, rollups and labels, budgets last, by the order of locks."""
+        batch, organization_id = differences.batch(), self.organization.pk
+        hours, days = rollup_rows(batch.hours, "hour", DIMENSIONS), rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))
+        labels = label_rows(differences.labels)
+        authorizations = {place: amount for place, amount in differences.authorizations.items() if amount}
+        with self.cursor.connection.pipeline():
+            if authorizations:
+                sql.execute(statements.AUTHORIZATIONS, statements.authorization_parameters(organization_id, authorizations))
+            sql.execute(ADD, {
+                "organization": organization_id, "events": "[]", "sessions": json_rows(session_rows(differences.sessions)),
+                "hours": json_rows(hours), "days": json_rows(days), "labels": json_rows(labels),
+            })
+            self._tidy(differences, hours=hours, days=days, labels=labels)
+            moving = charge_send(actor=self.actor, rules=self.rules, spends=batch.spends, released={}, now=self.now)
+        if moving is None:
+            return
+        moved = moving.fetchall()
+        charge_follow(actor=self.actor, rules=self.rules, moved=moved, now=self.now)
+        done.frozen = [row.id for row in moved if row.froze]
+        # The first 300 characters are kept of a reason.
+        frozen, done.thawed = periods_review(actor=self.actor, ids=[row.id for row in moved], reason=str(self.cause), now=self.now)
+        done.frozen += frozen
+
+    def _tidy(self, differences: Differences, **rows: Sequence[Mapping[str, Any]]) -> None:
+        """Takes away rows that are left without a call, and reads anew what sessions say beyond sums."""
+        organization = {"organization": self.organization.pk}
+        for bucket in ("hour", "day"):
+            if losing := keys_losing(rows[f"{bucket}s"]):
+                hashes = [row["dimensions_hash"] for row in losing]
+                sql.execute(statements.EMPTY[bucket], {**organization, "at": [row[bucket] for row in losing], "hash": hashes})
+        if losing := keys_losing(rows["labels"]):
+            values = [row["value"] for row in losing]
+            sql.execute(statements.EMPTY_LABELS, {**organization, "kind": [row["kind"] for row in losing], "value": values})
+        if differences.recounted or differences.rehomed:
+            sql.execute(statements.EMPTY_SESSIONS, {**organization, "key": sorted(differences.recounted | differences.rehomed)})
+        if differences.recounted:
+            sql.execute(statements.RECOUNT, {**organization, "key": sorted(differences.recounted)})
+        if differences.rehomed:
+            sql.execute(statements.REHOME, {**organization, "key": sorted(differences.rehomed)})
+
+
+def _real(row: Any, changes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The changes that change something."""
+    if not changes:
+        return None
+    return {name: value for name, value in changes.items() if value != getattr(row, name)}

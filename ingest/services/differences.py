@@ -1,0 +1,194 @@
+"""Adds up what changes to stored events move: for hours, days, sessions, labels, authorizations and budgets, new less old. Pure."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from governance.budgets.rules import QUARTER_HOUR, Rules
+from governance.periods import BEGINNING
+from ingest.services.prepare import unknown_names
+from ingest.services.sums import ZERO, Batch, Origin, Sums, labels_of, widen
+
+# Columns whose change alone leaves an event where it is in every table of sums.
+MONEY = frozenset({"cost", "price_id", "list_cost", "price_currency", "exchange_rate", "term_id", "reported_cost"})
+TOKENS = frozenset({"input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"})
+# What a session says of its calls beyond their sums, and of whose it is.
+COURSE = frozenset({"session", "provider", "model", "api_key_id"}) | TOKENS
+OWNERS = frozenset({"session", "team_id", "project_id", "member_id", "harness", "gateway", "task", "parent_session"})
+LABELLED = frozenset({"team_id", "project_id", "member_id", "team_label", "project_label", "member_label", "price_id", "model_reported", "harness"})
+
+
+@dataclass(slots=True)
+class SessionDifference:
+    """What one session's row gains. `latest` is the last of its events that are new to it in more than money."""
+
+    sums: Sums = field(default_factory=Sums)
+    latest: Any = None
+    first_at: datetime | None = None
+    context_tokens_max: int = 0
+    provider_least: str = ""
+    provider_greatest: str = ""
+
+    def add(self, row: Any) -> None:
+        """Takes note of an event as it is now."""
+        if self.latest is None or row.occurred_at >= self.latest.occurred_at:
+            self.latest = row
+        self.first_at = row.occurred_at if self.first_at is None else min(self.first_at, row.occurred_at)
+        self.context_tokens_max = max(self.context_tokens_max, context_tokens(row))
+        if row.provider:
+            self.provider_least = min(self.provider_least or row.provider, row.provider)
+            self.provider_greatest = max(self.provider_greatest, row.provider)
+
+
+def context_tokens(row: Any) -> int:
+    """The input of a call, cached or not."""
+    return sum(getattr(row, name) or 0 for name in TOKENS)
+
+
+class Differences:
+    """What a chunk of changes adds up to. `service_accounts` are those of API keys, by the key's id."""
+
+    def __init__(self, *, rules: Rules, service_accounts: Mapping[int, int | None]) -> None:
+        self.rules = rules
+        self.sessions: dict[str, SessionDifference] = {}
+        self.labels: dict[tuple[str, str], tuple[int, datetime, datetime]] = {}
+        self.authorizations: dict[tuple[UUID, datetime], Decimal] = {}
+        self.recounted: set[str] = set()
+        self.rehomed: set[str] = set()
+        self._fine: dict[tuple[Any, ...], tuple[Sums, datetime]] = {}
+        self._origins: dict[int | None, Origin] = {
+            key: Origin(rules.looks, key, account) for key, account in (*service_accounts.items(), (None, None))
+        }
+
+    def change(self, old: Any, changes: Mapping[str, Any]) -> None:
+        """One event (a row of usage_event) becomes what `changes` say, by column."""
+        if changes.keys() <= MONEY:
+            self._change_money(old, changes)
+        else:
+            new = old._replace(**changes)
+            self._add(old, -1)
+            self._add(new, 1)
+            self._authorize(old, -1)
+            self._authorize(new, 1)
+            self._sessions_touch(old, new, changes.keys())
+        if not LABELLED.isdisjoint(changes):
+            self._label(old, -1)
+            self._label(old._replace(**changes), 1)
+
+    def remove(self, old: Any) -> None:
+        """One event is no more."""
+        self._add(old, -1)
+        self._authorize(old, -1)
+        self._label(old, -1)
+        if old.session:
+            self.sessions.setdefault(old.session, SessionDifference())
+            self.recounted.add(old.session)
+            self.rehomed.add(old.session)
+
+    def batch(self) -> Batch:
+        """The sums by hour and by day, and what budgets are charged; those of nothing are left out."""
+        batch, zone = Batch(hours={}, days={}, sessions={}, spends=[]), self.rules.directory.zone.key
+        for (api_key_id, *key), (sums, occurred_at) in self._fine.items():
+            if sums.is_nothing:
+                continue
+            widen(batch, tuple(key), sums, occurred_at=occurred_at, zone=zone, origin=self._origins[api_key_id])
+            if key[1]:
+                self.sessions.setdefault(key[1], SessionDifference()).sums.add(sums)
+        batch.hours = {key: sums for key, sums in batch.hours.items() if not sums.is_nothing}
+        batch.days = {key: sums for key, sums in batch.days.items() if not sums.is_nothing}
+        return batch
+
+    def _change_money(self, row: Any, changes: Mapping[str, Any]) -> None:
+        if "cost" not in changes or changes["cost"] == row.cost:
+            return
+        sums = self._sums(row)
+        sums.add_cost(row.cost, row.billing_mode, -1)
+        sums.add_cost(changes["cost"], row.billing_mode, 1)
+        if row.authorization_id is not None:
+            place = row.authorization_id, row.occurred_at
+            self.authorizations[place] = self.authorizations.get(place, ZERO) + (changes["cost"] or ZERO) - (row.cost or ZERO)
+
+    def _add(self, row: Any, sign: int) -> None:
+        self._sums(row).add_stored(row, sign)
+
+    def _sums(self, row: Any) -> Sums:
+        """The sums of the events that are like this one as far as anything is added up by."""
+        looks = self.rules.looks
+        key = (
+            row.api_key_id, int(row.occurred_at.timestamp()) // QUARTER_HOUR, row.session, row.member_id, row.team_id, row.project_id, row.harness,
+            row.gateway, row.provider, row.model, row.maker, row.tier, row.role, row.task_class, row.billing_mode, row.currency,
+            labels_of(looks, task=row.task, environment=row.environment, tags=row.tags),
+        )
+        found = self._fine.get(key)
+        if found is None:
+            found = self._fine[key] = (Sums(), row.occurred_at)
+        return found[0]
+
+    def _authorize(self, row: Any, sign: int) -> None:
+        if row.authorization_id is not None and row.cost:
+            place = row.authorization_id, row.occurred_at
+            self.authorizations[place] = self.authorizations.get(place, ZERO) + sign * row.cost
+
+    def _sessions_touch(self, old: Any, new: Any, names: AbstractSet[str]) -> None:
+        is_recounted, is_rehomed = not COURSE.isdisjoint(names), not OWNERS.isdisjoint(names)
+        if not is_recounted and not is_rehomed:
+            return
+        touched = {old.session, new.session} - {""}
+        for key in touched:
+            self.sessions.setdefault(key, SessionDifference())
+        if new.session:
+            self.sessions[new.session].add(new)
+        if is_recounted:
+            self.recounted |= touched
+        if is_rehomed:
+            self.rehomed |= touched
+
+    def _label(self, row: Any, sign: int) -> None:
+        names = unknown_names(
+            named={"team": row.team_label, "project": row.project_label, "member": row.member_label}, known=(row.team_id, row.project_id, row.member_id),
+            model="" if row.price_id is not None else row.model_reported, harness=row.harness,
+        )
+        for name in names:
+            at = row.occurred_at
+            calls, first, last = self.labels.get(name, (0, at, at))
+            self.labels[name] = (calls + sign, min(first, at), max(last, at))
+
+
+def session_rows(sessions: Mapping[str, SessionDifference]) -> list[dict[str, Any]]:
+    """The differences as rows of the storing statement, in the order of their keys. Where only sums move, nothing else of them counts."""
+    return [_session_row(key, sessions[key]) for key in sorted(sessions)]
+
+
+def _session_row(key: str, found: SessionDifference) -> dict[str, Any]:
+    latest, counts = found.latest, found.sums.counts
+    described: dict[str, Any] = dict.fromkeys(("parent_key", "harness", "gateway", "model", "task", "provider"), "")
+    described |= dict.fromkeys(("team_id", "project_id", "member_id", "api_key_id"))
+    if latest is not None:
+        described = {name: getattr(latest, name) for name in described if name != "parent_key"} | {"parent_key": latest.parent_session}
+    return {
+        "key": key, **described, "first_at": found.first_at or LATER, "last_at": BEGINNING if latest is None else latest.occurred_at, "calls": counts[0],
+        "errors": counts[1], "unpriced_calls": counts[2], "tokens": found.sums.tokens, "cost": found.sums.cost, "notional_cost": found.sums.notional_cost,
+        "context_tokens": 0 if latest is None else context_tokens(latest), "context_tokens_max": found.context_tokens_max,
+        "provider_least": found.provider_least, "provider_greatest": found.provider_greatest,
+    }
+
+
+# Later than any call, so that a row that only moves sums says nothing of when the session began.
+LATER = datetime(9999, 1, 1, tzinfo=BEGINNING.tzinfo)
+
+
+def label_rows(labels: Mapping[tuple[str, str], tuple[int, datetime, datetime]]) -> list[dict[str, Any]]:
+    """The labels whose calls move, as rows of the storing statement, in the order of their keys."""
+    return [
+        {"kind": kind, "value": value, "calls": calls, "first_at": first, "last_at": last}
+        for (kind, value), (calls, first, last) in sorted(labels.items()) if calls
+    ]
+
+
+def keys_losing(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of a rollup that lose calls, of which some may be left with none."""
+    return [row for row in rows if row["calls"] < 0]
