@@ -207,6 +207,7 @@ def amender(world: World, seconds: float, seed: int) -> Counter[str]:
     teams = [*Team.objects.filter(organization=actor.organization).values_list("pk", flat=True), None]
 
     def step(chance: random.Random) -> str:
+        time.sleep(chance.random() / 2)
         rows = list(UsageEvent.objects.filter(organization=actor.organization).order_by("?").values_list("id", "occurred_at")[: chance.choice((1, 50, 400))])
         changes: list[dict[str, Any]] = [
             {"cost": Decimal(chance.randrange(1, 9000)) / 1_000_000}, {"team_id": chance.choice(teams)}, {"cost": None, "price_id": None},
