@@ -1,6 +1,6 @@
 """The OpenTelemetry door: POST /otlp/v1/logs, /metrics and /traces, protobuf and JSON, answered in the request's encoding.
 
-Usage is read from log records. Metrics and spans repeat it, so they are checked and never counted.
+Usage is read from log records and from spans, of each client from where it says most; what repeats it is checked and not counted.
 """
 
 from collections import Counter
@@ -26,10 +26,10 @@ from ingest import rejections
 from ingest.doors import schema
 from ingest.doors.body import media_type
 from ingest.doors.door import Door
-from ingest.formats import log_format_of, otlp, telemetry
+from ingest.formats import otlp, telemetry
 from ingest.formats.batch import BadBody, Unsupported
 from ingest.formats.event import Outcome
-from ingest.formats.telemetry import Tally
+from ingest.formats.otlp import ParsedTelemetry
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
@@ -90,7 +90,19 @@ class OtlpDoor(Door):
         return handler
 
 
-class LogsDoor(OtlpDoor):
+class CallsDoor(OtlpDoor):
+    """Stores the calls that a signal reports. A call that was seen before, in the same words or in others, is no failure of the sender's."""
+
+    def calls_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry) -> list[Outcome]:
+        """Stores the events and keeps what was refused. Returns the outcomes of those that are not counted and were not before."""
+        events, outcomes = found.usage.events, list[Outcome]()
+        for start in range(0, len(events), settings.INGEST_MAX_EVENTS):
+            outcomes += self.store(actor, api_key, events[start : start + settings.INGEST_MAX_EVENTS])
+        self.refused_keep(api_key, found.usage.refused)
+        return [outcome for outcome in outcomes if outcome.status == "rejected"] + [one.outcome for one in found.usage.refused]
+
+
+class LogsDoor(CallsDoor):
     """Log records, in which harnesses report each model call."""
 
     @schema.otlp_logs_post
@@ -98,53 +110,44 @@ class LogsDoor(OtlpDoor):
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        logs = otlp.parse(read(telemetry.log_records, body, is_json=is_json))
-        events, outcomes = logs.usage.events, []
-        for start in range(0, len(events), settings.INGEST_MAX_EVENTS):
-            outcomes += self.store(actor, api_key, events[start : start + settings.INGEST_MAX_EVENTS])
-        self.refused_keep(api_key, logs.usage.refused)
-        rejections.unread_note(api_key=api_key, door=self.name, unread=logs.unread)
+        found = otlp.parse(read(telemetry.log_records, body, is_json=is_json))
+        uncounted = self.calls_take(actor, api_key, found)
+        rejections.unread_note(api_key=api_key, door=self.name, unread=found.unread)
         answer = ExportLogsServiceResponse()
-        uncounted = [outcome for outcome in outcomes if outcome.status in ("conflict", "rejected")]
-        sentences = complaints(uncounted, [one.fault.reason for one in logs.usage.refused]) + unread_sentences(logs.unread, "log record")
-        if sentences:
-            answer.partial_success.rejected_log_records = len(uncounted) + len(logs.usage.refused) + logs.unread.total()
+        if sentences := complaints(uncounted) + unread_sentences(found.unread, "log record"):
+            answer.partial_success.rejected_log_records = len(uncounted) + found.unread.total()
             answer.partial_success.error_message = " ".join(sentences)
         return answer
 
 
-class MetricsDoor(OtlpDoor):
-    """Metrics: checked and answered. Their usage is in the log records of the same client."""
-
-    @schema.otlp_metrics_post
-    def post(self, request: Request) -> HttpResponse:
-        return self.receive(request)
-
-    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        unread = unread_of(read(telemetry.metric_points, body, is_json=is_json))
-        rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
-        answer = ExportMetricsServiceResponse()
-        if unread:
-            answer.partial_success.rejected_data_points = unread.total()
-            answer.partial_success.error_message = " ".join(unread_sentences(unread, "data point"))
-        return answer
-
-
-class TracesDoor(OtlpDoor):
-    """Spans: checked and answered. Those of clients whose log records are read repeat these; others are not read yet."""
+class TracesDoor(CallsDoor):
+    """Spans, of which those that are model calls count, each call once however many tell of it."""
 
     @schema.otlp_traces_post
     def post(self, request: Request) -> HttpResponse:
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        unread = unread_of(read(telemetry.spans, body, is_json=is_json))
-        rejections.unread_note(api_key=api_key, door="otlp-traces", unread=unread)
+        found = otlp.parse_spans(read(telemetry.spans, body, is_json=is_json))
+        uncounted = self.calls_take(actor, api_key, found)
+        rejections.unread_note(api_key=api_key, door="otlp-traces", unread=found.unread)
         answer = ExportTraceServiceResponse()
-        if unread:
-            answer.partial_success.rejected_spans = unread.total()
-            answer.partial_success.error_message = " ".join(unread_sentences(unread, "span"))
+        if sentences := complaints(uncounted) + unread_sentences(found.unread, "span"):
+            answer.partial_success.rejected_spans = len(uncounted) + found.unread.total()
+            answer.partial_success.error_message = " ".join(sentences)
         return answer
+
+
+class MetricsDoor(OtlpDoor):
+    """Metrics: checked and answered. Their usage is in the log records or spans of the same client."""
+
+    @schema.otlp_metrics_post
+    def post(self, request: Request) -> HttpResponse:
+        return self.receive(request)
+
+    def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
+        read(telemetry.metric_points, body, is_json=is_json)
+        return ExportMetricsServiceResponse()
 
 
 def read(reader: Callable[..., Read], body: bytes, *, is_json: bool) -> Read:
@@ -162,18 +165,9 @@ def json_expected(request: Request) -> bool:
     raise Unsupported("unsupported_media_type", f"'{kind[:80]}' is not taken; send {PROTOBUF} or {JSON}.")
 
 
-def unread_of(tallies: Sequence[Tally]) -> Counter[str]:
-    """What came from clients of which no log records are read either."""
-    unread: Counter[str] = Counter()
-    for tally in tallies:
-        if tally.count and log_format_of(tally.source) is None:
-            unread[tally.source.client] += tally.count
-    return unread
-
-
-def complaints(uncounted: Sequence[Outcome], reasons: Sequence[str]) -> list[str]:
+def complaints(uncounted: Sequence[Outcome]) -> list[str]:
     """One sentence for each different reason, at most five."""
-    counts = Counter([*(outcome.reason or outcome.status for outcome in uncounted), *reasons])
+    counts = Counter(outcome.reason or outcome.status for outcome in uncounted)
     return [f"{count:,} not counted: {reason}" for reason, count in counts.most_common(5)]
 
 

@@ -5,32 +5,20 @@ Prompt ids become `trace`, because one prompt's calls belong together; labels of
 team, project, member and environment where their names say so, and tags otherwise.
 """
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from governance.ids import hash16
 from governance.pricing.catalogue import provider_family
-from ingest.formats.scalars import Scalar, amount, count, instant, raw_text, text
-from ingest.formats.telemetry import Attributes, LogRecord, Source
+from ingest.formats.labels import Attributes, labelled, picked, said, tags_of
+from ingest.formats.scalars import Scalar, amount, count, raw_text, text
+from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "claude-code"
 SCOPE = "com.anthropic.claude_code"
 PREFIX = "claude_code."
-# The first that is there wins. `user.id` hashes a device, not a person, so it is only a tag.
-LABELS = {
-    "team": ("team.id", "team", "team.name", "team_id"),
-    "project": ("project.id", "project", "project.name", "project_id"),
-    "member": ("user.email", "user.account_uuid", "user.account_id", "enduser.id"),
-    "environment": ("deployment.environment.name", "deployment.environment", "environment", "env"),
-    "gateway": ("gateway.name", "gateway"),
-}
-LABEL_SIZES = {"team": 200, "project": 200, "member": 254, "environment": 80, "gateway": 80}
-# Of a record only these become tags: anything else in it may be text that somebody wrote.
+# Of a record only these become tags: anything else in it may be text that somebody wrote. `user.id` hashes a device, not a person.
 RECORD_TAGS = ("user.id", "organization.id", "query_source", "agent.name", "skill.name", "plugin.name", "effort", "status_code", "attempt")
-TECHNICAL = ("host.", "os.", "process.", "telemetry.", "wsl.")
-READ_ELSEWHERE = {"service.name", "service.version", "service.instance.id", *(key for keys in LABELS.values() for key in keys)}
-MOST_TAGS = 32
 MOST_ID = 200
 
 
@@ -41,13 +29,13 @@ def reads(source: Source) -> bool:
 
 def event_fields(record: LogRecord) -> dict[str, Any] | None:
     """The fields of the call a record reports; None for records that report none."""
-    kind = str(record.attributes.get("event.name") or record.name).removeprefix(PREFIX)
+    kind = record.kind.removeprefix(PREFIX)
     if kind not in ("api_request", "api_error"):
         return None
     attributes = record.attributes
     labels = {**record.source.resource, **attributes}
     fields = {
-        "occurred_at": occurred_at(record),
+        "occurred_at": record.at,
         "model": text(attributes.get("model"), 200),
         "provider": provider(attributes),
         "harness": NAME,
@@ -57,12 +45,12 @@ def event_fields(record: LogRecord) -> dict[str, Any] | None:
         "role": "subagent" if is_subagent(attributes) else None,
         "latency_ms": count(attributes.get("duration_ms")),
         "ttft_ms": count(attributes.get("ttft_ms")),
-        "tags": tags(record) or None,
-        **{field: first_label(labels, field) for field in LABELS},
+        "tags": tags(record),
+        **labelled(labels),
         **identity(record),
         **(usage(attributes) if kind == "api_request" else {"status": "error"}),
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return said(fields)
 
 
 def usage(attributes: Attributes) -> dict[str, Any]:
@@ -97,16 +85,6 @@ def identity(record: LogRecord) -> dict[str, str | None]:
     return {"id": f"{when}:{hash16(*said).hex}"[-MOST_ID:]}
 
 
-def occurred_at(record: LogRecord) -> datetime | str | int | None:
-    """The record's time. What is no time is left as it is, for the event's own rules to refuse."""
-    nanoseconds = record.time_unix_nano
-    if not nanoseconds:
-        if stamp := record.attributes.get("event.timestamp"):
-            return str(stamp)
-        nanoseconds = record.observed_time_unix_nano
-    return instant(nanoseconds)
-
-
 def provider(attributes: Attributes) -> str:
     """Who bills. Claude Code names its own API `firstParty`; versions that say nothing use that one."""
     reported = text(attributes.get("anthropic.provider"), 80) or "firstparty"
@@ -118,20 +96,14 @@ def is_subagent(attributes: Attributes) -> bool:
     return origin.startswith(("subagent", "agent")) or "agent.name" in attributes
 
 
-def tags(record: LogRecord) -> dict[str, str]:
+def tags(record: LogRecord) -> dict[str, str] | None:
     """Labels that have no field of their own."""
-    resource = {key: value for key, value in record.source.resource.items() if key not in READ_ELSEWHERE and not key.startswith(TECHNICAL)}
-    own = {key: record.attributes[key] for key in RECORD_TAGS if key in record.attributes}
+    own = picked(record.attributes, RECORD_TAGS)
     if record.attributes.get("speed") not in (None, "normal"):
         own["speed"] = record.attributes["speed"]
     if record.attributes.get("anthropic.custom_base_url") in (True, "true"):
         own["anthropic.custom_base_url"] = "true"
-    found = {text(key, 200): text(value, 1000) for key, value in (own | resource).items()}
-    return {key: value for key, value in list(found.items())[:MOST_TAGS] if key and value}
-
-
-def first_label(labels: Attributes, field: str) -> str | None:
-    return next((found for key in LABELS[field] if (found := text(labels.get(key), LABEL_SIZES[field]))), None)
+    return tags_of(own, record.source.resource)
 
 
 def cost(attributes: Attributes) -> Decimal | Scalar | None:

@@ -1,4 +1,4 @@
-"""Turns the log records of one OTLP request into usage events, each client's by its own format."""
+"""Turns the log records or spans of one OTLP request into usage events, each client's by its own format."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,48 +6,108 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats import LogFormat, log_format_of
+from ingest.formats import Client, client_of, conventions
 from ingest.formats.batch import Parsed, Refusal, fault_of
-from ingest.formats.event import Fault, UsageEvent, fault_in_full
-from ingest.formats.telemetry import LogRecord
+from ingest.formats.event import MAX_TAGS, Fault, UsageEvent, fault_in_full
+from ingest.formats.labels import Attributes
+from ingest.formats.nesting import Call, SpanKey, calls_once
+from ingest.formats.telemetry import LogRecord, Source, Span
 
 
-class ParsedLogs(msgspec.Struct, frozen=True):
-    """The usage in a request's log records, and how many records of which clients no format here knows."""
+class Sighting(msgspec.Struct, frozen=True):
+    """Where in the traces an event was seen: its own spans, those around it, and whether the vendor's id names it."""
+
+    spans: Sequence[SpanKey]
+    above: Sequence[SpanKey]
+    is_named: bool
+
+
+class ParsedTelemetry(msgspec.Struct, frozen=True):
+    """The usage in a request, and how many records of which clients tell of usage that no format here can read.
+
+    `sightings` has one for each event of spans, in their order.
+    """
 
     usage: Parsed
     unread: Counter[str]
+    sightings: list[Sighting] = []
 
 
-def parse(records: Sequence[LogRecord]) -> ParsedLogs:
-    """The calls that the records report. Positions and indexes count records."""
+class Clients:
+    """Whose telemetry each source of a request is, looked up once."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, Client | None] = {}
+
+    def of(self, source: Source) -> Client | None:
+        key = id(source)
+        if key not in self.found:
+            self.found[key] = client_of(source)
+        return self.found[key]
+
+
+def parse(records: Sequence[LogRecord]) -> ParsedTelemetry:
+    """The calls that log records report. Positions and indexes count records."""
+    clients = Clients()
+    unread: Counter[str] = Counter()
+    found: list[tuple[int, dict[str, Any]]] = []
+    for index, record in enumerate(records):
+        client = clients.of(record.source)
+        if client is None:
+            if tells_of_usage(record.attributes) and not is_repeated(record):
+                unread[record.source.client] += 1
+        elif (reader := getattr(client, "event_fields", None)) is not None and (fields := reader(record)) is not None:
+            found.append((index, fields))
+    return ParsedTelemetry(validated(found), unread)
+
+
+def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
+    """The model calls among spans, each once. Positions and indexes count spans."""
+    clients = Clients()
+    unread: Counter[str] = Counter()
+    found: list[Call] = []
+    for index, span in enumerate(spans):
+        client = clients.of(span.source)
+        reader = client if client is not None else next((one for one in conventions() if one.speaks(span)), None)
+        if reader is None:
+            unread[span.source.client] += tells_of_usage(span.attributes)
+        elif (read := getattr(reader, "call_fields", None)) is not None and (fields := read(span)) is not None:
+            found.append(Call(index, span, fields))
+    calls = calls_once(found, spans)
+    usage = validated([(call.index, call.fields) for call in calls])
+    placed = {call.index: Sighting(call.spans, call.above, call.request_id is not None) for call in calls}
+    return ParsedTelemetry(usage, +unread, [placed[position] for position in usage.positions or ()])
+
+
+def tells_of_usage(attributes: Attributes) -> bool:
+    """Whether something that nobody here understands counts tokens."""
+    return any("token" in key.lower() and isinstance(value, int | float) for key, value in attributes.items())
+
+
+def is_repeated(record: LogRecord) -> bool:
+    """Whether the record is one of the GenAI conventions' events, which repeat what the span says that they belong to."""
+    return record.kind.startswith("gen_ai.") or any(key.startswith("gen_ai.") for key in record.attributes)
+
+
+def validated(found: Sequence[tuple[int, dict[str, Any]]]) -> Parsed:
+    """The events with these fields, those that break a rule refused one by one."""
     events: list[UsageEvent] = []
     positions: list[int] = []
     refused: list[Refusal] = []
-    unread: Counter[str] = Counter()
-    formats: dict[int, LogFormat | None] = {}
-    for index, record in enumerate(records):
-        key = id(record.source)
-        if key not in formats:
-            formats[key] = log_format_of(record.source)
-        reader = formats[key]
-        if reader is None:
-            unread[record.source.client] += 1
-            continue
-        fields = reader.event_fields(record)
-        if fields is None:
-            continue
-        found = event_of(fields, index)
-        if isinstance(found, Refusal):
-            refused.append(found)
+    for index, fields in found:
+        event = event_of(fields, index)
+        if isinstance(event, Refusal):
+            refused.append(event)
         else:
-            events.append(found)
+            events.append(event)
             positions.append(index)
-    return ParsedLogs(Parsed(events, refused, positions), unread)
+    return Parsed(events, refused, positions)
 
 
 def event_of(fields: dict[str, Any], index: int) -> UsageEvent | Refusal:
     """The event with these fields, or why it is refused. What is kept of a refused one is the fields, never the record."""
+    if len(tags := fields.get("tags") or {}) > MAX_TAGS:
+        fields = {**fields, "tags": dict(list(tags.items())[:MAX_TAGS])}
     try:
         event = msgspec.convert(fields, UsageEvent)
     except msgspec.ValidationError as error:

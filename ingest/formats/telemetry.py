@@ -1,6 +1,7 @@
 """OpenTelemetry log records, metrics and spans, reduced to what formats look at, from protobuf and from OTLP/JSON alike."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -8,12 +9,24 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
-from ingest.formats.scalars import Scalar, whole
+from ingest.formats.labels import Attributes
+from ingest.formats.otlp_json import (
+    JsonAttribute,
+    JsonLogs,
+    JsonMetrics,
+    JsonResource,
+    JsonScope,
+    JsonSpans,
+    hex_id,
+    nanoseconds,
+)
+from ingest.formats.scalars import Scalar, instant
 from ingest.formats.wire import parts_over
 
-Attributes = Mapping[str, Scalar]
 # What a body may hold in all: groups, records, data points, attributes. A protobuf of empty ones takes two bytes for each.
 MOST_PARTS = 1_000_000
 # What stands for half a character, as text decoders have it: harnesses cut prompts anywhere, and no call is lost for that.
@@ -21,6 +34,10 @@ REPLACEMENT = b"\\ufffd"
 # In OTLP/JSON an empty request may be an empty object; any other object has to name what it brings.
 NOTHING = b'{"resourceLogs":null,"resourceMetrics":null,"resourceSpans":null}'
 POINT_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+NUMBERS = ("gauge", "sum")
+SUMMING = ("sum", "histogram", "exponential_histogram")
+CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+STATUS_ERROR = Status.STATUS_CODE_ERROR
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -44,12 +61,45 @@ class LogRecord(msgspec.Struct, frozen=True):
     time_unix_nano: int
     observed_time_unix_nano: int
 
+    @property
+    def at(self) -> datetime | str | int | None:
+        """The record's time. Some clients say it only in an attribute. What is no time is left as it is, for the event's own rules to refuse."""
+        if not self.time_unix_nano and (stamp := self.attributes.get("event.timestamp")):
+            return str(stamp)
+        return instant(self.time_unix_nano or self.observed_time_unix_nano)
 
-class Tally(msgspec.Struct, frozen=True):
-    """How many spans or metric data points one source sent."""
+    @property
+    def kind(self) -> str:
+        """What the record tells of, by its sender's name for it."""
+        return str(self.attributes.get("event.name") or self.name)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """One span. Ids are hexadecimal; `lists` are the attributes that are lists of text; `exception` is the type of what was raised in it."""
 
     source: Source
-    count: int
+    attributes: Attributes
+    lists: Mapping[str, tuple[str, ...]]
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    start_unix_nano: int
+    end_unix_nano: int
+    is_error: bool
+    exception: str
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One data point of a metric: a number, or a histogram's sum. `value` is None for one that holds neither."""
+
+    source: Source
+    metric: str
+    attributes: Attributes
+    start_unix_nano: int
+    time_unix_nano: int
+    value: Scalar | None
+    is_cumulative: bool
 
 
 class Quota:
@@ -71,106 +121,6 @@ def too_many_parts() -> TooLarge:
     return TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
 
 
-class Json(msgspec.Struct, rename="camel", gc=False):
-    """OTLP/JSON as the specification maps it: camelCase names, unknown ones ignored, 64-bit integers as text or number."""
-
-
-class JsonValue(Json):
-    """A value by its kind. Exporters of some languages write a number where text is due, and the other way round."""
-
-    string_value: Scalar | None = None
-    int_value: Scalar | None = None
-    double_value: Scalar | None = None
-    bool_value: Scalar | None = None
-
-    @property
-    def scalar(self) -> Scalar | None:
-        if self.string_value is not None:
-            return self.string_value
-        if self.int_value is not None:
-            return whole(self.int_value) if isinstance(self.int_value, str) else self.int_value
-        return self.double_value if self.double_value is not None else self.bool_value
-
-
-class JsonAttribute(Json):
-    key: str = ""
-    value: JsonValue | None = None
-
-
-class JsonPart(Json):
-    """An object that only counts. Anything else in its place would cost memory that the braces of a body do not tell."""
-
-
-class JsonScope(Json):
-    name: str | None = ""
-
-
-class JsonResource(Json):
-    attributes: list[JsonAttribute] | None = None
-
-
-class JsonRecord(Json):
-    time_unix_nano: int | float | str | None = 0
-    observed_time_unix_nano: int | float | str | None = 0
-    body: JsonValue | None = None
-    event_name: str | None = ""
-    attributes: list[JsonAttribute] | None = None
-
-
-class JsonScopeLogs(Json):
-    scope: JsonScope | None = None
-    log_records: list[JsonRecord] | None = None
-
-
-class JsonResourceLogs(Json):
-    resource: JsonResource | None = None
-    scope_logs: list[JsonScopeLogs] | None = None
-
-
-class JsonLogs(Json, kw_only=True):
-    resource_logs: list[JsonResourceLogs] | None
-
-
-class JsonPoints(Json):
-    data_points: list[JsonPart] | None = None
-
-
-class JsonMetric(Json):
-    gauge: JsonPoints | None = None
-    sum: JsonPoints | None = None
-    histogram: JsonPoints | None = None
-    exponential_histogram: JsonPoints | None = None
-    summary: JsonPoints | None = None
-
-
-class JsonScopeMetrics(Json):
-    scope: JsonScope | None = None
-    metrics: list[JsonMetric] | None = None
-
-
-class JsonResourceMetrics(Json):
-    resource: JsonResource | None = None
-    scope_metrics: list[JsonScopeMetrics] | None = None
-
-
-class JsonMetrics(Json, kw_only=True):
-    resource_metrics: list[JsonResourceMetrics] | None
-
-
-class JsonScopeSpans(Json):
-    scope: JsonScope | None = None
-    spans: list[JsonPart] | None = None
-
-
-class JsonResourceSpans(Json):
-    resource: JsonResource | None = None
-    scope_spans: list[JsonScopeSpans] | None = None
-
-
-class JsonSpans(Json, kw_only=True):
-    resource_spans: list[JsonResourceSpans] | None
-
-
 def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
     """The records of an ExportLogsServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
@@ -179,41 +129,20 @@ def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
     return list(_protobuf_records(_decoded(body, ExportLogsServiceRequest()), quota))
 
 
-def metric_points(body: bytes, *, is_json: bool) -> list[Tally]:
-    """Data points by source of an ExportMetricsServiceRequest. Raises Unreadable and TooLarge."""
+def metric_points(body: bytes, *, is_json: bool) -> list[Point]:
+    """The data points of an ExportMetricsServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
-    if not is_json:
-        request = _decoded(body, ExportMetricsServiceRequest())
-        return [
-            Tally(
-                _source(group.resource.attributes, scoped.scope.name, quota),
-                sum(_protobuf_points(one) for one in quota.parts(scoped.metrics)),
-            )
-            for group in quota.parts(request.resource_metrics)
-            for scoped in quota.parts(group.scope_metrics)
-        ]
-    return [
-        Tally(_json_source(group.resource, scoped.scope, quota), sum(_json_points(one) for one in quota.parts(scoped.metrics)))
-        for group in quota.parts(_decoded_json(body, JsonMetrics).resource_metrics)
-        for scoped in quota.parts(group.scope_metrics)
-    ]
+    if is_json:
+        return list(_json_points(_decoded_json(body, JsonMetrics), quota))
+    return list(_protobuf_points(_decoded(body, ExportMetricsServiceRequest()), quota))
 
 
-def spans(body: bytes, *, is_json: bool) -> list[Tally]:
-    """Spans by source of an ExportTraceServiceRequest. Raises Unreadable and TooLarge."""
+def spans(body: bytes, *, is_json: bool) -> list[Span]:
+    """The spans of an ExportTraceServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
-    if not is_json:
-        request = _decoded(body, ExportTraceServiceRequest())
-        return [
-            Tally(_source(group.resource.attributes, scoped.scope.name, quota), len(scoped.spans))
-            for group in quota.parts(request.resource_spans)
-            for scoped in quota.parts(group.scope_spans)
-        ]
-    return [
-        Tally(_json_source(group.resource, scoped.scope, quota), len(scoped.spans or ()))
-        for group in quota.parts(_decoded_json(body, JsonSpans).resource_spans)
-        for scoped in quota.parts(group.scope_spans)
-    ]
+    if is_json:
+        return list(_json_spans(_decoded_json(body, JsonSpans), quota))
+    return list(_protobuf_spans(_decoded(body, ExportTraceServiceRequest()), quota))
 
 
 def _decoded(body: bytes, request: Any) -> Any:
@@ -258,9 +187,97 @@ def _json_records(request: JsonLogs, quota: Quota) -> Iterator[LogRecord]:
                     source,
                     _json_attributes(record.attributes, quota),
                     record.event_name or str((record.body.string_value if record.body else None) or ""),
-                    _nanoseconds(record.time_unix_nano),
-                    _nanoseconds(record.observed_time_unix_nano),
+                    nanoseconds(record.time_unix_nano),
+                    nanoseconds(record.observed_time_unix_nano),
                 )
+
+
+def _protobuf_spans(request: ExportTraceServiceRequest, quota: Quota) -> Iterator[Span]:
+    for group in quota.parts(request.resource_spans):
+        for scoped in quota.parts(group.scope_spans):
+            source = _source(group.resource.attributes, scoped.scope.name, quota)
+            for span in quota.parts(scoped.spans):
+                lists: dict[str, tuple[str, ...]] = {}
+                yield Span(
+                    source,
+                    _attributes(span.attributes, quota, lists),
+                    lists,
+                    span.name,
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.parent_span_id.hex(),
+                    span.start_time_unix_nano,
+                    span.end_time_unix_nano,
+                    span.status.code == STATUS_ERROR,
+                    _raised(_attributes(event.attributes, quota) for event in quota.parts(span.events)),
+                )
+
+
+def _json_spans(request: JsonSpans, quota: Quota) -> Iterator[Span]:
+    for group in quota.parts(request.resource_spans):
+        for scoped in quota.parts(group.scope_spans):
+            source = _json_source(group.resource, scoped.scope, quota)
+            for span in quota.parts(scoped.spans):
+                lists: dict[str, tuple[str, ...]] = {}
+                yield Span(
+                    source,
+                    _json_attributes(span.attributes, quota, lists),
+                    lists,
+                    span.name or "",
+                    hex_id(span.trace_id),
+                    hex_id(span.span_id),
+                    hex_id(span.parent_span_id),
+                    nanoseconds(span.start_time_unix_nano),
+                    nanoseconds(span.end_time_unix_nano),
+                    span.status is not None and span.status.code in (STATUS_ERROR, "STATUS_CODE_ERROR"),
+                    _raised(_json_attributes(event.attributes, quota) for event in quota.parts(span.events)),
+                )
+
+
+def _raised(events: Iterable[Attributes]) -> str:
+    """The type of the first exception that the events of a span tell of."""
+    return next((str(event["exception.type"]) for event in events if event.get("exception.type")), "")
+
+
+def _protobuf_points(request: ExportMetricsServiceRequest, quota: Quota) -> Iterator[Point]:
+    for group in quota.parts(request.resource_metrics):
+        for scoped in quota.parts(group.scope_metrics):
+            source = _source(group.resource.attributes, scoped.scope.name, quota)
+            for metric in quota.parts(scoped.metrics):
+                if kind := metric.WhichOneof("data"):
+                    data = getattr(metric, kind)
+                    is_cumulative = kind in SUMMING and data.aggregation_temporality == CUMULATIVE
+                    for point in quota.parts(data.data_points):
+                        value = point.sum if kind not in NUMBERS else getattr(point, point.WhichOneof("value") or "", None)
+                        attributes, times = _attributes(point.attributes, quota), (point.start_time_unix_nano, point.time_unix_nano)
+                        yield Point(source, metric.name, attributes, *times, value, is_cumulative)
+
+
+def _json_points(request: JsonMetrics, quota: Quota) -> Iterator[Point]:
+    for group in quota.parts(request.resource_metrics):
+        for scoped in quota.parts(group.scope_metrics):
+            source = _json_source(group.resource, scoped.scope, quota)
+            for metric in quota.parts(scoped.metrics):
+                for kind in POINT_KINDS:
+                    if (data := getattr(metric, kind)) is not None:
+                        is_cumulative = kind in SUMMING and data.aggregation_temporality in (
+                            CUMULATIVE,
+                            "AGGREGATION_TEMPORALITY_CUMULATIVE",
+                        )
+                        for point in quota.parts(data.data_points):
+                            attributes, times = (
+                                _json_attributes(point.attributes, quota),
+                                (point.start_time_unix_nano, point.time_unix_nano),
+                            )
+                            yield Point(
+                                source,
+                                metric.name or "",
+                                attributes,
+                                nanoseconds(times[0]),
+                                nanoseconds(times[1]),
+                                point.value,
+                                is_cumulative,
+                            )
 
 
 def _source(attributes: Sequence[Any], scope: str, quota: Quota) -> Source:
@@ -271,30 +288,29 @@ def _json_source(resource: JsonResource | None, scope: JsonScope | None, quota: 
     return Source(_json_attributes(resource.attributes if resource else None, quota), (scope.name if scope else "") or "")
 
 
-def _attributes(attributes: Sequence[Any], quota: Quota) -> dict[str, Scalar]:
+def _attributes(attributes: Sequence[Any], quota: Quota, lists: dict[str, tuple[str, ...]] | None = None) -> dict[str, Scalar]:
+    """Attributes of one value. Those that are lists of text go into `lists`, where that is wanted."""
     found: dict[str, Scalar] = {}
     for attribute in quota.parts(attributes):
         kind = attribute.value.WhichOneof("value")
         if kind in ("string_value", "int_value", "double_value", "bool_value"):
             found[attribute.key] = getattr(attribute.value, kind)
+        elif kind == "array_value" and lists is not None:
+            lists[attribute.key] = tuple(item.string_value for item in quota.parts(attribute.value.array_value.values) if item.string_value)
     return found
 
 
-def _json_attributes(attributes: list[JsonAttribute] | None, quota: Quota) -> dict[str, Scalar]:
-    scalars = ((attribute.key, attribute.value.scalar) for attribute in quota.parts(attributes) if attribute.value is not None)
-    return {key: scalar for key, scalar in scalars if scalar is not None}
-
-
-def _nanoseconds(value: float | str | None) -> int:
-    """The time; 0, which is how a time that is not known is said, for what is no number."""
-    number = whole(value) if isinstance(value, str) else value
-    return 0 if number is None or isinstance(number, str) else int(number)
-
-
-def _protobuf_points(metric: Any) -> int:
-    kind = metric.WhichOneof("data")
-    return len(getattr(metric, kind).data_points) if kind else 0
-
-
-def _json_points(metric: JsonMetric) -> int:
-    return sum(len(points.data_points or ()) for kind in POINT_KINDS if (points := getattr(metric, kind)) is not None)
+def _json_attributes(
+    attributes: list[JsonAttribute] | None, quota: Quota, lists: dict[str, tuple[str, ...]] | None = None
+) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
+    for attribute in quota.parts(attributes):
+        if attribute.value is None:
+            continue
+        scalar = attribute.value.scalar
+        if scalar is not None:
+            found[attribute.key] = scalar
+        elif lists is not None and attribute.value.array_value is not None:
+            items = (item.string_value for item in quota.parts(attribute.value.array_value.values))
+            lists[attribute.key] = tuple(item for item in items if isinstance(item, str) and item)
+    return found

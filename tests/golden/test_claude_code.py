@@ -15,7 +15,7 @@ from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.tenancy.models import Team
 from ingest.models import RejectedInput, UsageEvent
-from tests.golden.captures import JSON, PROTOBUF, Capture, capture, protobuf_twin
+from tests.golden.captures import JSON, PROTOBUF, Capture, capture, twin
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +95,7 @@ def test_json_and_protobuf_are_the_same_report(api: APIClient) -> None:
     sent = capture("claude-code/001")
     assert sent.content_type == JSON
     sent.post(api)
-    answer = ExportLogsServiceResponse.FromString(protobuf_twin(sent).post(api).content)
+    answer = ExportLogsServiceResponse.FromString(twin(sent).post(api).content)
     assert answer.partial_success.rejected_log_records == 0
     assert UsageEvent.objects.count() == 1
     assert not RejectedInput.objects.exists()
@@ -121,23 +121,3 @@ def test_metrics_and_spans_repeat_the_logs_and_are_not_counted_again(api: APICli
     else:
         assert json.loads(response.content) == {}
     assert not UsageEvent.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "rejected", "sentence"),
-    [
-        ("not-read-yet/codex-logs", "rejectedLogRecords", "28 log records of codex_exec were not read"),
-        ("not-read-yet/codex-metrics", "rejectedDataPoints", "11 data points of codex_exec were not read"),
-    ],
-)
-def test_a_client_without_a_format_is_told_so_and_noted(api: APIClient, name: str, rejected: str, sentence: str) -> None:
-    answer = json.loads(capture(name).post(api).content)["partialSuccess"]
-    assert answer["errorMessage"].startswith(sentence)
-    assert int(answer[rejected]) > 0
-    note = RejectedInput.objects.get()
-    assert (note.code, note.field, note.is_whole) == ("format_unknown", "codex_exec", False)
-
-
-def test_spans_of_others_are_named_as_not_read(api: APIClient) -> None:
-    response = capture("not-read-yet/pydantic-ai-traces").post(api)
-    assert b"4 spans of checkout-agent were not read" in response.content

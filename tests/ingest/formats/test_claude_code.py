@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingest.formats import log_format_of, log_formats
+from ingest.formats import client_of, clients
 from ingest.formats.event import UsageEvent
 from ingest.formats.otlp import parse
 from ingest.formats.telemetry import LogRecord, Source
@@ -38,7 +38,7 @@ def event_of(sent: LogRecord) -> UsageEvent:
 
 
 def test_the_format_is_found_by_its_name() -> None:
-    assert "claude-code" in [module.NAME for module in log_formats()]
+    assert "claude-code" in [module.NAME for module in clients()]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_format_is_found_by_its_name() -> None:
     ],
 )
 def test_a_source_is_known_by_scope_or_service(source: Source, is_read: bool) -> None:
-    assert (log_format_of(source) is not None) is is_read
+    assert (getattr(client_of(source), "NAME", "") == "claude-code") is is_read
 
 
 def test_numbers_are_taken_in_every_spelling() -> None:

@@ -98,3 +98,29 @@ def test_numbers_where_text_is_due_are_taken() -> None:
 
 def test_an_empty_protobuf_is_an_empty_request() -> None:
     assert log_records(ExportLogsServiceRequest().SerializeToString(), is_json=False) == []
+
+
+def traces(**span: Any) -> bytes:
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "s"}, "spans": [span]}]}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["7e26206f8ca1680fc598375531136a4b", "7E26206F8CA1680FC598375531136A4B", "fiYgb4yhaA/FmDdVMRNqSw=="],
+    ids=["hex", "capitals", "base64"],
+)
+def test_ids_of_traces_come_in_hexadecimal_and_from_general_encoders_in_base64(sent: str) -> None:
+    assert spans(traces(traceId=sent), is_json=True)[0].trace_id == "7e26206f8ca1680fc598375531136a4b"
+
+
+def test_a_span_says_whether_it_failed_and_what_was_raised() -> None:
+    raised = [{"name": "exception", "attributes": [attribute("exception.type", stringValue="TimeoutError")]}]
+    for code in (2, "STATUS_CODE_ERROR"):
+        found = spans(traces(spanId="not an id", status={"code": code}, events=raised), is_json=True)[0]
+        assert (found.is_error, found.exception, found.span_id) == (True, "TimeoutError", "not an id")
+
+
+def test_lists_of_text_are_kept_apart_from_single_values() -> None:
+    tags = {"values": [{"stringValue": "a"}, {"intValue": 3}, {"arrayValue": {"values": []}}, {"stringValue": "b"}]}
+    found = spans(traces(attributes=[attribute("tag.tags", arrayValue=tags), attribute("n", intValue="4")]), is_json=True)[0]
+    assert (found.attributes, found.lists) == ({"n": 4}, {"tag.tags": ("a", "b")})

@@ -1,0 +1,142 @@
+"""Which spans of one request are the same model call: one instrumentation wraps another, or two watch side by side. Pure.
+
+A call within a call is the same call, unless both have ids of the vendor's and these differ. So is a call with the same id in
+another trace; and, where a framework's span has no id, the one call of a library that took place within its time with the same
+model and counts. Of such sightings the more complete one is taken, with the labels that only another has.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingest.formats.telemetry import Span
+
+SpanKey = tuple[str, str]
+COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens")
+# These are taken from one sighting together: counts of two would not fit each other, and times belong to a span.
+OWN = (*COUNTS, "occurred_at", "latency_ms", "status", "trace", "parent", "id")
+
+
+@dataclass(slots=True)
+class Call:
+    """A model call as one span has it, or several together. `spans` are its own, `above` those that it is known to lie in."""
+
+    index: int
+    span: Span
+    fields: dict[str, Any]
+    spans: list[SpanKey] = field(default_factory=list)
+    above: list[SpanKey] = field(default_factory=list)
+
+    @property
+    def request_id(self) -> str | None:
+        found = self.fields.get("request_id")
+        return None if found is None else str(found)
+
+
+def key_of(span: Span) -> SpanKey:
+    return span.trace_id, span.span_id
+
+
+def calls_once(calls: Sequence[Call], spans: Sequence[Span]) -> list[Call]:
+    """Each model call once, in the order of the request. `spans` are all spans of the request, between which the calls lie."""
+    by_key = {key_of(span): span for span in spans if span.span_id}
+    for call in calls:
+        call.spans = [key_of(call.span)] if call.span.span_id else []
+        call.above = list(ancestors(call.span, by_key))
+    left = unwrapped(calls)
+    left = same_ids(left)
+    return sorted(within_frameworks(left), key=lambda call: call.index)
+
+
+def ancestors(span: Span, by_key: Mapping[SpanKey, Span]) -> Iterator[SpanKey]:
+    """The spans above, from the nearest to the first that the request does not hold."""
+    above, met = span, {span.span_id}
+    while above.parent_id and above.parent_id not in met:
+        met.add(above.parent_id)
+        key = (above.trace_id, above.parent_id)
+        yield key
+        if key not in by_key:
+            return
+        above = by_key[key]
+
+
+def unwrapped(calls: Sequence[Call]) -> list[Call]:
+    """The calls without those that only wrap others; what a wrapper alone says goes to the call in it."""
+    wrappers = {call.spans[0]: call for call in calls if call.spans}
+    inner: dict[SpanKey, list[Call]] = {}
+    for call in calls:
+        nearest = next((key for key in call.above if key in wrappers), None)
+        if nearest is not None:
+            inner.setdefault(nearest, []).append(call)
+    replaced: dict[int, Call] = {}
+    dropped: set[int] = set()
+    # From the innermost outwards, so that a chain of wrappers ends in one call.
+    for key in sorted(inner, key=lambda one: -len(wrappers[one].above)):
+        wrapper = replaced.get(wrappers[key].index, wrappers[key])
+        beneath = [replaced.get(call.index, call) for call in inner[key]]
+        if (into := wrapped_by(wrapper, beneath)) is not None:
+            dropped.add(wrapper.index)
+            if len(beneath) == 1 or wrapper.request_id is not None:
+                replaced[into.index] = merged(into, wrapper)
+    return [replaced.get(call.index, call) for call in calls if call.index not in dropped]
+
+
+def wrapped_by(wrapper: Call, beneath: Sequence[Call]) -> Call | None:
+    """Which of the calls beneath is what the wrapper tells of; None when the wrapper is a call of its own."""
+    same = [call for call in beneath if call.request_id is not None and call.request_id == wrapper.request_id]
+    if same:
+        return same[0]
+    nameless = beneath if wrapper.request_id is None else [call for call in beneath if call.request_id is None]
+    fitting = [call for call in nameless if call.fields.get("status") == wrapper.fields.get("status")] or nameless
+    return fitting[-1] if fitting else None
+
+
+def same_ids(calls: Sequence[Call]) -> list[Call]:
+    """The calls, those with one id of the vendor's put together."""
+    found: dict[Any, Call] = {}
+    for call in calls:
+        name: Any = call.request_id or (call.index,)
+        found[name] = merged(found[name], call) if name in found else call
+    return list(found.values())
+
+
+def within_frameworks(calls: Sequence[Call]) -> list[Call]:
+    """The calls without framework's spans that have no id and are told of by a library's span too, in a trace of its own."""
+    left = list(calls)
+    for outer in [call for call in calls if call.request_id is None and counted(call)]:
+        inner = [call for call in left if call is not outer and lies_within(call, outer)]
+        if inner:
+            nearest = min(inner, key=lambda call: (outer.span.end_unix_nano - call.span.end_unix_nano, call.index))
+            left = [merged(nearest, outer) if call is nearest else call for call in left if call is not outer]
+    return left
+
+
+def lies_within(inner: Call, outer: Call) -> bool:
+    """Whether the inner span is the same call as seen by another instrumentation of the same process."""
+    return (
+        inner.span.source.scope != outer.span.source.scope
+        and inner.span.source.resource == outer.span.source.resource
+        and outer.span.start_unix_nano <= inner.span.start_unix_nano <= inner.span.end_unix_nano <= outer.span.end_unix_nano
+        and inner.fields.get("model") == outer.fields.get("model")
+        and counted(inner) == counted(outer)
+    )
+
+
+def counted(call: Call) -> dict[str, Any]:
+    return {name: call.fields[name] for name in COUNTS if name in call.fields}
+
+
+def merged(first: Call, second: Call) -> Call:
+    """One call of two sightings; of two that are as complete the first is taken."""
+    better, other = (first, second) if completeness(first) >= completeness(second) else (second, first)
+    fields = {name: value for name, value in other.fields.items() if name not in OWN} | better.fields
+    if tags := {**(other.fields.get("tags") or {}), **(better.fields.get("tags") or {})}:
+        fields["tags"] = tags
+    spans = [*better.spans, *other.spans]
+    above = [key for key in dict.fromkeys((*better.above, *other.above)) if key not in spans]
+    return Call(min(first.index, second.index), better.span, fields, spans, above)
+
+
+def completeness(call: Call) -> tuple[int, int]:
+    """How many of the counts a sighting knows, then whether it knows the vendor's id."""
+    return len(counted(call)), call.request_id is not None

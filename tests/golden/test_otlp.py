@@ -1,0 +1,96 @@
+"""Every captured OpenTelemetry request gives exactly the events written down for it, in both encodings and however it is cut up."""
+
+import json
+import random
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import time_machine
+from rest_framework.test import APIClient
+
+from ingest.formats.event import UsageEvent as Reported
+from ingest.models import UsageEvent
+from ingest.services.identity import identity_key
+from tests.golden.captures import FOLDER, Capture, captures, joined, singles, twin
+
+CAPTURES = dict(captures())
+EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "otlp_events.json").read_text())
+WITH_CALLS = [name for name, sent in CAPTURES.items() if sent.signal != "metrics"]
+COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens")
+# What the vendors' stand-ins counted, whatever the client makes of it: fresh input, cache read, write 5 min, write 1 h, output, reasoning.
+ANTHROPIC, OPENAI, GEMINI, EMBEDDING = (120, 10240, 1536, 512, 57), (476, 1024, 200, 64), (300, 1000, 130, 40), (9,)
+# Clients that leave out a part of what they were told: no cached and reasoning tokens; no reasoning on streams, or at all.
+NO_PARTS, NO_REASONING, NOTHING = (1500, 200), (476, 1024, 200), ()
+
+
+def as_written(event: Reported) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(msgspec.json.encode(event))
+    return found
+
+
+def keys_of(sent: Capture) -> dict[UUID, Reported]:
+    return {identity_key(event, "otlp"): event for event in sent.parsed().usage.events}
+
+
+@pytest.mark.parametrize("name", WITH_CALLS)
+def test_each_request_gives_exactly_these_events(name: str) -> None:
+    found = CAPTURES[name].parsed()
+    assert [as_written(event) for event in found.usage.events] == EXPECTED[name]
+    assert (found.usage.refused, found.unread) == ([], Counter())
+
+
+@pytest.mark.parametrize("name", WITH_CALLS)
+def test_the_counts_are_those_of_the_vendor(name: str) -> None:
+    known = {ANTHROPIC, (*ANTHROPIC, 0), OPENAI, GEMINI, EMBEDDING, NO_PARTS, NO_REASONING, NOTHING}
+    for event in CAPTURES[name].parsed().usage.events:
+        counts = tuple(
+            count
+            for field in COUNTS
+            if (count := getattr(event, field)) is not None and not (field == "cache_write_5m_tokens" and count == 0)
+        )
+        assert counts in known
+
+
+@pytest.mark.parametrize("name", list(CAPTURES))
+def test_the_other_encoding_says_the_same(name: str) -> None:
+    sent = CAPTURES[name]
+    other = twin(sent)
+    assert other.content_type != sent.content_type
+    if sent.signal != "metrics":
+        assert other.parsed().usage.events == sent.parsed().usage.events
+
+
+@pytest.mark.parametrize("name", WITH_CALLS)
+def test_however_a_request_is_cut_up_the_same_calls_count(name: str) -> None:
+    """Also with wrappers and what they wrap in requests of their own, since one id names both."""
+    sent = CAPTURES[name]
+    whole, parts = keys_of(sent), singles(sent)
+    chance = random.Random(name)
+    for _ in range(5):
+        chance.shuffle(parts)
+        cut = chance.randrange(len(parts) + 1)
+        found = [keys_of(joined(piece)) for piece in (parts[:cut], parts[cut:]) if piece]
+        assert set().union(*found) == set(whole)
+    alone = [keys_of(part) for part in parts]
+    assert set().union(*alone) == set(whole)
+
+
+@pytest.mark.django_db
+def test_all_captures_in_any_order_and_twice_count_the_same(api: APIClient) -> None:
+    def table() -> list[tuple[Any, ...]]:
+        return sorted(UsageEvent.objects.values_list("id", "model_reported", *COUNTS, "session", "harness", "gateway"), key=str)
+
+    chance = random.Random(7)
+    sent = list(CAPTURES.values())
+    with time_machine.travel("2026-11-21T12:00:00Z"):
+        for one in sent:
+            assert one.post(api).status_code == 200
+        first = table()
+        chance.shuffle(sent)
+        for one in sent:
+            assert twin(one).post(api).status_code == 200
+        assert table() == first
+    assert len(first) == len({key for one in CAPTURES.values() if one.signal != "metrics" for key in keys_of(one)})
