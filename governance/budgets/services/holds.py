@@ -28,7 +28,7 @@ from governance.budgets.services.asking import (
 )
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
-from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays, periods_ensure
+from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, are_seen, key_arrays, note_seen, periods_ensure
 from governance.budgets.services.refusals import LARGEST_SUM, binding_order, budget_facts, freeze_refusal, left_of, refusal_of
 from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
@@ -249,10 +249,15 @@ def _hold_at_once(
     with sql.cursor().connection.pipeline():
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
-        periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
+        # The deciding statement holds nothing where one of them is missing.
+        if not are_seen(organization.pk, keys):
+            periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
         deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version, **remembered_parameters([unconfirmed])})
     rows = deciding.fetchall()
-    return replace(held_of(parameters, rows, organization, asked), is_priced=estimate.amount is not None) if rows[0].made else None
+    if not rows[0].made:
+        return None
+    note_seen(organization.pk, keys)
+    return replace(held_of(parameters, rows, organization, asked), is_priced=estimate.amount is not None)
 
 
 @transaction.atomic

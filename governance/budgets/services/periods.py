@@ -106,6 +106,9 @@ FROM locked l WHERE p.organization_id = %(organization)s AND p.id = l.id
 RETURNING p.id, p.frozen_at
 """
 
+REMEMBERED_PERIODS = 50_000
+_seen: set[tuple[int, PeriodKey]] = set()
+
 
 def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], now: datetime, version: int | None = None) -> None:
     """Makes the rows of these periods that are not there yet, with the limits their budgets have now.
@@ -126,6 +129,18 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
         "freezes_at_limit": [rule.freezes_at_limit for rule in budgets],
         "version": version,
     })
+
+
+def are_seen(organization_id: int, keys: Iterable[PeriodKey]) -> bool:
+    """Whether each of these periods was found in the tables before, by this process."""
+    return all((organization_id, key) in _seen for key in keys)
+
+
+def note_seen(organization_id: int, keys: Iterable[PeriodKey]) -> None:
+    """Remembers that these periods are there. Whoever leaves `periods_ensure` out for it has to see for itself that they still are."""
+    if len(_seen) >= REMEMBERED_PERIODS:
+        _seen.clear()
+    _seen.update((organization_id, key) for key in keys)
 
 
 def periods_move(

@@ -41,7 +41,7 @@ from governance.budgets.services.holds import (
     request_checked,
     room_make,
 )
-from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays, periods_ensure
+from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, are_seen, key_arrays, note_seen, periods_ensure
 from governance.budgets.services.refusals import LARGEST_SUM, binding_order, freeze_refusal, refusal_of
 from governance.errors import Conflict, DomainError, PaymentRequired
 from governance.ids import hash16
@@ -219,13 +219,15 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
     keys = [key for entry in entries for key in entry.asked.keys]
     with sql.cursor().connection.pipeline():
         sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
-        periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
+        if not are_seen(organization.pk, keys):
+            periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
         deciding = sql.cursor().execute(TOGETHER, {
             **_arrays(entries, organization, asks), **remembered_parameters(ask.unconfirmed for ask in asks), "version": rules.directory.version, "now": now,
         })
     rows = deciding.fetchall()
     if rows[0].made is None:
         return None
+    note_seen(organization.pk, keys)
     return _held_each(organization, entries, rows)
 
 

@@ -90,3 +90,15 @@ def test_what_fails_on_the_way_leaves_nothing(admin: Member, monkeypatch: pytest
     with pytest.raises(psycopg.errors.DivisionByZero):
         ask(admin, "s2", "1")
     assert list(BudgetPeriod.objects.values_list("session_key", "held")) == [("s1", 1)]
+
+
+def test_period_that_went_away_is_made_again(admin: Member, looks: list[Any]) -> None:
+    budget(admin, "10")
+    ask(admin, "s1", "1")
+    ask(admin, "s1", "2")
+    Authorization.objects.all().delete()
+    BudgetPeriod.objects.all().delete()
+    looks.clear()
+    assert ask(admin, "s1", "3").left == 7
+    assert len(looks) == 1
+    assert list(BudgetPeriod.objects.values_list("session_key", "held")) == [("s1", 3)]
