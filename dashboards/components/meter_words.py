@@ -13,6 +13,7 @@ WORDS = {
     "output_tokens": "Output",
     "output_reasoning_tokens": "Reasoning",
     "requests": "Request",
+    "*": "Everything",
 }
 KINDS = {
     ("processing", "batch"): "Batch",

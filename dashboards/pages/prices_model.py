@@ -40,9 +40,10 @@ class Amount:
     """One amount of a row: the meter, its price as text, and the amounts above thresholds."""
 
     meter: str
-    price: Decimal
+    price: Decimal | None
     per: str
     notes: tuple[str, ...]
+    factor: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,11 @@ def amounts_of(rates: Mapping[str, Any]) -> tuple[Amount, ...]:
     """The amounts of a row in the order people read them."""
     found = []
     for meter, rate in in_order(rates).items():
-        notes = [f"{plain_decimal(Decimal(amount))} above {int(threshold):,} input tokens" for threshold, amount in rate.get("tiers", ())]
+        if "factor" in rate:
+            found.append(Amount(meter_label(meter), None, "times the price otherwise", (), Decimal(rate["factor"])))
+            continue
+        what = "for what is above {:,}" if rate.get("marginal") else "above {:,} input tokens"
+        notes = [f"{plain_decimal(Decimal(amount))} {what.format(int(threshold))}" for threshold, amount in rate.get("tiers", ())]
         if rate.get("least"):
             notes.append(f"at least {rate['least']} are billed")
         found.append(Amount(meter_label(meter), Decimal(rate["base"]), per_text(int(rate["per"])), tuple(notes)))
@@ -159,7 +164,8 @@ def rates_text(row: PriceRow) -> str:
     found = []
     for amount in amounts_of(row.rates):
         notes = f" ({'; '.join(amount.notes)})" if amount.notes else ""
-        found.append(f"{amount.meter} {plain_decimal(amount.price)} {amount.per}{notes}")
+        figure = amount.factor if amount.price is None else amount.price
+        found.append(f"{amount.meter} {plain_decimal(figure or Decimal(0))} {amount.per}{notes}")
     return " · ".join(found)
 
 

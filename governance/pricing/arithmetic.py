@@ -3,21 +3,24 @@
 Rules (those of genai-prices, which is the oracle in the tests):
 - What a row has no amount for is charged with what it is part of (cached tokens without a cache amount cost the input
   amount, one-hour cache writes without their own the cache write amount); with nothing to be part of it is not charged.
-- A tier applies to all units of its meter when the call's whole input, cached or not, exceeds the tier's threshold.
+- A tier applies to all units of its meter when the call's whole input, cached or not, exceeds the tier's threshold. A rate that
+  is marginal counts its own units instead, and the tier applies to those beyond the threshold only (not in genai-prices).
+- A row for a kind of call replaces amounts of the ordinary row, or multiplies them by a factor, as for a region that costs a
+  tenth more. Factors come last: they multiply whatever amounts the call has, those of a batch as well (not in genai-prices).
 - A per-request amount is charged once for every call.
 - `units` are parts of the buckets where their name says so (`input_audio_tokens` of the input), as reasoning is of output.
   Figures that contradict each other or leave a gap make the call unpriced; nothing is guessed.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from governance.money import CONTEXT
-from governance.pricing.meters import BUCKET_METERS, METERS, OVERLAPS, PARTS, REQUESTS, contains, in_order, unit_key
+from governance.pricing.meters import BUCKET_METERS, EVERY_METER, METERS, OVERLAPS, PARTS, REQUESTS, contains, in_order, unit_key
 from governance.pricing.usage import Line, Usage
 
 # Costs are summed as integers of 10^-24, which holds every published amount per token without rounding.
@@ -41,12 +44,16 @@ class Unpriceable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The amount for `per` units, the amounts above input thresholds, and the least quantity a vendor bills (None: none)."""
+    """The amount for `per` units, the amounts above thresholds, and the least quantity a vendor bills (None: none).
+
+    The thresholds are of the call's whole input; with `is_marginal` of the meter's own units.
+    """
 
     per: int
     base: Decimal
     tiers: tuple[tuple[int, Decimal], ...] = ()
     least: Decimal | None = None
+    is_marginal: bool = False
 
     def amount(self, total_input: Decimal) -> Decimal:
         """The amount valid for a call with so many input tokens."""
@@ -56,12 +63,47 @@ class Rate:
                 found = amount
         return found
 
+    def bands(self, quantity: Decimal, total_input: Decimal) -> list[tuple[Decimal, Decimal]]:
+        """(quantity, amount) of each part of the units that has an amount of its own; one part unless the rate is marginal."""
+        if not self.is_marginal:
+            return [(quantity, self.amount(total_input))]
+        edges = [Decimal(0), *(Decimal(threshold) for threshold, _ in self.tiers)]
+        amounts = [self.base, *(amount for _, amount in self.tiers)]
+        ends = [*edges[1:], quantity]
+        parts = [(CONTEXT.subtract(min(end, quantity), edge), amount) for edge, end, amount in zip(edges, ends, amounts, strict=True)]
+        return [(part, amount) for part, amount in parts if part > 0]
+
 
 def rate_from_json(value: Mapping[str, Any]) -> Rate:
-    """A rate as a price row stores it: {"per": 1000000, "base": "3", "tiers": [[200000, "6"]], "least": "10"}."""
+    """A rate as a price row stores it: {"per": 1000000, "base": "3", "tiers": [[200000, "6"]], "marginal": true, "least": "10"}."""
     tiers = tuple(sorted((int(threshold), Decimal(amount)) for threshold, amount in value.get("tiers", ())))
     least = value.get("least")
-    return Rate(int(value["per"]), Decimal(value["base"]), tiers, None if least is None else Decimal(least))
+    return Rate(int(value["per"]), Decimal(value["base"]), tiers, None if least is None else Decimal(least), bool(value.get("marginal")))
+
+
+def rates_merged(layers: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Mapping[str, Any]]:
+    """The rates of a call, as rows store them, from those of its rows: the row that counts first first, the ordinary one last."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for rates in reversed(layers):
+        found |= {meter: rate for meter, rate in rates.items() if "factor" not in rate}
+    for rates in layers:
+        for meter, rate in rates.items():
+            if "factor" in rate:
+                wanted = list(found) if meter == EVERY_METER else [meter] if meter in found else []
+                found |= {key: multiplied(found[key], Decimal(rate["factor"])) for key in wanted}
+    return found
+
+
+def multiplied(rate: Mapping[str, Any], factor: Decimal) -> dict[str, Any]:
+    """The rate with each of its amounts times the factor, exact."""
+
+    def times(amount: Any) -> str:
+        return format(CONTEXT.multiply(Decimal(amount), factor), "f")
+
+    found = {**rate, "base": times(rate["base"])}
+    if "tiers" in rate:
+        found["tiers"] = [[threshold, times(amount)] for threshold, amount in rate["tiers"]]
+    return found
 
 
 def total_input(usage: Usage) -> int | None:
@@ -103,7 +145,7 @@ class RateSet:
         # The most specific first, so that each is known before what contains it.
         self._metered = sorted((key for key in rates if key != REQUESTS), key=lambda key: (-len(METERS[key].dimensions), key))
         self._within = {key: [part for part in self._metered if part != key and contains(key, part)] for key in self._metered}
-        self._is_tiered = any(rate.tiers for rate in self.rates.values())
+        self._is_tiered = any(rate.tiers and not rate.is_marginal for rate in self.rates.values())
         self._prices_output = "output_tokens" in self.rates
         self._prices_reasoning = "output_reasoning_tokens" in self.rates
 
@@ -127,7 +169,7 @@ class RateSet:
         return Decimal(total).scaleb(-SCALE, CONTEXT)
 
     def lines(self, usage: Usage) -> list[Line]:
-        """The arithmetic of the call, one line for each meter with a quantity; their costs add up to the cost. Raises Unpriceable."""
+        """The arithmetic of the call, a line for each meter with a quantity, for each band of a marginal one; their costs add up to the cost. Raises Unpriceable."""
         counts = reported(usage)
         if usage.input_tokens is None and usage.output_tokens is None and self._metered and not self._prices_a_unit(usage):
             raise Unpriceable(TOKENS_UNKNOWN)
@@ -140,9 +182,9 @@ class RateSet:
         for key, rate in self.rates.items():
             quantity = quantities[key]
             if quantity:
-                amount = rate.amount(whole)
-                cost = CONTEXT.divide(CONTEXT.multiply(quantity, amount), Decimal(rate.per))
-                found.append(Line(key, quantity, amount, rate.per, cost))
+                for part, amount in rate.bands(quantity, whole):
+                    cost = CONTEXT.divide(CONTEXT.multiply(part, amount), Decimal(rate.per))
+                    found.append(Line(key, part, amount, rate.per, cost))
         return found
 
     def _check_reasoning(self, usage: Usage, reasoning: int) -> None:
@@ -177,8 +219,13 @@ class RateSet:
 
     @cached_property
     def _token_plan(self) -> tuple[list[int], list[tuple[int, ...]]] | None:
-        """Thresholds of the input, and for each band between them the integer amounts of the buckets; None when they are no integers."""
+        """Thresholds of the input, and for each band between them the integer amounts of the buckets; None when they are no integers.
+
+        Marginal rates have no amount of one token either: they go the long way, line by line.
+        """
         relevant = {key for chain in BUCKET_CHAINS for key in chain} & self.rates.keys()
+        if any(self.rates[key].is_marginal for key in relevant):
+            return None
         thresholds = sorted({threshold for key in relevant for threshold, _ in self.rates[key].tiers})
         vectors = []
         for total in [0, *(threshold + 1 for threshold in thresholds)]:

@@ -16,7 +16,8 @@ from operator import attrgetter
 from typing import Any
 
 from governance.money import AmountTooLarge, quantize
-from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json
+from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json, rates_merged
+from governance.pricing.calls import kind_of_call
 from governance.pricing.catalogue import FACTS, maker_of
 from governance.pricing.matching import Candidate, Directory, Seller, names_in
 from governance.pricing.models import Model, PriceBook, PriceRow, Provider
@@ -236,7 +237,7 @@ class Book:
             return []
         if not context or not found.is_own or not found.model.special:
             return [row]
-        return [*found.model.overrides_at(at, context), row]
+        return [*found.model.overrides_at(at, kind_of_call(context)), row]
 
     def _rows_of(self, found: Found, at: datetime, price_id: int) -> list[Row]:
         """The row with this id; one for a special kind of call together with the ordinary row it leaves the rest to."""
@@ -250,7 +251,7 @@ class Book:
         key = tuple([row.id for row in rows])
         prepared = self._rate_sets.get(key)
         if prepared is None:
-            merged = {meter: rate for row in reversed(rows) for meter, rate in row.rates.items()}
+            merged = rates_merged([row.rates for row in rows])
             prepared = self._rate_sets[key] = RateSet({meter: rate_from_json(rate) for meter, rate in merged.items()})
         return prepared
 

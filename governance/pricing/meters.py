@@ -1,6 +1,7 @@
 """What can be metered in a call: every usage key a price may name, how many units its amount is for, and which keys are parts of which.
 
-The keys are those of genai-prices (its unit table is compared with this one in a test). `input_tokens` here is all of the
+The keys are those of genai-prices (its unit table is compared with this one in a test), and after them some for what it does
+not meter: images by the piece, seconds of video, seconds a call ran. `input_tokens` here is all of the
 input, cached or not: `governance.pricing.arithmetic` adds our disjoint buckets up to it.
 """
 
@@ -12,6 +13,8 @@ from typing import TypeVar
 MILLION = 1_000_000
 MODALITIES = ("text", "audio", "image", "video")
 REQUESTS = "requests"
+# Stands in a row for a kind of call for every meter that the call has an amount for; only a factor may be given for it.
+EVERY_METER = "*"
 Rates = TypeVar("Rates")
 
 
@@ -65,8 +68,19 @@ _ALL = [
     _other("code_executions", 1000, family="tool_calls", tool_type="code_execution"),
     _other(REQUESTS, 1000, family="requests"),
 ]
+# What genai-prices has no unit for.
+_OWN = [
+    _other("input_images", 1, family="images", direction="input"),
+    _other("output_images", 1, family="images", direction="output"),
+    _other("output_characters", MILLION, family="characters", direction="output"),
+    _other("video_seconds", 1, family="durations", modality="video"),
+    _other("input_video_seconds", 1, family="durations", direction="input", modality="video"),
+    _other("output_video_seconds", 1, family="durations", direction="output", modality="video"),
+    _other("compute_seconds", 1, family="compute"),
+]
+OWN_METERS = frozenset(meter.key for meter in _OWN)
 # In the order in which people read them: input, its cached parts, output, its parts, then everything else.
-METERS: dict[str, Meter] = {meter.key: meter for meter in _ALL}
+METERS: dict[str, Meter] = {meter.key: meter for meter in (*_ALL, *_OWN)}
 _PLACES = {key: place for place, key in enumerate(METERS)}
 
 # Meters that the buckets of a usage already state; `units` cannot state them again.
@@ -101,6 +115,13 @@ UNIT_ALIASES = {
     "image_input_tokens": "input_image_tokens",
     "image_output_tokens": "output_image_tokens",
     "citation_tokens": "output_citation_tokens",
+    "images": "output_images",
+    "images_generated": "output_images",
+    "generated_images": "output_images",
+    "images_read": "input_images",
+    "generated_video_seconds": "output_video_seconds",
+    "running_seconds": "compute_seconds",
+    "predict_time": "compute_seconds",
 }
 
 
@@ -110,8 +131,8 @@ def unit_key(name: str) -> str:
 
 
 def in_order(rates: Mapping[str, Rates]) -> dict[str, Rates]:
-    """The rates, or whatever is kept by meter, in the order of METERS."""
-    return {key: rates[key] for key in sorted(rates, key=lambda key: _PLACES[key])}
+    """The rates, or whatever is kept by meter, in the order of METERS; what is for every meter comes last."""
+    return {key: rates[key] for key in sorted(rates, key=lambda key: _PLACES.get(key, len(_PLACES)))}
 
 
 def contains(whole: str, part: str) -> bool:

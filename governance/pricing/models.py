@@ -59,7 +59,9 @@ class PriceRow(models.Model):
 
     `rates` maps a meter (`input_tokens`, `cache_read_tokens`, `web_searches`, …) to
     `{"per": 1000000, "base": "3", "tiers": [[200000, "6"]]}`: the amount for so many units, and above how many
-    input tokens of the call another amount applies to all of them. `"least"` is the smallest quantity the vendor bills.
+    input tokens of the call another amount applies to all of them; with `"marginal": true`, above how many units of its own
+    another amount applies to those beyond. `"least"` is the smallest quantity the vendor bills. A row with a context may say
+    `{"factor": "1.1"}` of a meter, or of `"*"` for every meter: the amounts that the call has otherwise, times that.
 
     Rows without context and daily hours follow each other in time. A row with daily hours goes before them while its
     hours last. A row with a context names only the meters whose amount it replaces for calls of that kind. Where several

@@ -1,7 +1,7 @@
 """Writes to the price book: loading a source, adding a model, adding a price. Rows are added and open ends closed; nothing is edited."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,7 +13,7 @@ from governance.errors import Conflict, Invalid
 from governance.pricing import catalogue
 from governance.pricing.book import output_amount
 from governance.pricing.load import LoadResult, book_fill
-from governance.pricing.meters import METERS
+from governance.pricing.meters import EVERY_METER, METERS
 from governance.pricing.models import Model, PriceBook, PriceRow, Provider
 from governance.pricing.sources import genai
 from governance.pricing.sources.rows import SourceProvider, digest
@@ -103,7 +103,7 @@ def model_add(
 
 
 @transaction.atomic
-def price_row_add(
+def price_row_add(  # noqa: PLR0913
     *,
     actor: Actor | None,
     model: Model,
@@ -112,45 +112,61 @@ def price_row_add(
     currency: str = "USD",
     source: str = MANUAL,
     announced_at: datetime | None = None,
+    context: Mapping[str, str] | None = None,
+    daily_hours: tuple[time, time] | None = None,
+    precedence: int = 0,
 ) -> PriceRow:
-    """Adds the price of a model from `valid_from` on and closes the row that was open until then.
+    """Adds the price of a model from `valid_from` on and closes the row of the same kind that was open until then.
 
     `rates` maps a meter to an amount for the meter's usual number of units (text or Decimal; per million for tokens), or to
-    a rate as PriceRow stores it. Raises Invalid for rates the book cannot hold, Conflict when a row begins at or after then.
+    a rate as PriceRow stores it. With `context` the row is for calls of that kind, and may multiply amounts by a factor;
+    with `daily_hours` (UTC) for those hours of every day. Raises Invalid for rates the book cannot hold, Conflict when a row
+    of the same kind begins at or after then.
     """
     _may_change_prices(actor)
     if valid_from.tzinfo is None:
         raise Invalid("Say in which time zone the price begins.", field="valid_from")
     stored = {meter: rate_check(meter, rate) for meter, rate in rates.items()}
+    if not context and any("factor" in rate for rate in stored.values()):
+        raise Invalid("Only the price of a kind of call can be a factor of the ordinary one.", field="rates")
+    daily_from, daily_to = daily_hours or (None, None)
     book = book_lock()
-    ordinary = PriceRow.objects.filter(model=model, context={}, daily_from=None)
-    if ordinary.filter(valid_from__gte=valid_from).exists():
+    chain = PriceRow.objects.filter(model=model, context=context or {}, daily_from=daily_from, daily_to=daily_to)
+    if chain.filter(valid_from__gte=valid_from).exists():
         raise Conflict("A price of this model begins then or later; past prices are not changed.")
-    closed = list(ordinary.filter(valid_to=None)) or list(ordinary.filter(valid_to__gt=valid_from))
+    closed = list(chain.filter(valid_to=None)) or list(chain.filter(valid_to__gt=valid_from))
     for row in closed:
         if row.valid_to is None:
             row.valid_to = valid_from
             row.save(update_fields=["valid_to"])
     row = PriceRow.objects.create(
-        model=model, valid_from=valid_from, rates=stored, currency=currency, source=source, announced_at=announced_at
-    )
-    _tier_follow(model, stored)
+        model=model, valid_from=valid_from, rates=stored, currency=currency, source=source, announced_at=announced_at,
+        context=dict(context or {}), daily_from=daily_from, daily_to=daily_to, precedence=precedence,
+    )  # fmt: skip
+    if not context and daily_hours is None:
+        _tier_follow(model, stored)
     book_advance(book)
     old = [{"price": row.pk, "valid_from": row.valid_from, "rates": row.rates} for row in closed]
     new = {"price": row.pk, "model": model.slug, "valid_from": valid_from, "rates": stored, "currency": currency, "source": source}
+    if context or daily_hours:
+        new |= {"context": dict(context or {}), "daily_from": daily_from, "daily_to": daily_to}
     book_audit(actor=actor, action="price.added", target=("model", model.pk), old={"closed": old} if old else None, new=new)
     return row
 
 
 def rate_check(meter: str, rate: Any) -> dict[str, Any]:
     """The rate as a price row stores it. Raises Invalid for unknown meters and amounts that are no finite, non-negative number."""
-    if meter not in METERS:
-        raise Invalid(f"There is no meter '{meter}'.", field=f"rates.{meter}")
     given = dict(rate) if isinstance(rate, Mapping) else {"base": rate}
+    if meter not in METERS and not (meter == EVERY_METER and "factor" in given):
+        raise Invalid(f"There is no meter '{meter}'.", field=f"rates.{meter}")
     try:
+        if "factor" in given:
+            return {"factor": amount_check(given["factor"])}
         stored: dict[str, Any] = {"per": int(given.get("per", METERS[meter].per)), "base": amount_check(given["base"])}
         if given.get("tiers"):
             stored["tiers"] = sorted([int(threshold), amount_check(amount)] for threshold, amount in given["tiers"])
+            if given.get("marginal"):
+                stored["marginal"] = True
         if given.get("least") is not None:
             stored["least"] = amount_check(given["least"])
     except (KeyError, TypeError, ValueError, InvalidOperation):

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 
 from governance.money import quantize
 from governance.pricing.book import Book
-from governance.pricing.meters import BUCKET_METERS, METERS, REQUESTS
+from governance.pricing.meters import BUCKET_METERS, METERS, OWN_METERS, REQUESTS
 from governance.pricing.usage import Usage
 
 SNAPSHOT = DataSnapshot(providers=providers, from_auto_update=False)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-UNITS = sorted(METERS.keys() - BUCKET_METERS - {REQUESTS})
+UNITS = sorted(METERS.keys() - BUCKET_METERS - OWN_METERS - {REQUESTS})
 CHARGED_UNITS = sorted(
     {
         "web_searches",
@@ -241,8 +241,9 @@ def test_bare_names_find_the_provider_that_the_oracle_finds(book: Book) -> None:
         assert found is not None and (found.provider, found.model) == (provider.id, model.id), name  # noqa: PT018
 
 
-def test_meters_are_the_units_of_the_oracle() -> None:
+def test_meters_are_the_units_of_the_oracle_and_some_it_has_not() -> None:
     units = _get_registry().units
-    assert {key: (meter.per, dict(meter.dimensions)) for key, meter in METERS.items()} == {
+    assert not OWN_METERS & units.keys()
+    assert {key: (meter.per, dict(meter.dimensions)) for key, meter in METERS.items() if key not in OWN_METERS} == {
         key: (unit.per, dict(unit.dimensions)) for key, unit in units.items()
     }
