@@ -1,0 +1,123 @@
+"""`weighhouse-collector`: posts the usage that harnesses wrote on this machine, once or as it grows."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .collecting import Collector, Round
+from .places import places
+from .positions import Positions, default_path
+from .readers import readers
+from .readers.values import Fields
+from .sending import Away, Post, Refused
+
+LABELS = ("team", "project", "member", "environment", "billing_mode", "task_class")
+log = logging.getLogger("weighhouse.collector")
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="weighhouse-collector", description=__doc__)
+    found.add_argument("harness", nargs="*", help=f"which to read, of {', '.join(sorted(readers()))} (all that are here)")
+    found.add_argument("--path", type=Path, help="read this file or folder instead of the harness's own; names one harness")
+    found.add_argument("--url", default="", help="the server (WEIGHHOUSE_URL)")
+    found.add_argument("--key", default="", help="an API key with the scope ingest (WEIGHHOUSE_KEY)")
+    found.add_argument("--watch", action="store_true", help="go on as the files grow, until stopped")
+    found.add_argument("--interval", type=float, default=15.0, help="seconds between looks with --watch (15)")
+    found.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE", help=f"{', '.join(LABELS)}, or a tag; may be given again"
+    )
+    found.add_argument("--state", type=Path, help=f"where positions are kept ({default_path()})")
+    found.add_argument("--dry-run", action="store_true", help="print what would be sent, send and remember nothing")
+    found.add_argument("--quiet", action="store_true", help="say only what went wrong")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Returns 0, 1 when the server was away, 2 when something has to be changed first."""
+    wanted = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING if wanted.quiet else logging.INFO, format="%(message)s")
+    try:
+        harnesses = chosen(wanted.harness, wanted.path)
+        sink = show if wanted.dry_run else post(wanted, environment)
+        positions = Positions(None if wanted.dry_run else wanted.state or default_path(environment))
+        collector = Collector(sink, positions, labels=labels(wanted.label), is_final=wanted.dry_run)
+        return watched(collector, harnesses, wanted) if wanted.watch else once(collector, harnesses, wanted.path)
+    except Refused as refusal:
+        log.error("%s", refusal)  # noqa: TRY400 - the sentence is all there is to say
+        return 2
+    except Away as away:
+        log.error("%s What was not sent is sent the next time.", away)  # noqa: TRY400
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def chosen(named: Sequence[str], path: Path | None) -> list[str]:
+    """The harnesses to read. Raises Refused."""
+    if unknown := sorted(set(named) - set(readers())):
+        raise Refused(f"There is no harness '{unknown[0]}'; known are {', '.join(sorted(readers()))}.")
+    if path is not None and len(named) != 1:
+        raise Refused("With --path say which harness wrote it.")
+    if path is not None and not path.exists():
+        raise Refused(f"There is no {path}.")
+    found = list(named) or [name for name in sorted(readers()) if any(place.folder.is_dir() for place in places(name))]
+    if not found:
+        raise Refused("No harness has left anything on this machine yet.")
+    return found
+
+
+def post(wanted: argparse.Namespace, environment: Mapping[str, str]) -> Post:
+    url, key = wanted.url or environment.get("WEIGHHOUSE_URL", ""), wanted.key or environment.get("WEIGHHOUSE_KEY", "")
+    if not url or not key:
+        raise Refused("Say --url and --key, or set WEIGHHOUSE_URL and WEIGHHOUSE_KEY.")
+    return Post(url, key, patience_s=None if wanted.watch else 30.0)
+
+
+def show(harness: str, calls: list[Fields]) -> None:
+    for call in calls:
+        sys.stdout.write(json.dumps(call) + "\n")
+
+
+def labels(given: Sequence[str]) -> dict[str, Any]:
+    """Fields and tags of NAME=VALUE. Raises Refused."""
+    found: dict[str, Any] = {}
+    for word in given:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise Refused(f"'{word}' is not NAME=VALUE.")
+        if name in LABELS:
+            found[name] = value
+        else:
+            found.setdefault("tags", {})[name] = value
+    return found
+
+
+def once(collector: Collector, harnesses: Sequence[str], path: Path | None) -> int:
+    for harness in harnesses:
+        tell(harness, collector.round(harness, path))
+    collector.positions.forget_missing()
+    return 0
+
+
+def watched(collector: Collector, harnesses: Sequence[str], wanted: argparse.Namespace) -> int:
+    while True:
+        for harness in harnesses:
+            done = collector.round(harness, wanted.path)
+            if done.calls or done.unread:
+                tell(harness, done)
+        time.sleep(max(0.1, wanted.interval))
+
+
+def tell(harness: str, done: Round) -> None:
+    unread = f", {done.unread} records could not be read" if done.unread else ""
+    log.info("%s: %d calls in %d files%s", harness, done.calls, done.files, unread)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Reads a growing file of lines from where it was left, and notices when it is another file by now."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# A line longer than this holds pictures or a whole file, and no usage.
+LONGEST_LINE = 16 * 1024 * 1024
+HEAD = 256
+
+
+class Identity(NamedTuple):
+    """What tells a file from another one at its path: its number on the disk and how it begins."""
+
+    number: int
+    head: str
+
+
+def identity(path: Path, length: int) -> Identity:
+    """The identity by the first bytes, at most `length`: what was read of the file before must still be there."""
+    with path.open("rb") as file:
+        head = file.read(min(HEAD, length))
+    return Identity(path.stat().st_ino, hashlib.blake2b(head, digest_size=8).hexdigest())
+
+
+def resumed(path: Path, position: dict[str, Any]) -> bool:
+    """Whether the file is the one that the position was noted for, and has not been cut."""
+    offset, noted = position.get("offset", 0), position.get("identity")
+    if not offset or not noted or path.stat().st_size < offset:
+        return False
+    return list(identity(path, offset)) == list(noted)
+
+
+def lines(path: Path, offset: int, marks: Sequence[bytes], *, is_final: bool = False) -> Iterator[tuple[bytes, int]]:
+    """(line, offset after it) of each whole line from `offset`; b"" for one without any of the marks, which says nothing of usage.
+
+    A last line without its end is still being written and is left for the next time, unless the file `is_final`.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        while line := file.readline(LONGEST_LINE):
+            if not line.endswith(b"\n"):
+                if len(line) == LONGEST_LINE:
+                    offset += len(line) + skipped(file)
+                    yield b"", offset
+                    continue
+                if not is_final:
+                    return
+            offset += len(line)
+            yield (line if any(mark in line for mark in marks) else b""), offset
+
+
+def skipped(file: Any) -> int:
+    """The bytes up to the end of the line that is being read."""
+    seen = 0
+    while part := file.readline(LONGEST_LINE):
+        seen += len(part)
+        if part.endswith(b"\n"):
+            break
+    return seen

@@ -1,0 +1,90 @@
+"""Posts calls to Weighhouse and waits out its absence; what it refuses for good is said and not sent again."""
+
+import gzip
+import http.client
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from . import VERSION
+from .readers.values import Fields
+
+TIMEOUT_S = 30.0
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 300.0
+# Sending again can help with these; with every other refusal it cannot.
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+log = logging.getLogger("weighhouse.collector")
+
+
+class Away(Exception):
+    """Weighhouse did not answer; the same can be sent later."""
+
+
+class Refused(Exception):
+    """Weighhouse refuses whatever is sent: a wrong address or key."""
+
+
+class Post:
+    """A sink that posts to a server. `patience_s` is how long one batch is tried before Away is raised; None waits for ever."""
+
+    def __init__(self, url: str, key: str, *, patience_s: float | None = 30.0) -> None:
+        if not url.startswith(("https://", "http://")):
+            raise Refused(f"'{url}' is no address of a server; say something like https://weighhouse.example.com.")
+        self.url, self.key, self.patience_s = url.rstrip("/"), key, patience_s
+
+    def __call__(self, harness: str, calls: list[Fields]) -> None:
+        """Returns when the calls are stored. Raises Away and Refused."""
+        until = None if self.patience_s is None else time.monotonic() + self.patience_s
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                return said(calls, self.answer(harness, calls))
+            except urllib.error.HTTPError as error:
+                if error.code == 413 and len(calls) > 1:
+                    half = len(calls) // 2
+                    self(harness, calls[:half])
+                    return self(harness, calls[half:])
+                if error.code not in AGAIN:
+                    raise Refused(f"{self.url} answers {error.code}: {error.read(500).decode(errors='replace')}") from None
+                reason, asked_s = str(error), seconds(error.headers.get("Retry-After"))
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                reason, asked_s = str(error), 0.0
+            pause_s = min(max(wait_s, asked_s), LONGEST_WAIT_S)
+            if until is not None and time.monotonic() + pause_s > until:
+                raise Away(f"{self.url} cannot be reached: {reason}")
+            log.info("waiting %.0f s: %s", pause_s, reason)
+            time.sleep(pause_s)
+            wait_s *= 2
+
+    def answer(self, harness: str, calls: list[Fields]) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the user's own address, whose scheme was looked at
+            f"{self.url}/api/v1/events/{harness}?results=errors",
+            data=gzip.compress(json.dumps({"events": calls}).encode(), 5),
+            headers={
+                "Authorization": f"Bearer {self.key}",
+                "Content-Type": "application/json",
+                "Content-Encoding": "gzip",
+                "User-Agent": f"weighhouse-collector/{VERSION}",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            found: dict[str, Any] = json.loads(response.read())
+            return found
+
+
+def said(calls: list[Fields], answer: dict[str, Any]) -> None:
+    """Tells which calls were not counted; an admin finds them in Weighhouse."""
+    for result in answer.get("results") or ():
+        if result.get("status") in ("conflict", "rejected"):
+            call = calls[result.get("index", 0)]
+            log.warning(
+                "call %s was not counted (%s): %s", call.get("request_id") or call.get("id"), result["status"], result.get("reason", "")
+            )
+
+
+def seconds(text: str | None) -> float:
+    return float(text) if text and text.isdigit() else 0.0
