@@ -6,10 +6,11 @@ from django.db.models import Q
 from governance.budgets.models import money_field
 from ingest.amending.models import AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
+from ingest.rerating.models import ReratingLook, ReratingRun
 
 __all__ = [
     "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput",
-    "ReportedLabel", "UsageEvent", "UsageRollup", "UsageRollupDay",
+    "ReportedLabel", "ReratingLook", "ReratingRun", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
 

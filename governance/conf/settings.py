@@ -265,6 +265,7 @@ CELERY_BEAT_SCHEDULE = {
     "team-digests-write": {"task": "governance.notices.tasks.team_digests_write", "schedule": 60.0},
     "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
     "guard-look": {"task": "ingest.guard.tasks.guard_look", "schedule": 60.0, "options": {"expires": 60}},
+    "rerating-look": {"task": "ingest.rerating.tasks.rerating_look", "schedule": 20.0, "options": {"expires": 20}},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},

@@ -178,7 +178,7 @@ class _Chunk:
                 differences.remove(row)
                 gone.append(row)
                 done.cost_before += row.cost or ZERO
-            elif changes := _real(row, revise(row)):
+            elif changes := real_changes(row, revise(row)):
                 differences.change(row, changes)
                 changed.append((row, changes))
                 done.cost_before += row.cost or ZERO
@@ -261,7 +261,7 @@ class _Chunk:
             sql.execute(statements.REHOME, {**organization, "key": sorted(differences.rehomed)})
 
 
-def _real(row: Any, changes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def real_changes(row: Any, changes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The changes that change something."""
     if not changes:
         return None

@@ -1,0 +1,144 @@
+"""Works out what a run would do, changing nothing: calls, amounts by month and team, and by budget with what would freeze or thaw."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from governance import sql
+from governance.audit.services import plain
+from governance.budgets.rules import PeriodKey, Rules, rules_of
+from governance.budgets.services.charge import period_totals
+from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays
+from governance.pricing.book import current_book
+from governance.tenancy.directory import directory_of
+from governance.tenancy.models import Organization, Team
+from ingest.rerating.models import ReratingRun
+from ingest.rerating.rating import Rerater
+from ingest.rerating.scope import PAGE, scope_parameters
+from ingest.services.amend import real_changes
+from ingest.services.differences import Differences
+
+ZERO = Decimal(0)
+ROWS = 4000
+MOST_NAMED = 50
+# How the budget periods stand that a run would move.
+STANDING = f"""
+SELECT p.id, p.budget_id, p.starts_at, p.ends_at, p.session_key, p.task_key, p.slides_from, p.spent, p.limit_amount + p.topup AS allowance, p.frozen_at IS NOT NULL AS is_frozen,
+    p.is_hard AND p.freezes_at_limit AND (p.ends_at IS NULL OR p.ends_at > %(now)s) AS freezes
+FROM {sql.unnest("x", KEY_COLUMNS)} JOIN budget_period p ON p.organization_id = %(organization)s AND {SAME_KEY}
+ORDER BY p.id
+"""  # noqa: S608 - built from constants
+
+
+@dataclass(slots=True)
+class Line:
+    """What would change of one month or team: calls, and their costs before and after as far as known."""
+
+    events: int = 0
+    priced: int = 0
+    before: Decimal = ZERO
+    after: Decimal = ZERO
+
+    def add(self, old: Decimal | None, new: Decimal | None) -> None:
+        self.events += 1
+        self.priced += old is None and new is not None
+        self.before += old or ZERO
+        self.after += new or ZERO
+
+    def facts(self) -> dict[str, Any]:
+        return {"events": self.events, "priced": self.priced, "before": self.before, "after": self.after, "delta": self.after - self.before}
+
+
+@dataclass(slots=True)
+class Found:
+    """What the pages read so far would change."""
+
+    seen: int = 0
+    total: Line = field(default_factory=Line)
+    months: dict[str, Line] = field(default_factory=dict)
+    teams: dict[int | None, Line] = field(default_factory=dict)
+    periods: dict[tuple[PeriodKey, datetime | None], Decimal] = field(default_factory=dict)
+
+
+def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]) -> dict[str, Any] | None:
+    """The run's preview. `told` hears after each page how many calls were read, and says whether to go on. None: it said no."""
+    organization = Organization.objects.get(pk=run.organization_id)
+    rules = rules_of(directory_of(organization, organization.config_version))
+    rerater, found = Rerater(current_book(refresh=True)), Found()
+    parameters = scope_parameters(run, rules.directory) | {"limit": ROWS}
+    while rows := sql.rows(PAGE, parameters):
+        _page_add(found, rows, rerater, rules)
+        parameters |= {"from": rows[-1].occurred_at, "after": rows[-1].id}
+        if not told(found.seen):
+            return None
+    return _answer(found, rules, now)
+
+
+def _page_add(found: Found, rows: list[Any], rerater: Rerater, rules: Rules) -> None:
+    differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, rows))
+    for row in rows:
+        if changes := real_changes(row, rerater.changes(row)):
+            cost = changes.get("cost", row.cost)
+            found.total.add(row.cost, cost)
+            month = f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}"
+            found.months.setdefault(month, Line()).add(row.cost, cost)
+            found.teams.setdefault(row.team_id, Line()).add(row.cost, cost)
+            differences.change(row, changes)
+    found.seen += len(rows)
+    for place, (amount, _) in period_totals(rules, differences.batch().spends).items():
+        found.periods[place] = found.periods.get(place, ZERO) + amount
+
+
+def service_accounts(organization_id: int, rows: list[Any]) -> dict[int, int | None]:
+    """The service accounts of the API keys that calls came with, by the key's id."""
+    keys = sorted({row.api_key_id for row in rows} - {None})
+    if not keys:
+        return {}
+    statement = "SELECT id, service_account_id FROM api_key WHERE organization_id = %(organization)s AND id = ANY(%(keys)s::bigint[])"
+    known = {row.id: row.service_account_id for row in sql.rows(statement, {"organization": organization_id, "keys": keys})}
+    return {key: known.get(key) for key in keys}
+
+
+def _answer(found: Found, rules: Rules, now: datetime) -> dict[str, Any]:
+    names = dict(Team.objects.filter(organization=rules.directory.organization_id).values_list("pk", "name"))
+    teams = [{"team_id": team_id, "team": names.get(team_id, "") if team_id else "", **line.facts()} for team_id, line in found.teams.items()]
+    answer: dict[str, Any] = plain({
+        "seen": found.seen, **found.total.facts(), "months": [{"month": month, **line.facts()} for month, line in sorted(found.months.items())],
+        "teams": sorted(teams, key=lambda line: -abs(line["delta"])), "budgets": _budgets(found.periods, rules, now),
+    })  # fmt: skip
+    return answer
+
+
+def _budgets(moved: Mapping[tuple[PeriodKey, datetime | None], Decimal], rules: Rules, now: datetime) -> list[dict[str, Any]]:
+    """Each budget whose periods would move: by how much, and which of them would freeze or thaw (the first of many are named)."""
+    keys = list(dict.fromkeys(key for (key, _), amount in moved.items() if amount))
+    if not keys:
+        return []
+    rows = sql.rows(STANDING, {"organization": rules.directory.organization_id, "now": now, **key_arrays(keys)})
+    deltas: dict[tuple[Any, ...], list[tuple[datetime | None, Decimal]]] = {}
+    for (key, slice_at), amount in moved.items():
+        deltas.setdefault((key.budget_id, key.starts_at, key.session_key, key.task_key), []).append((slice_at, amount))
+    lines: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        parts = deltas[row.budget_id, row.starts_at, row.session_key, row.task_key]
+        delta = sum((amount for at, amount in parts if at is None or row.slides_from is None or at >= row.slides_from), ZERO)
+        _budget_add(lines, row, delta, rules)
+    return sorted(lines.values(), key=lambda line: -abs(line["delta"]))
+
+
+def _budget_add(lines: dict[int, dict[str, Any]], row: Any, delta: Decimal, rules: Rules) -> None:
+    rule = rules.by_id[row.budget_id]
+    line = lines.setdefault(
+        rule.id, {"budget": rule.id, "name": rule.name, "unit": rule.unit, "periods": 0, "delta": ZERO, "freezes": 0, "thaws": 0, "named": []}
+    )
+    becomes = row.freezes and row.spent + delta >= row.allowance
+    line["periods"] += 1
+    line["delta"] += delta
+    if becomes == row.is_frozen:
+        return
+    line["freezes" if becomes else "thaws"] += 1
+    if len(line["named"]) < MOST_NAMED:
+        what = {"starts_at": row.starts_at, "session": row.session_key, "task": row.task_key, "becomes": "frozen" if becomes else "free"}
+        line["named"].append(what | {"spent": row.spent + delta, "allowance": row.allowance})
