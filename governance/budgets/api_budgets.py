@@ -17,11 +17,13 @@ from governance.budgets.commands import HEADER, REPLAYED, answered_once
 from governance.budgets.owners import facts_of
 from governance.budgets.previews import change_preview, creation_preview
 from governance.budgets.tree import budget_seen, budgets_visible, present_periods
-from governance.errors import Invalid
+from governance.errors import DomainError, Invalid
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.models import Scope
 
 MAX_BODY_BYTES = 64 * 1024
+# What the service calls a field, and what the body does.
+API_NAMES = {"limit_amount": "limit", "scope_kind": "scope", "period_kind": "period", "from_period": "to", "to_period": "to"}
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -31,6 +33,12 @@ class BudgetView(APIView):
     @property
     def scope(self) -> str:
         return Scope.READ if self.request.method == "GET" else Scope.ADMIN
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal names the field as the body does."""
+        if isinstance(exc, DomainError) and exc.extra.get("field") in API_NAMES:
+            exc.extra["field"] = API_NAMES[exc.extra["field"]]
+        return super().handle_exception(exc)
 
     @property
     def actor(self) -> Actor:

@@ -49,12 +49,16 @@ def filters_checked(filters: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]
     """Filters as a budget keeps them: label, `tag:<key>` or pool → the values that count. Raises Invalid."""
     found: dict[str, list[Any]] = {}
     for name, values in filters.items():
-        if name not in LABELS and name not in POOLS and not (name.startswith(TAG) and len(name) > len(TAG)):
+        if name not in LABELS and name not in POOLS and not _is_tag(name):
             raise Invalid(f"Usage cannot be narrowed by {name[:80]}. Use one of {', '.join((*LABELS, *POOLS))} or tag:<key>.", field="filters")
-        kept = sorted(set(_values(name, values)))
-        if kept:
-            found[name] = kept
+        found[name] = sorted(set(_values(name, values)))
+        if not found[name]:
+            raise Invalid(f"Name at least one value of {name[:80]}, or leave it out: then every call counts.", field="filters")
     return found
+
+
+def _is_tag(name: str) -> bool:
+    return name.startswith(TAG) and len(TAG) < len(name) <= len(TAG) + LONGEST_VALUE and "\0" not in name
 
 
 def _values(name: str, values: Iterable[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from governance.tenancy.models import ApiKey
 
 ZERO = Decimal(0)
 Name = Annotated[str, Meta(max_length=200)]
+KeyName = Annotated[str, Meta(min_length=1, max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Ttl = Annotated[int, Meta(ge=1, le=86_400)]
 SMALLEST = Decimal("1e-15")
@@ -52,7 +53,7 @@ class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     calls: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     allow_partial: bool = False
     min_amount: Decimal | None = None
-    id: Name | None = None
+    id: KeyName | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from governance.budgets.calls import MOST_VALUES, filters_checked
-from governance.budgets.models import Budget
+from governance.budgets.models import LONGEST_ROLLING_HOURS, Budget
 from governance.budgets.rules import Rule, rolling_start
 from governance.budgets.services.endings import LARGEST_HOLD
 from governance.errors import Forbidden, Invalid
@@ -19,6 +19,9 @@ from governance.tenancy.models import ApiKey, Member, Organization, Project, Ser
 from governance.tenancy.services import currency_check
 
 HARD = (Budget.Action.FREEZE, Budget.Action.ASK)
+# The last day that a window may begin on, by its kind; others begin where they begin.
+LAST_ANCHOR = {"week": 7, "month": 28, "quarter": 28, "year": 28}
+TEMPLATES = ("session", "task")
 CALENDAR = ("day", "week", "month", "quarter", "year")
 THRESHOLDS = (50, 80, 100)
 
@@ -89,6 +92,7 @@ def budget_check(budget: Budget) -> None:
     for field, text in (("name", budget.name), ("downgrade_models", "".join(budget.downgrade_models))):
         if "\0" in text:
             raise Invalid("A NUL character cannot be stored.", field=field)
+    _check_window(budget)
     try:
         budget.full_clean()
     except ValidationError as error:
@@ -102,6 +106,20 @@ def budget_check(budget: Budget) -> None:
         raise Invalid(f"A limit in {budget.measure} is a whole number.", field="limit_amount")
     if budget.rollover_cap is not None and budget.period_kind not in CALENDAR:
         raise Invalid("Only windows of the calendar leave something to the next.", field="rollover_cap")
+
+
+def _check_window(budget: Budget) -> None:
+    """The window's own numbers, each with its field. Raises Invalid."""
+    kind, days = budget.period_kind, LAST_ANCHOR.get(budget.period_kind, 1)
+    if not 1 <= budget.anchor_day <= days:
+        wanted = f"from 1 to {days}" if days > 1 else "1, the usual one: this window has no other"
+        raise Invalid(f"The day that a {kind} begins on is {wanted}.", field="anchor_day")
+    if kind != Budget.Kind.ROLLING and budget.rolling_hours is not None:
+        raise Invalid("Only a rolling window has a length in hours.", field="rolling_hours")
+    if kind == Budget.Kind.ROLLING and not 1 <= (budget.rolling_hours or 0) <= LONGEST_ROLLING_HOURS:
+        raise Invalid(f"Say how many hours the window is long, from 1 to {LONGEST_ROLLING_HOURS:,}.", field="rolling_hours")
+    if (budget.scope_kind in TEMPLATES or kind in TEMPLATES) and budget.scope_kind != kind:
+        raise Invalid("A budget for every session or task runs for the whole session or task, and no other does.", field="period_kind")
 
 
 def pools_check(budget: Budget) -> None:
@@ -127,13 +145,15 @@ def _placeholder(amount: Decimal | None) -> Decimal | None:
     return None if amount is None else _amount(amount, field="unpriced_call_amount")
 
 
-def _amount(amount: Decimal, field: str = "limit_amount") -> Decimal:
+def _amount(wanted: Decimal, field: str = "limit_amount") -> Decimal:
     try:
-        amount = quantize(amount)
+        amount = quantize(wanted)
     except AmountTooLarge as error:
         raise Invalid("That is more than a budget can hold.", field=field) from error
     if amount < 0:
-        raise Invalid("A limit is not negative.", field=field)
+        raise Invalid("An amount is not negative.", field=field)
+    if wanted and not amount:
+        raise Invalid("This amount is too small to be kept: at most 15 digits after the point count.", field=field)
     return amount
 
 

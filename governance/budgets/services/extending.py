@@ -16,7 +16,7 @@ from governance import sql
 from governance.budgets.calls import Call
 from governance.budgets.models import Authorization, AuthorizationExtension, BudgetPeriod
 from governance.budgets.rules import PeriodKey, Rules, rules_of
-from governance.budgets.services.asking import AuthorizationIn, Count, Name, Ttl
+from governance.budgets.services.asking import AuthorizationIn, Count, KeyName, Ttl
 from governance.budgets.services.endings import LARGEST_HOLD, amount_checked
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.holds import CONFIGURATION, LOCKED, AuthorizationOver, Held, room_make
@@ -41,7 +41,7 @@ class ExtensionIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     amount: Decimal | None = None
     tokens: Count = 0
     calls: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    id: Name | None = None
+    id: KeyName | None = None
 
 
 @dataclass(frozen=True, slots=True)

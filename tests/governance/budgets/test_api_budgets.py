@@ -94,10 +94,10 @@ def test_transfer_moves_what_is_left(manage: APIClient, admin: Member, team: Tea
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"team": "nobody"}, "team"), ({"limit": "-1"}, "limit_amount"), ({"limit": "NaN"}, "limit_amount"), ({"unpriced_call_amount": "NaN"}, "unpriced_call_amount"),
+        ({"team": "nobody"}, "team"), ({"limit": "-1"}, "limit"), ({"limit": "NaN"}, "limit"), ({"unpriced_call_amount": "NaN"}, "unpriced_call_amount"),
         ({"period": "fortnight"}, "period"), ({"colour": "red"}, None), ({"filters": {"colour": ["red"]}}, "filters"), ({"filters": {"team": ["x"]}}, "team"),
         ({"anchor_day": 10**30}, "anchor_day"), ({"key": 10**30}, "key"), ({"thresholds": [0]}, "thresholds"), ({"name": ""}, "name"), ({"name": "a\0"}, "name"),
-        ({"period": "rolling"}, "scope_kind"), ({"rolling_hours": -1, "period": "rolling"}, None),
+        ({"period": "rolling"}, "rolling_hours"), ({"rolling_hours": -1, "period": "rolling"}, None),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(manage: APIClient, team: Team, fields: dict[str, Any], field: str | None) -> None:
@@ -125,3 +125,24 @@ def test_the_schema_describes_them(client: Client, db: None) -> None:
     schema = client.get("/api/schema?format=json").content.decode()
     for operation in ("budgets_list", "budgets_create", "budgets_preview", "budgets_get", "budgets_change", "budgets_preview_change", "budgets_retire", "budgets_transfer"):
         assert f'"{operation}"' in schema or f"operationId: {operation}" in schema
+
+
+@pytest.mark.parametrize(("wrong", "field"), [
+    ({"anchor_day": 0}, "anchor_day"), ({"anchor_day": 29}, "anchor_day"), ({"period": "week", "anchor_day": 8}, "anchor_day"),
+    ({"period": "day", "anchor_day": 2}, "anchor_day"), ({"period": "rolling"}, "rolling_hours"), ({"rolling_hours": 3}, "rolling_hours"),
+    ({"period": "session"}, "period"), ({"limit": "-1"}, "limit"), ({"limit": "1e-30"}, "limit"), ({"rollover_cap": "-1"}, "rollover_cap"),
+    ({"member": "nobody@example.com"}, "member"), ({"filters": {"tag:a\0": ["x"]}}, "filters"), ({"filters": {"tag:" + "a" * 201: ["x"]}}, "filters"),
+    ({"filters": {"tag:a": []}}, "filters"), ({"filters": {"model": []}}, "filters"),
+])
+def test_wrong_budget_is_refused_at_the_field_that_the_body_names(manage: APIClient, team: Team, wrong: dict[str, Any], field: str) -> None:
+    for address in (BUDGETS, f"{BUDGETS}/preview"):
+        answer = manage.post(address, WANTED | wrong)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.json()
+    assert not Budget.objects.exists()
+
+
+def test_empty_id_names_no_authorization(organization: Organization) -> None:
+    gateway = client_with(key_of(organization, Scope.AUTHORIZE))
+    assert gateway.post("/api/v1/authorizations", {"amount": "1", "id": ""}).json()["field"] == "id"
+    held = gateway.post("/api/v1/authorizations", {"amount": "1"}).json()["id"]
+    assert gateway.post(f"/api/v1/authorizations/{held}/extend", {"ttl_seconds": 400, "id": ""}).json()["field"] == "id"
