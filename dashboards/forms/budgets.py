@@ -99,7 +99,9 @@ class LimitForm(forms.Form):
 
 
 class ChangeForm(LimitForm):
-    """What can be changed of one budget, in its own measure."""
+    """What can be changed of one budget, in its own measure. `seen` is the version that was on the screen."""
+
+    seen = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, budget: Budget, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -102,6 +102,7 @@ def here(request: PageRequest, budget: Budget) -> HttpResponseRedirect:
 
 def change_form(budget: Budget, data: Any = None) -> ChangeForm:
     initial = {
+        "seen": budget.version,
         "name": budget.name,
         "limit_amount": plain_decimal(budget.limit_amount),
         "action": budget.action,
@@ -125,11 +126,12 @@ def change_post(request: PageRequest, budget: Budget) -> HttpResponse:
     form = change_form(budget, request.POST)
     if not form.is_valid():
         return shown(request, budget, form=form, is_editing=True, status=422)
+    seen, changes = form.cleaned_data["seen"], {name: value for name, value in form.cleaned_data.items() if name != "seen"}
     try:
         if request.POST.get("step") == "preview":
-            preview = change_preview(request.actor, budget, form.cleaned_data, now=timezone.now())
+            preview = change_preview(request.actor, budget, changes, now=timezone.now())
             return shown(request, budget, form=form, is_editing=True, preview=preview)
-        budget_change(actor=request.actor, budget=budget, **form.cleaned_data)
+        budget_change(actor=request.actor, budget=budget, seen=seen, **changes)
     except DomainError as refusal:
         field = refusal.extra.get("field")
         form.add_error(field if field in form.fields else None, refusal.detail)

@@ -121,15 +121,18 @@ def _note_passed_thresholds(periods: Iterable[BudgetPeriod], budget: Budget) -> 
 
 
 @transaction.atomic
-def budget_change(*, actor: Actor, budget: Budget, **changes: Any) -> Budget:
+def budget_change(*, actor: Actor, budget: Budget, seen: int | None = None, **changes: Any) -> Budget:
     """Changes what CHANGEABLE names; the periods that run now follow, and freeze or thaw with it. Each change is a version.
 
-    `is_hard` stands for the action: freeze where true, notify where false.
+    `is_hard` stands for the action: freeze where true, notify where false. Raises Conflict when the budget is no longer of the version
+    `seen`: a form that names every field would undo what somebody else has changed.
     """
     require(actor, Right.MANAGE_BUDGETS)
     budget = _locked(actor, budget)
     if not budget.is_active:
         raise Conflict("This budget was retired.")
+    if seen is not None and seen != budget.version:
+        raise Conflict("Somebody else has changed this budget since you opened it. Look at what it says now and change that.", version=budget.version)
     changes = _changes_checked(budget, changes)
     changes = {name: value for name, value in changes.items() if getattr(budget, name) != value}
     if not changes:

@@ -102,6 +102,18 @@ def test_a_higher_limit_thaws_and_the_history_tells_who_raised_it(admin: Member,
     assert browser.post(path, changing(limit_amount="-1")).status_code == 422
 
 
+def test_what_somebody_else_changed_meanwhile_is_not_undone(admin: Member, engineer: Member) -> None:
+    made = frozen(admin, engineer).budget
+    browser, path = at(admin), address(admin, f"budgets/{made.pk}")
+    assert 'name="seen" value="1"' in text_of(browser.get(path))
+    assert browser.post(path, changing(limit_amount="20", seen="1")).status_code == 302
+    late = browser.post(path, changing(limit_amount="10", thresholds="90", seen="1"))
+    assert late.status_code == 409
+    assert "Somebody else has changed this budget since you opened it." in text_of(late)
+    made.refresh_from_db()
+    assert (made.limit_amount, made.version) == (Decimal(20), 2)
+
+
 def test_a_retired_budget_keeps_its_history_and_lets_go(admin: Member, engineer: Member) -> None:
     period = frozen(admin, engineer)
     browser, path = at(admin), address(admin, f"budgets/{period.budget_id}")
