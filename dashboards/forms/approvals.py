@@ -124,6 +124,8 @@ class DelegateForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         first, last = cleaned.get("first"), cleaned.get("last")
+        if first and first < self.now.astimezone(self.zone).date() - timedelta(days=1):
+            self.add_error("first", "This day is over already.")
         if first and last and (last < first or last.year > self.now.year + 10):
             self.add_error("last", "The last day comes after the first, and within ten years.")
         return cleaned

@@ -94,12 +94,13 @@ def policy_page(request: PageRequest, team: Team | None) -> HttpResponse:
     teams = [(str(one.pk), one.name) for one in scoped(actor, Team.objects.order_by("name"))] if team is None else [(str(team.pk), team.name)]
     trial = PreviewForm(posted if posted and posted.get("action") == "try" else None, teams=teams)
     action = posted.get("action", "") if posted else ""
-    if action == "end":
-        policies.policy_end(actor=actor, team=team, seen=seen_number(posted))
-        messages.success(request, "Taken out of force. Requests that wait keep the policy they were filed under.")
-        return redirect(TAB, slug=actor.organization.slug)
     status = 200
-    if action in ("add", "try") or action.startswith("remove-"):
+    if action == "end":
+        form.is_valid()
+        if done(form, lambda: ended(request, team, seen_number(posted))):
+            return redirect(TAB, slug=actor.organization.slug)
+        status = 422
+    elif action in ("add", "try") or action.startswith("remove-"):
         form = form if action == "try" else PolicyForm(reshaped(request.POST, action, last=len(form.bands) - 1), people=people, rules=rules, count=changed_count(form, action))
         form.is_valid()
     elif posted is not None:
@@ -109,6 +110,13 @@ def policy_page(request: PageRequest, team: Team | None) -> HttpResponse:
         status = 422
     values = {"form": form, "team": team, "own": own, "trial": trial, "versions": policies.policy_versions(actor, team)[:10], **tried(actor, form, trial, people=people, shown_rules=rules)}
     return shown(request, "policy", TAB, values, status=status)
+
+
+def ended(request: PageRequest, team: Team | None, seen: int | None) -> bool:
+    """Takes the policy out of force. Raises Conflict when somebody has changed it meanwhile."""
+    policies.policy_end(actor=request.actor, team=team, seen=seen)
+    messages.success(request, "Taken out of force. Requests that wait keep the policy they were filed under.")
+    return True
 
 
 def people_choices(actor: Actor) -> list[tuple[str, str]]:
