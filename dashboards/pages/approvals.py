@@ -21,7 +21,7 @@ from dashboards.selectors import requests, sessions
 from dashboards.selectors.asking import Asked, asked_for
 from dashboards.selectors.evidence import evidence_in
 from governance.approvals.answers import chain_answer
-from governance.approvals.closing import session_period_of
+from governance.approvals.closing import held_otherwise, is_frozen, session_period_of
 from governance.approvals.models import ApprovalRequest, Decision, Vote
 from governance.approvals.overrides import override_refusal, review_of, review_refusal, reviews_due
 from governance.approvals.selectors import decision_refusal, request_get, requests_to_decide
@@ -108,7 +108,7 @@ def request_page(request: PageRequest, request_id: UUID) -> HttpResponse:
 def decision_form(request: PageRequest, asked: ApprovalRequest, data: Any = None) -> DecisionForm:
     """The form, filled with what was asked for."""
     zone = request.actor.organization.zone
-    initial = {"amount": plain_decimal(asked.amount), "until": asked.ends_at.astimezone(zone).date() if asked.ends_at else None}
+    initial = {"amount": plain_decimal(Standing(asked).most_open), "until": asked.ends_at.astimezone(zone).date() if asked.ends_at else None}
     return DecisionForm(data, initial=initial, zone=zone, now=timezone.now())
 
 
@@ -147,7 +147,12 @@ def outcome_text(decision: Decision | Vote, asked: ApprovalRequest) -> str:
     if not decision.is_final:
         return "Recorded. It goes on to those who decide next." if decision.is_grant else "Recorded. Others have to deny it as well."
     granted = money_text(decision.amount, asked.currency) if decision.amount else ""
-    return f"Granted {granted}. The next call passes." if decision.is_grant else "Denied. The requester is told why."
+    if not decision.is_grant:
+        return "Denied. The requester is told why."
+    if is_frozen(asked):
+        return f"Granted {granted}. It does not cover what was spent already, so calls are still refused."
+    held_by = held_otherwise(asked)
+    return f"Granted {granted}. Calls are still refused: {held_by}." if held_by else f"Granted {granted}. The next call passes."
 
 
 def withdraw(request: PageRequest, asked: ApprovalRequest) -> None:
@@ -186,16 +191,17 @@ def refused(request: PageRequest, asked: ApprovalRequest, form: DecisionForm, re
 def request_context(request: PageRequest, asked: ApprovalRequest, form: DecisionForm) -> dict[str, Any]:
     """Everything the page of one request shows."""
     actor, now = request.actor, timezone.now()
-    case = requests.request_case(actor, asked, now=now)
     is_pending = asked.state == ApprovalRequest.State.PENDING
     standing, overridden = Standing(asked, now=now), review_of(asked)
+    case = requests.request_case(actor, asked, now=now, standing=standing)
     is_own = actor.member is not None and asked.requester_id == actor.member.pk
     own_periods = sessions.session_periods(actor, asked.session_key) if case.session else []
     marks = sessions.session_marks(actor, asked.session_key, own_periods) if case.session else []
     return {
         "asked": asked,
         "amount_text": round_text(asked.amount, asked.currency),
-        "amount_hint": amount_hint(actor, asked),
+        "granted_text": round_text(case.amount, asked.currency),
+        "amount_hint": amount_hint(actor, asked, case.amount),
         "until_hint": "Empty: as it was asked for"
         if asked.ends_at
         else "Empty: to the end of the session"
@@ -237,11 +243,13 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
     }
 
 
-def amount_hint(actor: Actor, asked: ApprovalRequest) -> str:
-    """How much the actor may grant."""
+def amount_hint(actor: Actor, asked: ApprovalRequest, most: Decimal) -> str:
+    """How much the actor may grant; `most` is the smallest amount granted so far."""
     limit = actor.member.approval_limit if actor.member else None
     if limit is not None and limit < asked.amount:
         return f"Your limit is {money_text(limit, asked.currency)}: grant a part, or leave it to somebody with a higher one."
+    if most < asked.amount:
+        return f"{asked.currency}. {money_text(most, asked.currency)} was granted so far: more than that changes nothing"
     return f"{asked.currency}, at most the {money_text(asked.amount, asked.currency)} asked for"
 
 

@@ -18,6 +18,7 @@ from dashboards.pages.approvals import outcome_text
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import decision_refusal, request_get
 from governance.approvals.services import request_decide
+from governance.approvals.standing import Standing
 from governance.errors import Conflict, DomainError
 from governance.notices import tokens
 from governance.notices.tokens import Link
@@ -76,7 +77,7 @@ def decide(request: PageRequest, asked: ApprovalRequest, token: str) -> HttpResp
 def decision_form(request: PageRequest, asked: ApprovalRequest, data: Any = None) -> DecisionForm:
     """The form, filled with what was asked for."""
     zone = request.actor.organization.zone
-    initial = {"amount": plain_decimal(asked.amount), "until": asked.ends_at.astimezone(zone).date() if asked.ends_at else None}
+    initial = {"amount": plain_decimal(Standing(asked).most_open), "until": asked.ends_at.astimezone(zone).date() if asked.ends_at else None}
     return DecisionForm(data, initial=initial, zone=zone, now=timezone.now())
 
 

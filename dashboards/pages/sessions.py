@@ -29,7 +29,7 @@ from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
 from governance.approvals.selectors import may_decide
 from governance.budgets.models import Budget, Session
-from governance.budgets.selectors import binding_periods, session_freeze_of
+from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.services import session_freeze, session_resume
 from governance.errors import DomainError
 from governance.tenancy import access
@@ -249,6 +249,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     names = sessions.names_of(actor, [session])
     is_first = request.GET.get("calls") != "all"
     waiting = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
+    standing = freezes_reaching(actor, session.key)
     recent_burn = burn.burn_of(calls, until=now)
     unmeasured = sessions.unmeasured_calls(session, calls)
     return {
@@ -273,7 +274,9 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "burn": recent_burn,
         "burn_hour": recent_burn * 60,
         "burn_at_end": burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0),
-        "freeze": session_freeze_of(actor, session.key),
+        "freeze": next(iter(standing), None),
+        "more_freezes": standing[1:],
+        "is_resumable": any(found.period_id is None and found.session_key == session.key for found in standing),
         "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in findings_of_session(actor, session.key)],
         "marks": marks[::-1],
         "periods": covering,

@@ -15,8 +15,9 @@ from dashboards.selectors.arithmetic import usage_of
 from dashboards.selectors.budget_course import histories
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
+from governance.approvals.standing import Standing
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, Session
-from governance.budgets.selectors import binding_periods
+from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.tree import scope_team, team_tree
 from governance.pricing.book import current_book
 from governance.pricing.models import Tier
@@ -32,13 +33,16 @@ MODELS_COMPARED = 8
 
 @dataclass(frozen=True, slots=True)
 class Docket:
-    """What a decider should know of one request. `overrun` is how far the period is past its limit already, 0 when it is not.
+    """What a decider should know of one request. `amount` is the most that can come of it, less than was asked for once somebody granted less.
+
+    `overrun` is how far the period is past its limit already, 0 when it is not.
 
     `lasting` is how long what is left to spend once it is granted lasts; `buys` is the amount less the overrun, and `usable` what of
     that can be spent before the wider budgets named in `binding` stop the work.
     """
 
     request: ApprovalRequest
+    amount: Decimal
     session: Session | None
     calls: Sequence[UsageEvent]
     burn: Decimal
@@ -132,7 +136,7 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
             )
             course = periods.period_forecast(raised, paces[period.budget_id], now=now)
             exhausted_at = course.exhausted_at if course and period.ends_at else None
-        name = f"Session {period.session_key}" if period.session_key else period.budget.name
+        name = f"{period.budget.name}, session {period.session_key}" if period.session_key else period.budget.name
         found.append(
             Balance(
                 name,
@@ -150,29 +154,33 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
     return found
 
 
-def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime) -> Docket:
+def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime, standing: Standing | None = None) -> Docket:
     """Everything the request's page shows beside the form. Call only for a request the actor may see."""
+    amount = (standing or Standing(request, now=now)).most_open if request.state == ApprovalRequest.State.PENDING else request.amount
     session = scoped(actor, Session.objects.filter(key=request.session_key)).first() if request.session_key else None
     calls = sessions.session_calls(session) if session else []
     touched = periods_touched(actor, request)
     freezes = active_freezes_on(actor, [period.pk for period in touched], request.session_key)
+    known = {freeze.pk for freeze in freezes}
+    freezes += [freeze for freeze in freezes_reaching(actor, request.session_key) if freeze.pk not in known] if session else []
     frozen = {freeze.period_id for freeze in freezes if freeze.period_id}
-    by_hand = any(freeze.cause == Freeze.Cause.HAND for freeze in freezes)
+    by_hand = any(freeze.period_id is None for freeze in freezes)
     billed = [(call.occurred_at, call.cost) for call in calls if call.cost is not None and burn.is_billed(call)]
     burning = burn.burn_of(calls, until=calls[-1].occurred_at) if calls else ZERO
     is_money = request.period.budget.measure == Budget.Measure.MONEY
-    standing = balances(actor, touched, frozen=frozen, amount=request.amount, now=now)
+    stood = balances(actor, touched, frozen=frozen, amount=amount, now=now)
     return Docket(
         request=request,
+        amount=amount,
         session=session,
         calls=calls,
         burn=burning,
-        lasting=lasting(standing[0].left + request.amount, billed, burn=burning) if is_money else None,
-        effects=effects(standing, request.amount, has_hand_freeze=by_hand),
-        overrun=max(-standing[0].left, ZERO),
-        buys=buys(standing[0], request.amount),
-        usable=ZERO if by_hand else usable(standing, request.amount),
-        binding=binding(standing, request.amount),
+        lasting=lasting(stood[0].left + amount, billed, burn=burning) if is_money else None,
+        effects=effects(stood, amount, has_hand_freeze=by_hand),
+        overrun=max(-stood[0].left, ZERO),
+        buys=buys(stood[0], amount),
+        usable=ZERO if by_hand else usable(stood, amount),
+        binding=binding(stood, amount),
         freezes=freezes,
         cheaper=cheaper_way(actor, calls, now=now),
     )

@@ -13,6 +13,7 @@ from governance.approvals import checks, tell
 from governance.approvals.models import ApprovalRequest, Decision
 from governance.audit.services import audit_record
 from governance.budgets.models import Budget, BudgetPeriod, TopUp
+from governance.budgets.selectors import freezes_reaching
 from governance.budgets.services import period_topup
 from governance.errors import Conflict, Invalid
 from governance.notices.messages import amount_text
@@ -108,7 +109,7 @@ def decide(
         State.APPROVED if topup else State.DENIED,
         {"decider": decision.decider_id, "kind": decision.kind, **granted, **(facts or {})},
     )
-    tell.decided(request, decision, is_still_frozen=is_frozen(request))
+    tell.decided(request, decision, is_still_frozen=is_frozen(request), held_by=held_otherwise(request) if topup else "")
     return decision
 
 
@@ -128,3 +129,14 @@ def close(actor: Actor, request: ApprovalRequest, state: ApprovalRequest.State, 
 def is_frozen(request: ApprovalRequest) -> bool:
     """Whether the period still stands frozen, after a top-up in this transaction as well."""
     return BudgetPeriod.objects.filter(organization=request.organization_id, pk=request.period_id, frozen_at__isnull=False).exists()
+
+
+def held_otherwise(request: ApprovalRequest) -> str:
+    """What besides the asked period refuses the session's next call, in words; "" where nothing does."""
+    if not request.session_key:
+        return ""
+    standing = freezes_reaching(access.system_actor(request.organization), request.session_key)
+    return ", ".join(
+        f"{freeze.period.budget.name} is used up" if freeze.period else f"{freeze.subject} is frozen{f' by {freeze.started_by}' if freeze.started_by else ''}"
+        for freeze in standing if freeze.period_id is None or freeze.period_id != request.period_id
+    )  # fmt: skip

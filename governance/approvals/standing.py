@@ -171,6 +171,13 @@ class Standing:
             if at + wait <= self.now and not self.progress.done[place] and place not in self.request.escalated
         ]  # fmt: skip
 
+    @property
+    def most_open(self) -> Decimal:
+        """The most that can come of the request: of several grants the smallest counts."""
+        granted: list[Decimal] = [vote.amount for vote in self.grants if vote.amount is not None]
+        most: Decimal = min([self.request.amount, *granted])
+        return most
+
     def terms(self) -> tuple[Decimal, datetime | None, bool]:
         """What the grants agree on: the smallest amount, the earliest end (None: none was set), whether for the session only."""
         amount = min(vote.amount for vote in self.grants if vote.amount is not None)

@@ -29,8 +29,8 @@ def filed(request: ApprovalRequest, deciders: Sequence[Member]) -> None:
     _signal(request, Signal.Kind.REQUEST_FILED, {"reason": request.reason})
 
 
-def decided(request: ApprovalRequest, decision: Decision, *, is_still_frozen: bool) -> None:
-    """To the requester, and to whoever is spending the money."""
+def decided(request: ApprovalRequest, decision: Decision, *, is_still_frozen: bool, held_by: str = "") -> None:
+    """To the requester, and to whoever is spending the money. `held_by` is what else refuses its calls, in words."""
     if decision.amount is None:
         message = messages.request_denied(_asked(request), decider=decision.by, note=decision.note)
     else:
@@ -41,6 +41,7 @@ def decided(request: ApprovalRequest, decision: Decision, *, is_still_frozen: bo
             note=decision.note,
             ends_at=decision.topup.ends_at if decision.topup else None,
             is_still_frozen=is_still_frozen,
+            held_by=held_by,
         )
     _add(request, _concerned(request), message, cause="decided")
     _signal(

@@ -161,9 +161,9 @@ def request_filed(asked: Asked, *, requester: str, reason: str, spent: Decimal, 
 
 
 def request_granted(
-    asked: Asked, *, decider: str, granted: Decimal, note: str, ends_at: datetime | None = None, is_still_frozen: bool = False
+    asked: Asked, *, decider: str, granted: Decimal, note: str, ends_at: datetime | None = None, is_still_frozen: bool = False, held_by: str = ""
 ) -> Message:
-    """The answer to a requester who gets what was asked, or a part of it."""
+    """The answer to a requester who gets what was asked, or a part of it. `held_by` is what else refuses calls, in words."""
     amount = amount_text(granted, asked.currency)
     part = "" if granted == asked.amount else f" of the {asked.text} asked for"
     until = f" It counts until {instant_text(ends_at, asked.zone)}." if ends_at else ""
@@ -171,7 +171,7 @@ def request_granted(
         f"{decider} granted {amount}{part} on {asked.budget}.{until}",
         *_noted(note),
         "",
-        _outlook(is_still_frozen=is_still_frozen, session=asked.session),
+        _outlook(is_still_frozen=is_still_frozen, held_by=held_by, session=asked.session),
         "",
         asked.link,
     ]
@@ -223,7 +223,9 @@ def _noted(note: str) -> list[str]:
     return ["", "Note:", *_quoted(note)] if note else []
 
 
-def _outlook(*, is_still_frozen: bool, session: str) -> str:
+def _outlook(*, is_still_frozen: bool, held_by: str, session: str) -> str:
     if is_still_frozen:
         return "This does not yet cover what has been spent, so calls are still refused. Ask for more, or wait for the next period."
+    if held_by:
+        return f"Calls are still refused for another reason: {held_by}."
     return f"Session {session} may go on now." if session else "Calls may go on now."

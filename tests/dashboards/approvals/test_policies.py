@@ -104,6 +104,15 @@ def test_a_team_begins_with_what_holds_for_it_and_can_go_back(admin: Member, tea
     assert ApprovalPolicy.objects.get().ended_at is not None
 
 
+def test_a_policy_that_was_changed_meanwhile_is_not_ended(admin: Member) -> None:
+    browser, page = at(admin), address(admin, "settings/approval-policy/organization")
+    chain(admin)
+    answer = browser.post(page, typed("end", seen="0"))
+    assert answer.status_code == 422
+    assert "Somebody else has changed this policy since you opened it." in text_of(answer)
+    assert ApprovalPolicy.objects.get().ended_at is None
+
+
 def test_the_request_page_leads_through_the_chain(admin: Member, lead: Member, engineer: Member, period: BudgetPeriod) -> None:
     chain(admin)
     request = asked(engineer, period)
@@ -116,6 +125,9 @@ def test_the_request_page_leads_through_the_chain(admin: Member, lead: Member, e
     seen = text_of(at(admin).get(address(admin, page)))
     assert 'id="decide"' in seen
     assert "Lead granted" in seen
+    assert "$40.00 was granted so far" in seen
+    assert 'value="40"' in seen
+    assert "$43.00" in seen  # what the limit comes to at most, of 3 and the 40 granted so far
     last = at(admin).post(address(admin, page), {"decision": "grant", "amount": "60", "until": "", "note": ""}, follow=True)
     assert "Granted $40.00. The next call passes." in text_of(last)
     assert Decision.objects.get().amount == 40
@@ -146,6 +158,13 @@ def test_a_delegate_is_named_decides_and_is_taken_back(lead: Member, engineer: M
     assert Vote.objects.get().in_stead_of == lead
     at(lead).post(here, {"end": str(Delegation.objects.get().pk)})
     assert Delegation.objects.get().ended_at is not None
+
+
+def test_nobody_is_named_from_a_day_long_ago(lead: Member, engineer: Member) -> None:
+    answer = at(lead).post(address(lead, "approvals/delegate"), {"delegate": str(engineer.pk), "first": "0001-01-01", "last": "2999-01-01"})
+    assert answer.status_code == 422
+    assert "This day is over already." in text_of(answer)
+    assert not Delegation.objects.exists()
 
 
 def test_an_override_is_made_listed_and_reviewed(admin: Member, lead: Member, engineer: Member, period: BudgetPeriod) -> None:

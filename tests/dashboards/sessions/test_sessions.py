@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from governance.budgets.models import BudgetPeriod, Freeze, Session
-from governance.budgets.services import period_topup
+from governance.budgets.services import period_topup, session_freeze
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, Team
 from ingest.models import UsageEvent
@@ -133,6 +133,28 @@ def test_a_frozen_session_leads_each_to_the_next_step(admin: Member, engineer: M
     assert "Watch your request" in own
     assert "Decide on" not in own
     assert "Decide on" in deciders
+
+
+def test_a_session_that_is_refused_for_two_reasons_tells_both_and_is_resumed_from_its_page(admin: Member, period: BudgetPeriod) -> None:
+    browser, path = at(admin), address(admin, "sessions/run-1")
+    promise = "the next call passes as soon as somebody grants more"
+    assert promise in text_of(browser.get(path))
+    session_freeze(actor=member_actor(admin), session_key="run-1", reason="It loops.")
+    twice = text_of(browser.get(path))
+    assert promise not in twice
+    assert "It is refused for this as well: session run-1, frozen by hand" in twice
+    assert "Resume…" in twice
+    browser.post(path, {"action": "resume", "reason": "Looked at."})
+    assert promise in text_of(browser.get(path))
+
+
+def test_a_session_frozen_by_its_tokens_is_not_told_in_money(admin: Member, engineer: Member) -> None:
+    budget(admin, limit="1000", measure="tokens")
+    use(admin.organization, session="run-1", member=engineer.user.email)
+    page = text_of(at(admin).get(address(admin, "sessions/run-1")))
+    assert "It reached the limit of" in page
+    assert "$1,000" not in page
+    assert "$100,000" not in page
 
 
 def test_freezing_and_resuming_by_hand_needs_a_reason(admin: Member, organization: Organization) -> None:

@@ -13,6 +13,7 @@ from governance.approvals.services import request_create, request_decide, reques
 from governance.audit.models import AuditRecord
 from governance.budgets.models import Budget, BudgetPeriod, Freeze, TopUp
 from governance.budgets.selectors import session_freeze_of
+from governance.budgets.services import session_freeze
 from governance.errors import Conflict, Forbidden, Invalid, NotFound
 from governance.notices.models import Notice
 from governance.tenancy.access import member_actor
@@ -80,6 +81,16 @@ def test_grant_in_part_that_does_not_cover_the_excess_says_so(
     notice = Notice.objects.get(recipient=engineer.user.email, subject__startswith="Granted")
     assert "of the 50.00 USD asked for" in notice.body
     assert "calls are still refused" in notice.body
+
+
+def test_grant_to_a_session_that_is_frozen_by_hand_as_well_says_so(
+    lead: Member, engineer: Member, request_of_50: ApprovalRequest
+) -> None:
+    session_freeze(actor=member_actor(lead), session_key=FROZEN_SESSION, reason="It loops.")
+    grant(lead, request_of_50)
+
+    notice = Notice.objects.get(recipient=engineer.user.email, subject__startswith="Granted")
+    assert f"Calls are still refused for another reason: session {FROZEN_SESSION} is frozen by Lead." in notice.body
 
 
 def test_denial_gives_nothing_and_passes_on_the_note(
