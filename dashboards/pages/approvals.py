@@ -201,7 +201,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "asked": asked,
         "amount_text": round_text(asked.amount, asked.currency),
         "granted_text": round_text(case.amount, asked.currency),
-        "amount_hint": amount_hint(actor, asked, case.amount),
+        "amount_hint": amount_hint(actor, asked, most=case.amount),
         "until_hint": "Empty: as it was asked for"
         if asked.ends_at
         else "Empty: to the end of the session"
@@ -243,7 +243,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
     }
 
 
-def amount_hint(actor: Actor, asked: ApprovalRequest, most: Decimal) -> str:
+def amount_hint(actor: Actor, asked: ApprovalRequest, *, most: Decimal) -> str:
     """How much the actor may grant; `most` is the smallest amount granted so far."""
     limit = actor.member.approval_limit if actor.member else None
     if limit is not None and limit < asked.amount:

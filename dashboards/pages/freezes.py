@@ -20,6 +20,7 @@ from governance.tenancy.access import Right
 
 LONGEST_REASON = 300
 STOPPED_SHOWN = 20
+UNKNOWN = "Nothing here was ever called by this name and the price book does not have it, so nothing is stopped yet. Check how it is spelled."
 OFFERED = (Freeze.ScopeKind.PROVIDER, Freeze.ScopeKind.MODEL, Freeze.ScopeKind.TEAM, Freeze.ScopeKind.MEMBER, Freeze.ScopeKind.KEY, Freeze.ScopeKind.ORGANIZATION)
 OF_TEAMS = (Freeze.ScopeKind.TEAM, Freeze.ScopeKind.MEMBER, Freeze.ScopeKind.KEY)
 
@@ -47,6 +48,8 @@ def freezes_page(request: PageRequest) -> HttpResponse:
 def _thrown(request: PageRequest) -> str:
     kind, key = _asked(request)
     freeze = freeze_start(actor=request.actor, scope_kind=kind, scope_key=key, reason=request.POST.get("reason", "")[:LONGEST_REASON])
+    if not freezes.is_name_known(request.actor, freeze):
+        return f"Frozen: {freeze.subject}. {UNKNOWN}"
     return f"Frozen: {freeze.subject}. The next call is refused."
 
 
@@ -87,7 +90,7 @@ def _preview(request: PageRequest) -> dict[str, Any]:
     except DomainError as refusal:
         return {"kind": kind, "key": key, "refusal": refusal.detail}
     stopped = freezes.sessions_stopped(request.actor, kind=kind, key=scope.scope_key, now=timezone.now())
-    return {"kind": kind, "key": key, "scope": scope, "stopped": stopped[:STOPPED_SHOWN], "stopped_total": len(stopped)}
+    return {"kind": kind, "key": key, "scope": scope, "stopped": stopped[:STOPPED_SHOWN], "stopped_total": len(stopped), "unknown": "" if freezes.is_name_known(request.actor, scope) else UNKNOWN}
 
 
 def _history(request: PageRequest) -> Table:

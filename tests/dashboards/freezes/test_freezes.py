@@ -42,6 +42,19 @@ def test_switch_shows_what_it_would_stop_then_stops_it_and_is_resumed_with_a_rea
     assert client.get(PAGE, {"kind": "model", "key": ""}).context["refusal"] == "Name the model."
 
 
+@pytest.mark.usefixtures("prices")
+def test_switch_of_a_name_that_nothing_goes_by_says_that_it_stops_nothing(client: Client, admin: Member, organization: Organization) -> None:
+    seen(organization, "hit", provider="in-house", model="own-model")
+    client.force_login(admin.user)
+    known = [("provider", "anthropic"), ("provider", "in-house"), ("model", "claude-sonnet-4-5"), ("model", "own-model"), ("organization", "")]
+    for kind, key in known:
+        assert client.get(PAGE, {"kind": kind, "key": key}).context["unknown"] == ""
+    for kind, key in (("provider", "anthropc"), ("model", "claude-sonet-4-5-x")):
+        assert "nothing is stopped yet. Check how it is spelled." in text(client.get(PAGE, {"kind": kind, "key": key}))
+        told = client.post(PAGE, {"action": "freeze", "kind": kind, "key": key, "reason": "an outage"}, follow=True)
+        assert "nothing is stopped yet. Check how it is spelled." in text(told)
+
+
 def test_freeze_of_a_session_is_shown_with_all_it_reaches(client: Client, admin: Member, organization: Organization) -> None:
     tree(organization)
     freeze_start(actor=member_actor(admin), scope_kind="session", scope_key="root", reason="a loop")
