@@ -237,6 +237,15 @@ if BEHIND_PROXY:
 # Webhooks and Slack channels may then be inside one's own network, and by plain http; never link-local, metadata or multicast addresses.
 WEBHOOKS_ALLOW_PRIVATE = flag("WEBHOOKS_ALLOW_PRIVATE", default=False)
 
+# Which price lists are read daily: PRICE_SOURCES= (empty) reads none. A mirror inside one's own network takes the place of a list's address.
+PRICE_SOURCES = [name.strip() for name in os.environ.get("PRICE_SOURCES", "genai-prices,openrouter,litellm").split(",") if name.strip()]
+PRICE_SOURCE_ADDRESSES = {
+    "genai-prices": os.environ.get("PRICE_SOURCE_GENAI_PRICES", ""),
+    "openrouter": os.environ.get("PRICE_SOURCE_OPENROUTER", ""),
+    "litellm": os.environ.get("PRICE_SOURCE_LITELLM", ""),
+}
+PRICE_SOURCES_ALLOW_PRIVATE = flag("PRICE_SOURCES_ALLOW_PRIVATE", default=False)
+
 # Ingest limits, stated in docs/api.md. The view reads the body itself, in pieces, so Django's own limit does not apply.
 INGEST_MAX_BODY_BYTES = 32 * 1024 * 1024
 INGEST_MAX_DECODED_BYTES = 64 * 1024 * 1024
@@ -266,6 +275,7 @@ CELERY_BEAT_SCHEDULE = {
     "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
     "guard-look": {"task": "ingest.guard.tasks.guard_look", "schedule": 60.0, "options": {"expires": 60}},
     "rerating-look": {"task": "ingest.rerating.tasks.rerating_look", "schedule": 20.0, "options": {"expires": 20}},
+    "prices-sync": {"task": "governance.pricing.tasks.prices_sync", "schedule": 86400.0, "options": {"expires": 3600}},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
@@ -278,6 +288,6 @@ LOGGING = {
     "filters": {"news": {"()": "governance.conf.logs.NewsOnly"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["news"]}},
     # One line for every request made or task run would bury what matters.
-    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery", "kombu", "amqp")},
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery", "kombu", "amqp", "stamina")},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
 }

@@ -1,7 +1,4 @@
-"""Lays a source beside the book and adds what is new: rows from their effective date, open ends closed, nothing edited or deleted.
-
-Called inside the transaction of `governance.pricing.services.prices_load`, which holds the lock on the book.
-"""
+"""Lays a source's rows beside the book's: what is lacking begins at its effective date, open ends are closed, nothing is edited or deleted."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -31,31 +28,7 @@ class LoadResult(msgspec.Struct, frozen=True):
     held: int = 0
 
 
-class Changes(msgspec.Struct):
-    """The rows to insert and the open rows to close, gathered over all models."""
-
-    added: list[PriceRow] = []
-    closed: list[PriceRow] = []
-    held: int = 0
-
-
-def book_fill(*, providers: Sequence[SourceProvider], source: str, now: datetime) -> Changes:
-    """Brings the tables to what the source says from `now` on."""
-    provider_ids = _providers_write(providers)
-    model_ids = _models_write(providers, provider_ids)
-    existing = _existing_rows()
-    changes = Changes()
-    for provider in providers:
-        for model in provider.models:
-            key = model_ids[provider_ids[provider.slug], model.slug]
-            _model_compare(changes, key=key, wanted=model.rows, existing=existing[key], source=source, now=now)
-    PriceRow.objects.bulk_create(changes.added, batch_size=BATCH)
-    for row in changes.closed:
-        row.save(update_fields=["valid_to"])
-    return changes
-
-
-def _providers_write(providers: Sequence[SourceProvider]) -> dict[str, int]:
+def providers_write(providers: Sequence[SourceProvider]) -> dict[str, int]:
     rows = [
         Provider(
             slug=provider.slug,
@@ -73,7 +46,7 @@ def _providers_write(providers: Sequence[SourceProvider]) -> dict[str, int]:
     return dict(Provider.objects.values_list("slug", "id"))
 
 
-def _models_write(providers: Sequence[SourceProvider], provider_ids: dict[str, int]) -> dict[tuple[int, str], int]:
+def models_write(providers: Sequence[SourceProvider], provider_ids: dict[str, int]) -> dict[tuple[int, str], int]:
     rows = [
         model_row(model, provider=provider.slug, provider_id=provider_ids[provider.slug], position=position)
         for provider in providers
@@ -108,7 +81,7 @@ def newest_output_amount(rows: Iterable[SourceRow]) -> Any:
     return output_amount(max(standard, key=lambda row: row.valid_from).rates) if standard else None
 
 
-def _existing_rows() -> dict[int, list[PriceRow]]:
+def existing_rows() -> dict[int, list[PriceRow]]:
     """Rows by model: what is open, and per chain the knowledge that something ended."""
     found: dict[int, list[PriceRow]] = defaultdict(list)
     for row in PriceRow.objects.order_by("model_id", "valid_from", "id").iterator(chunk_size=BATCH):
@@ -116,33 +89,21 @@ def _existing_rows() -> dict[int, list[PriceRow]]:
     return found
 
 
-def _model_compare(
-    changes: Changes, *, key: int, wanted: Sequence[SourceRow], existing: Sequence[PriceRow], source: str, now: datetime
-) -> None:
-    """Compares one model chain by chain (ordinary, daily hours, each kind of call)."""
-    chains: dict[tuple[Any, ...], tuple[list[SourceRow], list[PriceRow]]] = defaultdict(lambda: ([], []))
-    for row in wanted:
-        chains[row.chain][0].append(row)
-    for priced in existing:
-        chains[chain_key(priced.context, priced.daily_from, priced.daily_to)][1].append(priced)
-    for new, old in chains.values():
-        if any(row.source != source for row in old if row.valid_to is None):
-            changes.held += 1
-        else:
-            _chain_compare(changes, key=key, new=new, old=old, source=source, now=now)
+class ChainDiff(msgspec.Struct, frozen=True):
+    """What one chain of a model lacks: rows to add, and open rows with the instant at which they end."""
+
+    steps: list[SourceRow]
+    ends: list[tuple[PriceRow, datetime]]
 
 
-def _chain_compare(changes: Changes, *, key: int, new: list[SourceRow], old: list[PriceRow], source: str, now: datetime) -> None:
+def chain_diff(new: Sequence[SourceRow], *, old: Sequence[PriceRow], now: datetime) -> ChainDiff:
+    """Lays what a source says of a chain beside the book's rows of it. Nothing is changed by this."""
     if not old:
-        changes.added += [price_row(row, key=key, source=source) for row in new]
-        return
+        return ChainDiff(list(new), [])
     steps = successors(new, old=old, now=now)
-    changes.added += [price_row(step, key=key, source=source) for step in steps]
     starts = sorted({step.valid_from for step in steps} | {row.valid_from for row in old})
-    for row in old:
-        if row.valid_to is None and (ends := _end_of(row, starts, is_withdrawn=not new, now=now)) is not None:
-            row.valid_to = ends
-            changes.closed.append(row)
+    ends = [(row, end) for row in old if row.valid_to is None and (end := _end_of(row, starts, is_withdrawn=not new, now=now)) is not None]
+    return ChainDiff(steps, ends)
 
 
 def _end_of(row: PriceRow, starts: Sequence[datetime], *, is_withdrawn: bool, now: datetime) -> datetime | None:
@@ -205,4 +166,5 @@ def price_row(row: SourceRow, *, key: int, source: str) -> PriceRow:
         currency=row.currency,
         rates=row.rates,
         source=source,
+        announced_at=row.announced_at,
     )

@@ -3,6 +3,12 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from governance.pricing.sync.models import PriceFinding, PriceRun, RatingProposal, SourceQuote, SourceSetting, SourceTrust
+
+__all__ = [
+    "Model", "PriceBook", "PriceFinding", "PriceRow", "PriceRun", "Provider", "RatingProposal", "SourceQuote", "SourceSetting", "SourceTrust", "Tier",
+]  # fmt: skip
+
 
 class Provider(models.Model):
     """Who bills for a call. `match` and `model_match` are match rules that recognise it by its own name and by model names."""

@@ -8,19 +8,21 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid
 from governance.pricing import catalogue
 from governance.pricing.book import output_amount
-from governance.pricing.load import LoadResult, book_fill
+from governance.pricing.changing import book_advance, book_audit, book_lock, may_change_prices
+from governance.pricing.load import LoadResult
 from governance.pricing.meters import EVERY_METER, METERS
-from governance.pricing.models import Model, PriceBook, PriceRow, Provider
+from governance.pricing.models import Model, PriceRow, Provider
 from governance.pricing.sources import genai
-from governance.pricing.sources.rows import SourceProvider, digest
-from governance.tenancy.access import Actor, Right, require, system_actor
-from governance.tenancy.models import Organization
+from governance.pricing.sources.rows import Listing, SourceProvider, digest
+from governance.pricing.sync.laying import Laying
+from governance.pricing.sync.services import read_lately, run_keep
+from governance.pricing.sync.trust import MANUAL
+from governance.tenancy.access import Actor
 
-MANUAL = "manual"
+__all__ = ["MANUAL", "amount_check", "book_advance", "book_audit", "book_lock", "model_add", "price_row_add", "prices_load", "rate_check"]
 
 
 @transaction.atomic
@@ -33,25 +35,30 @@ def prices_load(
 ) -> LoadResult:
     """Loads a price source, by default the bundled one; does nothing when it says what it said last time.
 
-    New prices become rows from their effective date, an undated change from `now`; open ends are closed. Without an
-    actor it is the operator who loads. Raises Invalid, changing nothing, for prices the book cannot hold.
+    New prices become rows from their effective date, an undated change from `now`; open ends are closed; what is doubtful waits
+    for a decision. Without an actor it is the operator who loads. Raises Invalid, changing nothing, for prices the book cannot hold.
     """
     found = genai.bundled_providers() if providers is None else list(providers)
     fingerprint = digest(found, catalogue.FACTS_TEXT.encode())
     book = book_lock()
     if book.source_digest == fingerprint:
         return LoadResult(version=book.version, is_changed=False)
+    if providers is None and read_lately(source, now=now or timezone.now()):
+        # What was read from the publisher since is no older than what is bundled.
+        book_advance(book, source_digest=fingerprint)
+        return LoadResult(version=book.version, is_changed=False)
     old = {"version": book.version, "source_digest": book.source_digest}
-    changes = book_fill(providers=found, source=source, now=now or timezone.now())
+    laid = Laying(Listing(found), source=source, now=now or timezone.now(), writes_catalogue=True).lay()
     book_advance(book, source_digest=fingerprint)
+    run_keep(laid, actor=actor, source=source, models=sum(len(provider.models) for provider in found), now=now or timezone.now())
     result = LoadResult(
         version=book.version,
         is_changed=True,
         providers=len(found),
         models=sum(len(provider.models) for provider in found),
-        rows_added=len(changes.added),
-        rows_closed=len(changes.closed),
-        held=changes.held,
+        rows_added=len(laid.added),
+        rows_closed=len(laid.closed),
+        held=laid.held,
     )
     new = {"version": book.version, "source_digest": fingerprint, "rows_added": result.rows_added, "rows_closed": result.rows_closed}
     book_audit(actor=actor, action="prices.loaded", target=("price_book", source), old=old, new=new)
@@ -74,7 +81,7 @@ def model_add(
 
     Facts that are not given follow from the name. Raises Conflict when the provider already has the model.
     """
-    _may_change_prices(actor)
+    may_change_prices(actor)
     slug, provider = slug.strip(), provider.strip().lower()
     if not slug or not provider:
         raise Invalid("A model needs a provider and a name.", field="slug" if provider else "provider")
@@ -123,7 +130,7 @@ def price_row_add(  # noqa: PLR0913
     with `daily_hours` (UTC) for those hours of every day. Raises Invalid for rates the book cannot hold, Conflict when a row
     of the same kind begins at or after then.
     """
-    _may_change_prices(actor)
+    may_change_prices(actor)
     if valid_from.tzinfo is None:
         raise Invalid("Say in which time zone the price begins.", field="valid_from")
     stored = {meter: rate_check(meter, rate) for meter, rate in rates.items()}
@@ -184,37 +191,6 @@ def amount_check(value: Any) -> str:
     if not amount.is_finite() or amount < 0:
         raise ValueError("not an amount")
     return format(amount, "f")
-
-
-def book_lock() -> PriceBook:
-    """The book's one row, held until the transaction ends, so that changes follow one another."""
-    book = PriceBook.objects.select_for_update().order_by("pk").first()
-    return book if book is not None else PriceBook.objects.create()
-
-
-def book_advance(book: PriceBook, *, source_digest: str | None = None) -> None:
-    """Moves the version, which tells every process to read the book again."""
-    book.version += 1
-    if source_digest is not None:
-        book.source_digest = source_digest
-    book.save(update_fields=["version", "source_digest", "changed_at"])
-
-
-def book_audit(
-    *, actor: Actor | None, action: str, target: tuple[str, object], old: Mapping[str, Any] | None, new: Mapping[str, Any]
-) -> None:
-    """The book belongs to every organization, so each one's record tells of the change; who made it is named in the maker's own."""
-    for organization in Organization.objects.order_by("pk"):
-        is_own = actor is not None and actor.organization.pk == organization.pk
-        audit_record(
-            actor=actor if actor is not None and is_own else system_actor(organization), action=action, target=target, old=old, new=new
-        )
-
-
-def _may_change_prices(actor: Actor | None) -> None:
-    """An operator (no actor) may; a person or key needs the right."""
-    if actor is not None:
-        require(actor, Right.MANAGE_PRICES)
 
 
 def _tier_follow(model: Model, rates: Mapping[str, Any]) -> None:

@@ -37,6 +37,11 @@ METERS_BY_KEY = {
     "input_cost_per_request": "requests",
     "input_cost_per_second": "audio_seconds",
     "ocr_cost_per_page": "input_document_pages",
+    "input_cost_per_image": "input_images",
+    "output_cost_per_image": "output_images",
+    "output_cost_per_character": "output_characters",
+    "input_cost_per_video_per_second": "input_video_seconds",
+    "output_cost_per_video_per_second": "output_video_seconds",
 }
 SPELLING = re.compile(r"(?P<base>.+?)(?:_above_(?P<thousands>\d+)k_tokens)?(?:_(?P<kind>batches|flex|priority))?")
 KINDS = {None: {}, "batches": {"processing": "batch"}, "flex": {"service_tier": "flex"}, "priority": {"service_tier": "priority"}}
@@ -65,6 +70,7 @@ VERTEX = "vertex_ai"
 REGIONAL = re.compile(
     r"(?:(?:us|eu|apac|ap|au|jp|ca|sa|me|af|global|global-standard)(?:[./])|[a-z]{2}(?:-gov)?-[a-z]+-\d/|\d+-month-commitment/)", re.ASCII
 )
+SIZED = re.compile(r"(?:(?:hd|standard|low|medium|high)/)?\d+-x-\d+/|(?:hd|standard|low|medium|high)/|max-x-max/|\d+-steps/", re.ASCII)
 LABELS = {"no": "no provider or no prices", "region": "for one region only", "free": "0 there means free as well as not known"}
 
 
@@ -102,6 +108,8 @@ def _model(key: str, entry: Any) -> tuple[str, SourceModel]:
     if seller in NOT_SOLD:
         raise _LeftOut("run by oneself or by subscription")
     provider, slug = provider_of(seller), _own_name(key, seller)
+    if SIZED.match(slug):
+        raise _LeftOut("for one size or quality only")
     if REGIONAL.match(slug):
         raise _LeftOut(LABELS["region"])
     try:

@@ -1,0 +1,121 @@
+"""Tells prices that are probably mistakes from prices that have changed: pure comparisons of amounts."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+Rates = Mapping[str, Mapping[str, Any]]
+
+WORDS = {
+    "negative": "an amount is below zero",
+    "tenfold": "more than ten times, or less than a tenth of, what it was",
+    "unit": "the unit may be mistaken: the amounts differ by a thousand or a million",
+    "size": "no token costs as much, or as little",
+    "cache_dearer": "reading from the cache costs more than reading anew",
+    "became_free": "what was charged is free",
+    "became_priced": "what was free is charged",
+    "currency": "another currency",
+    "apart": "more than ten times, or less than a tenth of, what another source says",
+    "no_rates": "it says nothing of what is charged",
+}
+FACTOR = Decimal(10)
+UNIT_STEPS = (Decimal(1000), Decimal(1_000_000))
+UNIT_TOLERANCE = Decimal("0.05")
+# USD for a million tokens, well beyond the dearest and the cheapest that are sold.
+DEAREST_MTOK = Decimal(5000)
+CHEAPEST_MTOK = Decimal("0.0005")
+MAIN = ("input_tokens", "output_tokens")
+
+
+def suspicions(
+    new: Rates, *, old: Rates | None, currency: str = "USD", old_currency: str = "USD", peers: Iterable[Rates] = ()
+) -> list[str]:
+    """What is odd about the new rates, as keys of WORDS, in their order. `old` are the rates in force, `peers` what others say."""
+    new, old, peers = amounts_of(new), None if old is None else amounts_of(old), [amounts_of(peer) for peer in peers]
+    found = {"negative"} if any(Decimal(rate["base"]) < 0 for rate in new.values()) else set()
+    if old is not None and currency != old_currency:
+        found.add("currency")
+    if currency == "USD" and any(is_odd_size(meter, rate) for meter, rate in new.items() if old is None or old.get(meter) != rate):
+        found.add("size")
+    if cache_is_dearer(new) and not (old is not None and cache_is_dearer(old)):
+        found.add("cache_dearer")
+    if old is not None and currency == old_currency:
+        found |= _against_old(new, old)
+    if old is None and any(is_far(new, peer) for peer in peers):
+        found.add("apart")
+    return [word for word in WORDS if word in found]
+
+
+def amounts_of(rates: Rates) -> Rates:
+    """The rates that are amounts: one that multiplies others (`factor`) has none of its own."""
+    return {meter: rate for meter, rate in rates.items() if "base" in rate}
+
+
+def _against_old(new: Rates, old: Rates) -> set[str]:
+    found = set()
+    if is_free(old) != is_free(new):
+        found.add("became_free" if is_free(new) else "became_priced")
+    if not new and old:
+        found.add("no_rates")
+    found |= {"tenfold"} if is_far(new, old) else set()
+    if any(is_unit_step(ratio) for ratio in ratios(new, old)):
+        found.add("unit")
+    return found
+
+
+def ratios(new: Rates, old: Rates) -> list[Decimal]:
+    """New by old, for every amount that both have and neither has at zero, tiers included."""
+    found = []
+    for meter in new.keys() & old.keys():
+        pairs = [(per_unit(new[meter]), per_unit(old[meter]))]
+        tiers = dict(old[meter].get("tiers", ()))
+        pairs += [
+            (Decimal(amount) / new[meter]["per"], Decimal(tiers[start]) / old[meter]["per"])
+            for start, amount in new[meter].get("tiers", ())
+            if start in tiers
+        ]
+        found += [abs(after) / abs(before) for after, before in pairs if after and before]
+    return found
+
+
+def is_far(new: Rates, old: Rates) -> bool:
+    """Whether an amount is more than ten times the other, or less than a tenth of it."""
+    return any(ratio > FACTOR or ratio < 1 / FACTOR for ratio in ratios(new, old))
+
+
+def is_unit_step(ratio: Decimal) -> bool:
+    """Whether the ratio is about a thousand or a million, either way: per token, per 1k and per million taken for one another."""
+    return any(abs(each / step - 1) <= UNIT_TOLERANCE for step in UNIT_STEPS for each in (ratio, 1 / ratio))
+
+
+def is_odd_size(meter: str, rate: Mapping[str, Any]) -> bool:
+    """Whether an amount for tokens lies beyond any that is charged (zero does not)."""
+    per_million = abs(per_unit(rate)) * 1_000_000
+    return meter.endswith("_tokens") and bool(per_million) and not CHEAPEST_MTOK <= per_million <= DEAREST_MTOK
+
+
+def cache_is_dearer(rates: Rates) -> bool:
+    """Whether reading cached tokens costs more than reading them anew."""
+    if "cache_read_tokens" not in rates or "input_tokens" not in rates:
+        return False
+    return per_unit(rates["cache_read_tokens"]) > per_unit(rates["input_tokens"])
+
+
+def is_free(rates: Rates) -> bool:
+    """Whether nothing is charged, also above thresholds."""
+    amounts = [amount for rate in rates.values() for amount in (rate["base"], *(above for _, above in rate.get("tiers", ())))]
+    return not any(Decimal(amount) for amount in amounts)
+
+
+def per_unit(rate: Mapping[str, Any]) -> Decimal:
+    return Decimal(rate["base"]) / Decimal(rate["per"])
+
+
+def main_change(new: Rates, old: Rates | None) -> Decimal | None:
+    """By how much the main amounts changed, as a share: 0.83 for +83 %. Of input and output the one that changed more."""
+    if old is None:
+        return None
+    new, old = amounts_of(new), amounts_of(old)
+    meters = [meter for meter in MAIN if meter in new and meter in old] or sorted(new.keys() & old.keys())
+    changes = [per_unit(new[meter]) / per_unit(old[meter]) - 1 for meter in meters if per_unit(old[meter])]
+    return max(changes, key=abs, default=None)
