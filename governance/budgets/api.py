@@ -63,6 +63,8 @@ def authorization_in(body: bytes) -> services.AuthorizationIn:
 
 def with_idempotency_key(found: Keyed, key: str | None) -> Keyed:
     """The request under its key: the body's `id`, else the header. Raises Invalid when the two differ."""
+    if found.id is not None and "\0" in found.id:
+        raise Invalid("Text must not contain NUL characters.", field="id")
     if key is None:
         return found
     if not (0 < len(key) <= LONGEST_KEY and key.isprintable()):

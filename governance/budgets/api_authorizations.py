@@ -21,12 +21,14 @@ from governance.budgets.api import (
     granted_facts,
     with_idempotency_key,
 )
-from governance.errors import DomainError
+from governance.errors import DomainError, Invalid
 from governance.tenancy.models import Scope
 from governance.tenancy.problems import document
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 LARGEST_BATCH = 1000
+# What leaves room for the place of every entry behind it.
+LONGEST_BATCH_KEY = 196
 
 
 class BatchIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +51,8 @@ class BatchOfAuthorizations(APIView):
         batch = decoded_as(_batches, body_of(request, MAX_BATCH_BYTES))
         asked = [_read(bytes(one)) for one in batch.authorizations]
         if key := request.META.get("HTTP_IDEMPOTENCY_KEY"):
+            if len(key) > LONGEST_BATCH_KEY:
+                raise Invalid(f"An Idempotency-Key of a batch has at most {LONGEST_BATCH_KEY} characters: each entry's place is added to it.", field="Idempotency-Key")
             asked = [_under(one, f"{key}/{place}") for place, one in enumerate(asked)]
         verdicts = services.authorizations_hold(actor=actor_of(request), api_key=api_key_of(request), requests=asked, now=timezone.now())
         return Response({"authorizations": [_answer(verdict) for verdict in verdicts]})

@@ -145,4 +145,13 @@ def test_empty_id_names_no_authorization(organization: Organization) -> None:
     gateway = client_with(key_of(organization, Scope.AUTHORIZE))
     assert gateway.post("/api/v1/authorizations", {"amount": "1", "id": ""}).json()["field"] == "id"
     held = gateway.post("/api/v1/authorizations", {"amount": "1"}).json()["id"]
-    assert gateway.post(f"/api/v1/authorizations/{held}/extend", {"ttl_seconds": 400, "id": ""}).json()["field"] == "id"
+    for wrong in ("", "a\0"):
+        answer = gateway.post(f"/api/v1/authorizations/{held}/extend", {"ttl_seconds": 400, "id": wrong})
+        assert (answer.status_code, answer.json()["field"]) == (422, "id")
+
+
+def test_batch_whose_entries_could_have_no_key_is_refused_whole(organization: Organization) -> None:
+    gateway, one = client_with(key_of(organization, Scope.AUTHORIZE)), {"authorizations": [{"amount": "1"}]}
+    refused = gateway.post("/api/v1/authorizations/batch", one, headers={"Idempotency-Key": "k" * 199})
+    assert (refused.status_code, refused.json()["field"]) == (422, "Idempotency-Key")
+    assert gateway.post("/api/v1/authorizations/batch", one, headers={"Idempotency-Key": "k" * 196}).json()["authorizations"][0]["status"] == 201
