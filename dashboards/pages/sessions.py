@@ -248,8 +248,11 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     children = sessions.sessions_below(actor, session.key, now=now)
     names = sessions.names_of(actor, [session])
     is_first = request.GET.get("calls") != "all"
-    waiting = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
     standing = freezes_reaching(actor, session.key)
+    freezing = {found.period_id for found in standing}
+    # Of what was asked on wider budgets only that which would let this session go on.
+    asked = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
+    waiting = [row for row in asked if row.session_key == session.key or row.period_id in freezing]
     recent_burn = burn.burn_of(calls, until=now)
     unmeasured = sessions.unmeasured_calls(session, calls)
     return {
@@ -280,7 +283,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in findings_of_session(actor, session.key)],
         "marks": marks[::-1],
         "periods": covering,
-        "waiting": waiting if session.state == "frozen" else [row for row in waiting if row.session_key == session.key],
+        "waiting": waiting,
         "to_decide": next((row for row in waiting if row.session_key == session.key and may_decide(actor, row)), None),
         "own_request": next((row for row in waiting if actor.member is not None and row.requester_id == actor.member.pk), None),
         "own_period": next((period for period in own_periods if period.budget.measure == Budget.Measure.MONEY), None),

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from governance.approvals.services import request_create
 from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.services import period_topup, session_freeze
 from governance.tenancy.access import member_actor
@@ -207,6 +208,16 @@ def test_a_frozen_organization_shows_on_every_session(admin: Member, organizatio
     page = text_of(at(admin).get(address(admin, "sessions")))
     assert "frozen" in page
     assert "a wider budget, is used up" in text_of(at(admin).get(address(admin, "sessions/run")))
+
+
+def test_what_was_asked_on_a_wider_budget_does_not_stand_in_the_way_of_a_session(admin: Member, engineer: Member, organization: Organization) -> None:
+    wide = budget(admin, name="All", scope_kind="organization", limit="100")
+    use(organization, session="run-2", member=engineer.user.email)
+    period = BudgetPeriod.objects.get(budget=wide)
+    request_create(actor=member_actor(engineer), period_id=period.pk, amount=Decimal(5), reason="For later.")
+    page = text_of(at(engineer).get(address(engineer, "sessions/run-2")))
+    assert "Ask for more" in page
+    assert "Watch your request" not in page
 
 
 def test_an_odd_key_has_a_page(admin: Member, organization: Organization) -> None:
