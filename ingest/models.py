@@ -19,7 +19,9 @@ class UsageEvent(models.Model):
     """One model call, priced. The table is partitioned by month of `occurred_at`; its SQL is in the first migration.
 
     Token buckets are disjoint, except that reasoning is part of output; NULL means that the count is not known.
-    `id` is the key of the event's identity.
+    `id` is the key of the event's identity. `cost` is what the call costs the organization, in its `currency`; `list_cost` what it
+    costs by the price book alone, in the same. The price is in `price_currency` (empty: no price); one unit of it was
+    `exchange_rate` units of `currency` (NULL: they are the same). `term_id` is the organization's own term that made the cost.
     """
 
     pk = models.CompositePrimaryKey("organization_id", "occurred_at", "id")
@@ -72,6 +74,10 @@ class UsageEvent(models.Model):
     authorization_id = models.UUIDField(null=True)
     is_after_freeze = models.BooleanField(default=False)
     tags = models.JSONField(null=True)
+    list_cost = money_field(null=True)
+    price_currency = models.CharField(max_length=3, default="")
+    exchange_rate = models.DecimalField(max_digits=60, decimal_places=30, null=True)
+    term_id = models.BigIntegerField(null=True)
 
     class Meta:
         managed = False
@@ -131,7 +137,11 @@ class IdempotencyKey(models.Model):
 
 
 class Measures(models.Model):
-    """Sums of events. `cost` is billed, `notional_cost` is subscription usage at list price; unknown counts add nothing."""
+    """Sums of events. `cost` is billed, `notional_cost` is subscription usage at list price; unknown counts add nothing.
+
+    `list_cost` is what the billed calls come to at list price: less `cost`, it is what the organization's own terms saved. Calls that
+    the price book has no price for count in it at their cost.
+    """
 
     calls = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
@@ -147,6 +157,7 @@ class Measures(models.Model):
     latency_calls = models.BigIntegerField(default=0)
     cost = money_field(default=0)
     notional_cost = money_field(default=0)
+    list_cost = money_field(default=0)
 
     class Meta:
         abstract = True

@@ -24,7 +24,7 @@ from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
 from ingest.models import UsageRollupDay
 from ingest.partitions import events_kept_since
-from ingest.services.sums import COUNTS, DIMENSIONS, dimensions_hash
+from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS, dimensions_hash
 
 ZERO = Decimal(0)
 # Local days and hours lie within this much of the UTC instants of the same name.
@@ -43,9 +43,10 @@ MEASURED = """
     coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
     coalesce(sum(latency_ms), 0)::bigint AS latency_ms_sum, count(latency_ms) AS latency_calls,
     coalesce(sum(cost) FILTER (WHERE billing_mode = 'metered'), 0) AS cost,
-    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost
+    coalesce(sum(cost) FILTER (WHERE billing_mode <> 'metered'), 0) AS notional_cost,
+    coalesce(sum(coalesce(list_cost, cost)) FILTER (WHERE billing_mode = 'metered' AND cost IS NOT NULL), 0) AS list_cost
 """
-MEASURES = (*COUNTS, "cost", "notional_cost")
+MEASURES = (*COUNTS, *AMOUNTS)
 CONTEXT = "coalesce(input_tokens, 0) + coalesce(cache_read_tokens, 0) + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0)"
 SESSIONS = f"""
 SELECT session AS key, count(*) AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,

@@ -8,20 +8,23 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from governance.money import AmountTooLarge, quantize
+from governance.money import quantize
 from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json, rates_merged
 from governance.pricing.calls import kind_of_call
 from governance.pricing.catalogue import FACTS, maker_of
+from governance.pricing.exchange import ExchangeRates
 from governance.pricing.matching import Candidate, Directory, Seller, names_in
 from governance.pricing.models import Model, PriceBook, PriceRow, Provider
-from governance.pricing.usage import Line, ModelPrice, Rating, Usage
+from governance.pricing.own import OwnPrice
+from governance.pricing.quotes import reference_quotes
+from governance.pricing.usage import Line, ModelPrice, Rating, Usage, Weighed
 
 NO_MODEL = "no price for this model"
 NO_ROW = "no price for this model on this date"
@@ -31,6 +34,8 @@ TOO_LARGE = "the amount is too large"
 # Names come from outside; the memory of them is emptied rather than let grow without end.
 REMEMBERED_NAMES = 20_000
 SECONDS_BETWEEN_CHECKS = 1.0
+# No call is older than events are kept for, by far.
+RATES_READ = timedelta(days=5 * 366)
 
 
 @dataclass(slots=True)
@@ -135,8 +140,10 @@ class Found:
 class Book:
     """All providers, models and price rows of one version."""
 
-    def __init__(self, *, version: int, sellers: Sequence[Seller[CatalogueModel]]) -> None:
+    def __init__(self, *, version: int, sellers: Sequence[Seller[CatalogueModel]], rates: ExchangeRates | None = None) -> None:
         self.version = version
+        # The exchange rates that hold for every organization which has none of its own.
+        self.rates = ExchangeRates() if rates is None else rates
         self._directory = Directory(sellers, aliases=FACTS["provider_aliases"], neutral=frozenset(FACTS["neutral_providers"]))
         self._names: dict[tuple[str, str], Found | None] = {}
         self._rate_sets: dict[tuple[int, ...], RateSet] = {}
@@ -146,24 +153,55 @@ class Book:
         return [candidate.entry for seller in self._directory.sellers.values() for candidate in seller.models]
 
     def rate(self, *, provider: str, model: str, at: datetime, usage: Usage, context: Mapping[str, str] | None = None) -> Rating:
-        """What one call costs, by the row in force at `at` (an aware instant). Never raises for odd usage or unknown names."""
+        """What one call costs at list price, in the price's currency, by the row in force at `at` (an aware instant).
+
+        Never raises for odd usage or unknown names.
+        """
+        found = self.weigh(provider=provider, model=model, at=at, usage=usage, context=context)
+        cost = None if found.amount is None else quantize(found.amount)
+        return Rating(
+            found.provider,
+            found.model,
+            found.maker,
+            found.tier,
+            cost,
+            found.currency or "USD",
+            found.price_id,
+            found.reason,
+            cost,
+            found.currency,
+        )
+
+    def weigh(
+        self,
+        *,
+        provider: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        context: Mapping[str, str] | None = None,
+        own: OwnPrice | None = None,
+    ) -> Weighed:
+        """As `rate`, to the last digit, with an organization's own amounts in the place of, or taken off, those of the rows."""
         found = self._found(provider, model)
         if found is None:
-            return Rating(provider, model, maker_of(provider, model), "unknown", None, "USD", None, NO_MODEL)
-        known = found.model
-        rows = self._rows(found, at, context)
-        if not rows:
-            return Rating(found.provider, known.slug, known.maker, known.tier, None, "USD", None, NO_ROW)
-        row = rows[0]
+            if own is None or not own.rates:
+                return Weighed(provider, model, maker_of(provider, model), "unknown", None, "", None, NO_MODEL)
+            names, rows = (provider, model, maker_of(provider, model), "unknown"), []
+        else:
+            known = found.model
+            names, rows = (found.provider, known.slug, known.maker, known.tier), self._rows(found, at, context)
+            if not rows and (own is None or not own.rates):
+                return Weighed(*names, None, "", None, NO_ROW)
+        price_id = rows[0].id if rows else None
+        currency = own.currency if own is not None and own.rates else rows[0].currency
         try:
-            cost = quantize(self._rate_set(rows).cost(usage))
+            amount = self._rate_set(rows, own).cost(usage)
         except Unpriceable as problem:
-            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, str(problem))
-        except AmountTooLarge:
-            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
-        if cost > LARGEST_COST:
-            return Rating(found.provider, known.slug, known.maker, known.tier, None, row.currency, row.id, TOO_LARGE)
-        return Rating(found.provider, known.slug, known.maker, known.tier, cost, row.currency, row.id)
+            return Weighed(*names, None, currency, price_id, str(problem))
+        if amount > LARGEST_COST:
+            return Weighed(*names, None, currency, price_id, TOO_LARGE)
+        return Weighed(*names, amount, currency, price_id)
 
     def explain(
         self,
@@ -174,20 +212,21 @@ class Book:
         usage: Usage,
         context: Mapping[str, str] | None = None,
         price_id: int | None = None,
+        own: OwnPrice | None = None,
     ) -> list[Line]:
         """The arithmetic of a call: its lines add up, exactly, to the cost that `rate` rounds to 15 places. Empty when unpriced.
 
         With `price_id`, the row that rated the call explains it, also when another row has taken its place since; `context` then
-        only adds what else applied beside that row.
+        only adds what else applied beside that row. `own` as in `weigh`.
         """
         found = self._found(provider, model)
-        if found is None:
-            return []
-        rows = self._rows(found, at, context)
-        if price_id is not None and (not rows or rows[0].id != price_id):
+        rows = [] if found is None else self._rows(found, at, context)
+        if found is not None and price_id is not None and (not rows or rows[0].id != price_id):
             rows = self._rows_of(found, at, price_id)
+        if not rows and (own is None or not own.rates):
+            return []
         try:
-            return self._rate_set(rows).lines(usage) if rows else []
+            return self._rate_set(rows, own).lines(usage)
         except Unpriceable:
             return []
 
@@ -247,12 +286,22 @@ class Book:
         ordinary = found.model.row_at(at)
         return [named] if ordinary is None else [named, ordinary]
 
-    def _rate_set(self, rows: Sequence[Row]) -> RateSet:
-        key = tuple([row.id for row in rows])
+    def _rate_set(self, rows: Sequence[Row], own: OwnPrice | None = None) -> RateSet:
+        ids = [row.id for row in rows]
+        # Rows count from 1, so that an own price below 0 is told from them.
+        key = tuple(ids) if own is None else (*ids, -own.id)
         prepared = self._rate_sets.get(key)
         if prepared is None:
-            merged = rates_merged([row.rates for row in rows])
-            prepared = self._rate_sets[key] = RateSet({meter: rate_from_json(rate) for meter, rate in merged.items()})
+            layers = [row.rates for row in rows]
+            if own is None:
+                merged = rates_merged(layers)
+            else:
+                specials = sum(1 for row in rows if row.context)
+                merged = own.over(layers[:specials], layers[specials:], currency=rows[0].currency if rows else own.currency)
+            prepared = RateSet({meter: rate_from_json(rate) for meter, rate in merged.items()})
+            # A draft has no id yet that would tell it from another.
+            if own is None or own.id:
+                self._rate_sets[key] = prepared
         return prepared
 
 
@@ -260,7 +309,8 @@ def book_load() -> tuple[tuple[Any, ...], Book]:
     """Reads the book from the tables: its stamp, and the book. Read again when a change went by meanwhile."""
     stamp = book_stamp()
     while True:
-        book = Book(version=stamp[0], sellers=_sellers())
+        rates = ExchangeRates(reference_quotes(datetime.now(UTC).date() - RATES_READ))
+        book = Book(version=stamp[0], sellers=_sellers(), rates=rates)
         after = book_stamp()
         if after == stamp:
             return stamp, book

@@ -3,10 +3,12 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from governance.pricing.contracts import Balance, ExchangeRate, ExchangeRule, Markup, ReferenceRate, Term
 from governance.pricing.sync.models import PriceFinding, PriceRun, RatingProposal, SourceQuote, SourceSetting, SourceTrust
 
 __all__ = [
-    "Model", "PriceBook", "PriceFinding", "PriceRow", "PriceRun", "Provider", "RatingProposal", "SourceQuote", "SourceSetting", "SourceTrust", "Tier",
+    "Balance", "ExchangeRate", "ExchangeRule", "Markup", "Model", "PriceBook", "PriceFinding", "PriceRow", "PriceRun", "Provider", "RatingProposal",
+    "ReferenceRate", "SourceQuote", "SourceSetting", "SourceTrust", "Term", "Tier",
 ]  # fmt: skip
 
 

@@ -34,6 +34,9 @@ class Rating(msgspec.Struct, frozen=True):
     """What a call costs, or why that is not known. `cost` has 15 decimal places; None means unpriced, never zero.
 
     `provider`, `model`, `maker` and `tier` are the catalogue's names where the model was recognised, else what was reported.
+    `cost` and `list_cost` are in `currency`; the price is in `price_currency` (empty: no price), of which one unit is
+    `exchange_rate` units of `currency` (None: the same). `list_cost` is what the call costs by the price book alone, None where
+    that tells no price; `term_id` names the organization's own term that made `cost`.
     """
 
     provider: str
@@ -41,6 +44,23 @@ class Rating(msgspec.Struct, frozen=True):
     maker: str
     tier: str
     cost: Decimal | None
+    currency: str
+    price_id: int | None
+    reason: str = ""
+    list_cost: Decimal | None = None
+    price_currency: str = ""
+    exchange_rate: Decimal | None = None
+    term_id: int | None = None
+
+
+class Weighed(msgspec.Struct, frozen=True, gc=False):
+    """What a call comes to in its price's currency (empty: no price), to the last digit; None and why where it has no price."""
+
+    provider: str
+    model: str
+    maker: str
+    tier: str
+    amount: Decimal | None
     currency: str
     price_id: int | None
     reason: str = ""

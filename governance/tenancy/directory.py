@@ -16,6 +16,7 @@ class Directory:
     version: int
     zone: ZoneInfo
     year_starts_in: int
+    currency: str
     teams: Mapping[str, int]
     projects: Mapping[str, int]
     members: Mapping[str, int]
@@ -83,6 +84,7 @@ def _load(organization: Organization, version: int) -> Directory:
         version=version,
         zone=organization.zone,
         year_starts_in=organization.year_starts_in,
+        currency=organization.currency,
         teams=_by_name(teams),
         projects=_by_name(projects),
         members={name.lower(): member.pk for member in members for name in (*member.aliases, member.user.email)},

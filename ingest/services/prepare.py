@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from governance.pricing.book import Book
+from governance.pricing.terms import Terms
 from governance.pricing.usage import Rating, Usage
 from governance.tenancy.directory import Attribution, Directory, attribute
 from ingest.formats.event import UsageEvent
@@ -68,6 +69,7 @@ class Preparer:
 
     directory: Directory
     book: Book
+    terms: Terms
     defaults: Mapping[str, str]
     key_member_id: int | None
     attributions: dict[tuple[str, str, str], Attribution]
@@ -84,12 +86,14 @@ class Preparer:
             event.input_tokens, event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens,
             event.output_tokens, event.reasoning_tokens, event.units,
         )
+        who = self._attribution(team, project, member)
+        billing_mode = event.billing_mode or defaults("billing_mode", METERED)
         return Prepared(
             index=claim.index,
             event=event,
             key=claim.key,
             body_hash=claim.body_hash,
-            who=self._attribution(team, project, member),
+            who=who,
             team_label=team,
             project_label=project,
             member_label=member,
@@ -98,9 +102,12 @@ class Preparer:
             role=event.role or defaults("role", ""),
             task_class=event.task_class or defaults("task_class", ""),
             environment=event.environment or defaults("environment", ""),
-            billing_mode=event.billing_mode or defaults("billing_mode", METERED),
+            billing_mode=billing_mode,
             # Tags such as `processing: batch` are what a special price asks for.
-            rating=self.book.rate(provider=provider, model=event.model, at=event.occurred_at, usage=usage, context=event.tags),
+            rating=self.terms.rate(
+                self.book, provider=provider, model=event.model, at=event.occurred_at, usage=usage, context=event.tags, team_id=who.team_id,
+                is_metered=billing_mode == METERED,
+            ),
         )
 
     def _attribution(self, team: str, project: str, member: str) -> Attribution:
@@ -136,7 +143,7 @@ def _unknown_names(row: Prepared) -> list[tuple[str, str]]:
     who = row.who
     return unknown_names(
         named={"team": row.team_label, "project": row.project_label, "member": row.member_label}, known=(who.team_id, who.project_id, who.member_id),
-        model="" if row.rating.price_id is not None else row.event.model, harness=row.harness,
+        model="" if row.rating.price_id is not None or row.rating.term_id is not None else row.event.model, harness=row.harness,
     )
 
 

@@ -16,6 +16,7 @@ from governance import sql
 from governance.budgets.rules import Rules, rules_of
 from governance.budgets.services import CLOCK_SKEW, AuthorizedCall, charge_follow, charge_send, holds_settle, holds_settle_counted
 from governance.pricing.book import current_book
+from governance.pricing.terms import terms_of
 from governance.tenancy.access import Actor
 from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
@@ -144,6 +145,7 @@ class _Storing:
         preparer = Preparer(
             directory=directory,
             book=current_book(),
+            terms=terms_of(directory),
             defaults=self.api_key.defaults if self.api_key is not None else {},
             key_member_id=self.api_key.member_id if self.api_key is not None else None,
             attributions={},
@@ -230,7 +232,7 @@ class _Storing:
             event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens, event.output_tokens,
             event.reasoning_tokens, _in_words(event.units), event.latency_ms, event.ttft_ms, event.status, event.reported_cost,
             event.currency, row.billing_mode, rating.cost, rating.currency, rating.price_id, event.authorization,
-            row.is_after_freeze, _in_words(event.tags),
+            row.is_after_freeze, _in_words(event.tags), rating.list_cost, rating.price_currency, rating.exchange_rate, rating.term_id,
         )
 
 
@@ -319,7 +321,7 @@ def rollup_rows(sums: Mapping[tuple[Any, tuple[Any, ...]], Sums], bucket: str, n
     columns = (bucket, "dimensions_hash", *names, *COUNTS, *AMOUNTS)
     ordered = sorted(((at, dimensions_hash(values), values, found) for (at, values), found in sums.items()), key=lambda row: row[:2])
     return [
-        dict(zip(columns, (at, hashed, *values, *found.counts, found.cost, found.notional_cost), strict=True))
+        dict(zip(columns, (at, hashed, *values, *found.counts, *found.amounts), strict=True))
         for at, hashed, values, found in ordered
     ]
 

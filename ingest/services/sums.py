@@ -25,7 +25,7 @@ COUNTS = (
     "calls", "errors", "unpriced_calls", "unmeasured_calls", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens",
     "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "latency_ms_sum", "latency_calls",
 )
-AMOUNTS = ("cost", "notional_cost")
+AMOUNTS = ("cost", "notional_cost", "list_cost")
 DIMENSIONS = (
     "team_id", "project_id", "harness", "gateway", "provider", "model", "maker", "tier", "role", "task_class", "billing_mode", "currency",
 )
@@ -38,6 +38,13 @@ class Sums:
     counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
     cost: Decimal = ZERO
     notional_cost: Decimal = ZERO
+    # What the billed calls come to at list price; one that the price book has no price for, at its own.
+    list_cost: Decimal = ZERO
+
+    @property
+    def amounts(self) -> tuple[Decimal, ...]:
+        """The amounts in the order of AMOUNTS."""
+        return self.cost, self.notional_cost, self.list_cost
 
     @property
     def tokens(self) -> int:
@@ -48,6 +55,7 @@ class Sums:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.cost += other.cost
         self.notional_cost += other.notional_cost
+        self.list_cost += other.list_cost
 
     def add_event(self, row: Prepared) -> None:
         event, counts, cost = row.event, self.counts, row.rating.cost
@@ -58,6 +66,8 @@ class Sums:
             counts[2] += 1
         elif row.billing_mode == "metered":
             self.cost += cost
+            list_cost = row.rating.list_cost
+            self.list_cost += cost if list_cost is None else list_cost
         else:
             self.notional_cost += cost
         if event.input_tokens is None and event.output_tokens is None:

@@ -7,7 +7,7 @@ from django.db.models import Model
 
 FLOORS = ("governance", "ingest", "dashboards")
 # What all organizations share: people's accounts, the price book, the installation's own sign of life, and how far its events reach back.
-SHARED = {"Organization", "User", "Provider", "Model", "PriceRow", "PriceBook", "PriceRun", "PriceFinding", "SourceQuote", "SourceSetting", "SourceTrust", "Heartbeat", "EventsKept"}
+SHARED = {"Organization", "User", "Provider", "Model", "PriceRow", "PriceBook", "PriceRun", "PriceFinding", "SourceQuote", "SourceSetting", "SourceTrust", "Heartbeat", "EventsKept", "ReferenceRate"}
 GROWING = ("usage_event", "event_identity", "usage_rollup", "usage_rollup_day", "session", "event_amendment")
 OWN = [model for model in apps.get_models() if model.__module__.partition(".")[0] in FLOORS]
 

@@ -11,10 +11,12 @@ from msgspec import Meta
 
 from governance.budgets.calls import METERED, Call
 from governance.budgets.rules import PeriodKey, Rule, Rules
-from governance.money import quantize
+from governance.errors import Invalid
+from governance.money import AmountTooLarge, quantize
 from governance.pricing.book import current_book
+from governance.pricing.terms import exchanged, terms_of
 from governance.pricing.usage import Rating, Usage
-from governance.tenancy.directory import Attribution, attribute
+from governance.tenancy.directory import Attribution, Directory, attribute
 from governance.tenancy.models import ApiKey
 
 ZERO = Decimal(0)
@@ -47,7 +49,8 @@ class AuthorizationIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     cache_read_tokens: Count | None = None
     max_output_tokens: Count | None = None
     amount: Decimal | None = None
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    # Of the amounts; None: the organization's.
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
     ttl_seconds: Ttl = 300
     lease: bool = False
     calls: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
@@ -67,9 +70,6 @@ class Asked:
     is_enforced: Sequence[bool]
     # What each takes at the least: as much, unless a part of it is welcome.
     least: Sequence[Decimal]
-
-    def is_in_currency(self, currency: str) -> bool:
-        return all(rule.currency == currency for rule in self.rules if rule.is_money)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +143,40 @@ def asked_of(rules: Rules, call: Call, estimate: Estimate, now: datetime) -> Ask
     return Asked(amount, applying, [key for _, key in found], held, [rule.refuses(call) for rule in applying], least)
 
 
-def estimate_of(request: AuthorizationIn, now: datetime) -> Estimate:
-    """By the amount given, else by the price book, which knows no price without a model or tokens."""
+def estimate_of(request: AuthorizationIn, now: datetime, *, directory: Directory, who: Attribution) -> Estimate:
+    """By the amount given, else by what the organization pays for it, which is not known without a model or tokens."""
     counts = (request.input_tokens, request.cache_read_tokens, request.max_output_tokens)
     usage = Usage(input_tokens=request.input_tokens, cache_read_tokens=request.cache_read_tokens, output_tokens=request.max_output_tokens)
     rating = None
     if request.model:
-        rating = current_book().rate(provider=request.provider, model=request.model, at=now, usage=usage, context=request.tags)
+        rating = terms_of(directory).rate(
+            current_book(), provider=request.provider, model=request.model, at=now, usage=usage, context=request.tags, team_id=who.team_id,
+            is_metered=(request.billing_mode or METERED) == METERED,
+        )
     amount = rating.cost if rating is not None and any(count is not None for count in counts) else None
-    amount = amount if request.amount is None else quantize(request.amount)
-    return Estimate(amount, sum(count or 0 for count in counts), rating, request.calls, _least(request))
+    if request.amount is not None:
+        amount = _in_own_currency(request, request.amount, directory, now)
+    return Estimate(amount, sum(count or 0 for count in counts), rating, request.calls, _least(request, directory, now))
 
 
-def _least(request: AuthorizationIn) -> Mapping[str, Decimal] | None:
+def _in_own_currency(request: AuthorizationIn, amount: Decimal, directory: Directory, now: datetime) -> Decimal:
+    """An amount of the request in the organization's currency, at the exchange rate of now. Raises Invalid where none is known."""
+    given = request.currency or directory.currency
+    if given == directory.currency:
+        return quantize(amount)
+    exchange = terms_of(directory).exchange(current_book(), given, now)
+    if exchange is None:
+        raise Invalid(f"No exchange rate from {given} to {directory.currency} is known today. Ask in {directory.currency}.", field="currency")
+    try:
+        return exchanged(amount, exchange.rate)
+    except AmountTooLarge:
+        raise Invalid("The amount is too large.", field="amount") from None
+
+
+def _least(request: AuthorizationIn, directory: Directory, now: datetime) -> Mapping[str, Decimal] | None:
     """What is granted at the least where a part is welcome: what goes in cannot be shortened, and something has to come out."""
     if not request.allow_partial:
         return None
     taken = (request.input_tokens or 0) + (request.cache_read_tokens or 0)
-    return {"money": max(request.min_amount or ZERO, SMALLEST), "tokens": Decimal(taken + min(1, request.max_output_tokens or 0)), "calls": Decimal(1)}
+    least = ZERO if request.min_amount is None else _in_own_currency(request, request.min_amount, directory, now)
+    return {"money": max(least, SMALLEST), "tokens": Decimal(taken + min(1, request.max_output_tokens or 0)), "calls": Decimal(1)}

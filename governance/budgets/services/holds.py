@@ -161,7 +161,15 @@ def authorization_hold(
     if unconfirmed is not None:
         raise KeyMoved
     held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
-    return replace(held, is_priced=estimate_of(request, now).amount is not None)
+    return replace(held, is_priced=is_priced(actor.organization, api_key, request, now))
+
+
+def is_priced(organization: Organization, api_key: ApiKey | None, request: AuthorizationIn, now: datetime) -> bool:
+    """Whether what was held is an amount that was given, or that model and tokens told: by the configuration that it was held by."""
+    rules = rules_remembered(organization.pk)
+    if request.amount is not None or rules is None:
+        return request.amount is not None
+    return estimate_of(request, now, directory=rules.directory, who=attribution_named(rules, request, api_key)).amount is not None
 
 
 def _held_or_refused(
@@ -219,7 +227,7 @@ def _refusal_since(
         return None
     state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})[0]
     who = attribution(rules, request, state, api_key)
-    call = call_asked(request, who, api_key, estimate_of(request, now))
+    call = call_asked(request, who, api_key, estimate_of(request, now, directory=rules.directory, who=who))
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
         return refusal
     binding = min((row for row in rows if row.is_frozen and row.budget_id in rules.by_id), key=binding_order, default=None)
@@ -237,12 +245,13 @@ def _hold_at_once(
     organization, rules = actor.organization, rules_remembered(actor.organization.pk)
     if rules is None:
         return None
-    who, estimate = attribution_named(rules, request, api_key), estimate_of(request, now)
+    who = attribution_named(rules, request, api_key)
+    estimate = estimate_of(request, now, directory=rules.directory, who=who)
     call = call_asked(request, who, api_key, estimate)
     if rules.switch_over(call, named_model=request.model) is not None:
         return None
     asked = asked_of(rules, call, estimate, now)
-    if (request.session and not is_attributed(request, who)) or not asked.is_in_currency(request.currency):
+    if request.session and not is_attributed(request, who):
         return None
     keys, version = list(asked.keys), rules.directory.version
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
@@ -272,12 +281,11 @@ def _decide(
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
     who = attribution(rules, request, state, api_key)
-    estimate = estimate_of(request, now)
+    estimate = estimate_of(request, now, directory=rules.directory, who=who)
     call = call_asked(request, who, api_key, estimate)
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
         return refusal
     asked = asked_of(rules, call, estimate, now)
-    currency_check(request, asked)
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
     with sql.cursor().connection.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=asked.keys, now=now)
@@ -298,7 +306,7 @@ def parameters_of(organization: Organization, request: AuthorizationIn, asked: A
     return {
         "organization": organization.pk, **key_arrays(asked.keys), "held": asked.held, "is_enforced": asked.is_enforced, "amount": asked.amount,
         "id": uuid7(), "idempotency_key": request.id,
-        "request_hash": request_hash, "session": request.session, "parent": request.parent_session, "model": request.model, "currency": request.currency,
+        "request_hash": request_hash, "session": request.session, "parent": request.parent_session, "model": request.model, "currency": organization.currency,
         "now": now, "expires_at": _expires_at(request, asked, now), "is_lease": request.lease, "least": asked.least,
         "measure": [rule.measure for rule in asked.rules], "in_money": [rule.id for rule in asked.rules if rule.is_money],
     }
@@ -348,7 +356,3 @@ def request_checked(request: AuthorizationIn) -> AuthorizationIn:
     least = None if request.min_amount is None else amount_checked(request.min_amount, field="min_amount")
     return msgspec.structs.replace(request, amount=amount, min_amount=least)
 
-
-def currency_check(request: AuthorizationIn, asked: Asked) -> None:
-    if not asked.is_in_currency(request.currency):
-        raise Invalid(f"The budgets that apply are kept in {asked.rules[0].currency}.", field="currency")

@@ -34,9 +34,9 @@ from governance.budgets.services.holds import (
     DECIDE_IN_PART,
     HOLD_COLUMNS,
     Held,
-    currency_check,
     earlier_of,
     held_of,
+    is_priced,
     parameters_of,
     request_checked,
     room_make,
@@ -189,7 +189,7 @@ def _known_verdict(ask: Ask, now: datetime) -> Held | DomainError:
         return error
     if held is None:
         return Conflict("The same id is being used right now. Try again.")
-    return replace(held, is_priced=estimate_of(ask.request, now).amount is not None)
+    return replace(held, is_priced=is_priced(ask.actor.organization, ask.api_key, ask.request, now))
 
 
 def _decided(actor: Actor, asks: dict[int, Ask], now: datetime) -> dict[int, Held | DomainError]:
@@ -234,12 +234,15 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
 def _entry_at_once(rules: Rules, ask: Ask, now: datetime) -> _Entry | None:
     """What is asked for by the budgets in memory; None when that takes a second look."""
     request, api_key = ask.request, ask.api_key
-    who, estimate = attribution_named(rules, request, api_key), estimate_of(request, now)
+    who = attribution_named(rules, request, api_key)
+    try:
+        estimate = estimate_of(request, now, directory=rules.directory, who=who)
+    except DomainError:
+        return None
     call = call_asked(request, who, api_key, estimate)
     if rules.switch_over(call, named_model=request.model) is not None or (request.session and not is_attributed(request, who)):
         return None
-    entry = _entry(rules, ask, call, estimate=estimate, now=now)
-    return entry if entry.asked.is_in_currency(request.currency) else None
+    return _entry(rules, ask, call, estimate=estimate, now=now)
 
 
 def _entry(rules: Rules, ask: Ask, call: Call, *, estimate: Estimate, now: datetime) -> _Entry:
@@ -329,19 +332,18 @@ def _cases(
     verdicts: dict[int, Held | DomainError] = {}
     cases: dict[int, _Case] = {}
     for index, ask in asks:
-        request, estimate = ask.request, estimate_of(ask.request, now)
+        request = ask.request
         who = attribution(rules, request, sessions.get(request.session, unknown), ask.api_key)
+        try:
+            estimate = estimate_of(request, now, directory=rules.directory, who=who)
+        except DomainError as error:
+            verdicts[index] = error
+            continue
         call = call_asked(request, who, ask.api_key, estimate)
         if refusal := freeze_refusal(ask.actor, rules, request=request, call=call, freeze_id=frozen.get(request.session)):
             verdicts[index] = refusal
             continue
-        entry = _entry(rules, ask, call, estimate=estimate, now=now)
-        try:
-            currency_check(request, entry.asked)
-        except DomainError as error:
-            verdicts[index] = error
-            continue
-        cases[index] = _Case(ask, rules, who, entry)
+        cases[index] = _Case(ask, rules, who, _entry(rules, ask, call, estimate=estimate, now=now))
     return verdicts, cases
 
 
