@@ -22,7 +22,7 @@ COUNTED = (
     "occurred_at", "id", "api_key_id", "provider", "model", "maker", "tier", "model_reported", "harness", "gateway", "team_id", "project_id", "member_id",
     "team_label", "project_label", "member_label", "session", "parent_session", "task", "role", "task_class", "environment", "input_tokens",
     "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "latency_ms", "status", "billing_mode",
-    "cost", "currency", "price_id", "authorization_id", "tags",
+    "cost", "list_cost", "currency", "price_id", "term_id", "authorization_id", "tags",
 )
 VERSION = "SELECT config_version FROM organization WHERE id = %s"
 SERVICE_ACCOUNTS = "SELECT id, service_account_id FROM api_key WHERE organization_id = %(organization)s AND id = ANY(%(key)s::bigint[])"
@@ -98,6 +98,7 @@ def _empty(table: str, bucket: str, kind: str) -> str:
     return f"""
 DELETE FROM {table} r USING {sql.unnest("x", {"at": kind, "hash": "uuid"})}
 WHERE r.organization_id = %(organization)s AND r.{bucket} = x.at AND r.dimensions_hash = x.hash AND r.calls = 0 AND r.cost = 0 AND r.notional_cost = 0
+    AND r.list_cost = 0
 """  # noqa: S608 - built from constants
 
 

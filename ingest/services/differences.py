@@ -19,7 +19,7 @@ TOKENS = frozenset({"input_tokens", "cache_read_tokens", "cache_write_5m_tokens"
 # What a session says of its calls beyond their sums, and of whose it is.
 COURSE = frozenset({"session", "provider", "model", "api_key_id"}) | TOKENS
 OWNERS = frozenset({"session", "team_id", "project_id", "member_id", "harness", "gateway", "task", "parent_session"})
-LABELLED = frozenset({"team_id", "project_id", "member_id", "team_label", "project_label", "member_label", "price_id", "model_reported", "harness"})
+LABELLED = frozenset({"team_id", "project_id", "member_id", "team_label", "project_label", "member_label", "price_id", "term_id", "model_reported", "harness"})
 
 
 @dataclass(slots=True)
@@ -103,14 +103,15 @@ class Differences:
         return batch
 
     def _change_money(self, row: Any, changes: Mapping[str, Any]) -> None:
-        if "cost" not in changes or changes["cost"] == row.cost:
+        cost, list_cost = changes.get("cost", row.cost), changes.get("list_cost", row.list_cost)
+        if (cost, list_cost) == (row.cost, row.list_cost):
             return
         sums = self._sums(row)
-        sums.add_cost(row.cost, row.billing_mode, -1)
-        sums.add_cost(changes["cost"], row.billing_mode, 1)
+        sums.add_cost(row.cost, row.list_cost, row.billing_mode, sign=-1)
+        sums.add_cost(cost, list_cost, row.billing_mode, sign=1)
         if row.authorization_id is not None:
             place = row.authorization_id, row.occurred_at
-            self.authorizations[place] = self.authorizations.get(place, ZERO) + (changes["cost"] or ZERO) - (row.cost or ZERO)
+            self.authorizations[place] = self.authorizations.get(place, ZERO) + (cost or ZERO) - (row.cost or ZERO)
 
     def _add(self, row: Any, sign: int) -> None:
         self._sums(row).add_stored(row, sign)
@@ -150,7 +151,7 @@ class Differences:
     def _label(self, row: Any, sign: int) -> None:
         names = unknown_names(
             named={"team": row.team_label, "project": row.project_label, "member": row.member_label}, known=(row.team_id, row.project_id, row.member_id),
-            model="" if row.price_id is not None else row.model_reported, harness=row.harness,
+            model="" if row.price_id is not None or row.term_id is not None else row.model_reported, harness=row.harness,
         )
         for name in names:
             at = row.occurred_at

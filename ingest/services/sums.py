@@ -84,11 +84,11 @@ class Sums:
 
     def add_stored(self, row: Any, sign: int) -> None:
         """As `add_event`, for a row of usage_event; with sign -1 it takes the event off."""
-        counts, cost = self.counts, row.cost
+        counts = self.counts
         counts[0] += sign
         if row.status != "ok":
             counts[1] += sign
-        self.add_cost(cost, row.billing_mode, sign)
+        self.add_cost(row.cost, row.list_cost, row.billing_mode, sign=sign)
         if row.input_tokens is None and row.output_tokens is None:
             counts[3] += sign
         counts[4] += sign * (row.input_tokens or 0)
@@ -101,19 +101,20 @@ class Sums:
             counts[10] += sign * row.latency_ms
             counts[11] += sign
 
-    def add_cost(self, cost: Decimal | None, billing_mode: str, sign: int) -> None:
-        """Adds or takes off what one event of this billing mode cost; None: it has no price."""
+    def add_cost(self, cost: Decimal | None, list_cost: Decimal | None, billing_mode: str, *, sign: int) -> None:
+        """Adds or takes off what one event of this billing mode cost, and its list price; without a cost it has no price."""
         if cost is None:
             self.counts[2] += sign
         elif billing_mode == "metered":
             self.cost += sign * cost
+            self.list_cost += sign * (cost if list_cost is None else list_cost)
         else:
             self.notional_cost += sign * cost
 
     @property
     def is_nothing(self) -> bool:
         """Whether all measures are 0."""
-        return not any(self.counts) and not self.cost and not self.notional_cost
+        return not any(self.counts) and not any(self.amounts)
 
 
 @lru_cache(maxsize=65_536)
