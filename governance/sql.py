@@ -8,6 +8,7 @@ import psycopg
 from django.db import connection
 from psycopg.adapt import Dumper
 from psycopg.rows import namedtuple_row
+from psycopg.types.json import JsonbLoader
 from psycopg.types.numeric import Int8Dumper
 
 
@@ -52,6 +53,8 @@ def cursor() -> psycopg.Cursor[Any]:
     made = psycopg.Cursor(connection.connection, row_factory=namedtuple_row)
     made.adapters.register_dumper(int, Int8Dumper)
     made.adapters.register_dumper(list, ArrayDumper)
+    # Django's connection leaves jsonb as text, because its own fields read it.
+    made.adapters.register_loader("jsonb", JsonbLoader)
     return made
 
 

@@ -1,6 +1,5 @@
 """How each person is told: at once, in the daily mail, or not at all; and when, by quiet hours and against storms."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -88,7 +87,7 @@ def recipients_of(organization_id: int, member_ids: list[int], *, kind: Kind, no
     values = {"organization": organization_id, "members": member_ids, "kind": kind.value, "since": now - STORM_TIME}
     return [
         Recipient(
-            row.id, row.email, ZoneInfo(row.time_zone or row.organization_zone), json.loads(row.ways or "{}"), row.quiet_from, row.quiet_until,
+            row.id, row.email, ZoneInfo(row.time_zone or row.organization_zone), row.ways or {}, row.quiet_from, row.quiet_until,
             row.daily_at or time(8), row.number, row.held_until,
         )
         for row in sql.rows(RECIPIENTS, values)

@@ -25,7 +25,8 @@ from governance.pricing.models import ExchangeRule, Term
 from governance.pricing.own import OwnPrice
 from governance.pricing.quotes import quotes_of
 from governance.pricing.usage import Rating, Usage, Weighed
-from governance.tenancy.directory import Directory
+from governance.tenancy.directory import Directory, directory_of
+from governance.tenancy.models import Organization
 
 EXACT = Context(prec=150, rounding=ROUND_HALF_EVEN)
 HUNDRED = Decimal(100)
@@ -278,6 +279,12 @@ def terms_of(directory: Directory) -> Terms:
         with _lock:
             _remembered[directory.organization_id] = found
     return found[1]
+
+
+def terms_now(organization: Organization) -> Terms:
+    """The organization's terms at its present configuration version."""
+    version = Organization.objects.values_list("config_version", flat=True).get(pk=organization.pk)
+    return terms_of(directory_of(organization, version))
 
 
 def terms_load(directory: Directory) -> Terms:

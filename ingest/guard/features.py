@@ -1,6 +1,5 @@
 """Reads what rules look at from stored events and sessions: set-based SQL, one organization at a time, bounded in rows."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -130,9 +129,9 @@ def calls_of(organization_id: int, keys: Sequence[str], *, since: datetime, unti
     return found
 
 
-def _tags(stored: str) -> frozenset[str]:
-    """An event's tags as rules name them. Django's connection gives JSON as text."""
-    return frozenset(f"{name}={value}" for name, value in json.loads(stored).items())
+def _tags(stored: Mapping[str, str]) -> frozenset[str]:
+    """An event's tags as rules name them."""
+    return frozenset(f"{name}={value}" for name, value in stored.items())
 
 
 def team_past(organization_id: int, team_id: int | None, *, until: datetime, window_minutes: int) -> list[Decimal]:

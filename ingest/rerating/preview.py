@@ -12,6 +12,7 @@ from governance.budgets.rules import PeriodKey, Rules, rules_of
 from governance.budgets.services.charge import period_totals
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays
 from governance.pricing.book import current_book
+from governance.pricing.terms import terms_of
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import Organization, Team
 from ingest.rerating.models import ReratingRun
@@ -66,7 +67,7 @@ def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]
     """The run's preview. `told` hears after each page how many calls were read, and says whether to go on. None: it said no."""
     organization = Organization.objects.get(pk=run.organization_id)
     rules = rules_of(directory_of(organization, organization.config_version))
-    rerater, found = Rerater(current_book(refresh=True)), Found()
+    rerater, found = Rerater(current_book(refresh=True), terms_of(rules.directory)), Found()
     parameters = scope_parameters(run, rules.directory) | {"limit": ROWS}
     while rows := sql.rows(PAGE, parameters):
         _page_add(found, rows, rerater, rules)

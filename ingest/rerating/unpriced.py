@@ -11,6 +11,7 @@ from governance import sql
 from governance.errors import Conflict
 from governance.periods import local_midnight
 from governance.pricing.book import current_book
+from governance.pricing.terms import terms_now
 from governance.tenancy.access import system_actor
 from governance.tenancy.models import Organization
 from ingest.models import UsageRollupDay
@@ -36,7 +37,7 @@ def unpriced_rerate(organization: Organization, *, now: datetime | None = None) 
     look = ReratingLook.objects.filter(organization=organization).first()
     if look is not None and look.stamp == stamp:
         return []
-    rerater, runs, is_waiting = Rerater(book), [], False
+    rerater, runs, is_waiting = Rerater(book, terms_now(organization)), [], False
     for found in _models(organization):
         bounds = local_midnight(found["first"], organization.zone), local_midnight(found["last"] + timedelta(days=1), organization.zone)
         parameters = {"organization": organization.pk, "provider": found["provider"], "model": found["model"], "first": bounds[0], "last": bounds[1]}

@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from governance import sql
 from governance.pricing.book import current_book
+from governance.pricing.terms import terms_now
 from governance.tenancy.access import system_actor
+from governance.tenancy.services import organization_lock
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.preview import run_work_out
 from ingest.rerating.rating import Rerater
@@ -87,7 +89,8 @@ def _chunk_amend(run_id: int, size: int) -> bool:
     if run.events_total is None:
         run.events_total = sql.rows(COUNT, parameters)[0].calls
     parameters |= {"from": run.position_at or run.starts_at, "after": run.position_id or FIRST, "limit": size}
-    rerater = Rerater(current_book())
+    organization_lock(run.organization_id, exclusive=False)
+    rerater = Rerater(current_book(), terms_now(run.organization))
     done, rows = rows_amend(
         organization=run.organization, actor=actor, cause=run.cause, statement=PAGE_LOCKED, parameters=parameters, revise=rerater.changes, now=now
     )

@@ -60,3 +60,8 @@ def test_values_of_the_hot_path_keep_their_exactness() -> None:
     assert returned("timestamptz", [moment]) == [moment]
     assert returned("date", [date(2026, 3, 29)]) == [date(2026, 3, 29)]
     assert returned("uuid", [UUID(int=7)]) == [UUID(int=7)]
+
+
+@pytest.mark.django_db
+def test_jsonb_is_read_as_what_it_says() -> None:
+    assert sql.rows("""SELECT '{"a": ["b", 1, null]}'::jsonb AS value""")[0].value == {"a": ["b", 1, None]}

@@ -22,7 +22,7 @@ UPDATE usage_rollup_day SET list_cost = cost;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ingest", "0007_amendments")]
+    dependencies = [("ingest", "0008_rerating_runs")]
     operations = [
         migrations.RunSQL(FORWARD, BACKWARD),
         *(
