@@ -1,8 +1,8 @@
 """LiteLLM's generic_api batches: lists of StandardLoggingPayload, one for each call it made.
 
 Prompt tokens include what caches served and took, completion tokens include reasoning, for every vendor. `session_id` is always
-empty; the session is in `trace_id`. An answer from LiteLLM's own cache is no call. A call counts once by `litellm_call_id`, which all
-of LiteLLM's outputs have; a failed attempt has the id of the retry that succeeds, so it gets one of its own.
+empty; the session is in `trace_id`. An answer from LiteLLM's own cache is no call. A call counts once by the vendor's id or else by
+`litellm_call_id`; a failed attempt has the id of the retry that succeeds, so it gets one of its own.
 """
 
 import json
@@ -65,10 +65,12 @@ class Reader(Stateless):
 
 
 def ids(record: Mapping[str, Any], *, is_ok: bool) -> Fields:
+    """The vendor's id of the request, where LiteLLM passes it on, else LiteLLM's of the call: as its other outputs have it."""
     call = identifier(record.get("litellm_call_id")) or identifier(record.get("id"))
-    if is_ok:
-        return {"request_id": call, "id": call}
-    return {"id": f"{call}-failed-{text(record.get('endTime'))}"}
+    if not is_ok:
+        return {"id": f"{call}-failed-{text(record.get('endTime'))}"}
+    sent = mapping(mapping(record.get("hidden_params")).get("additional_headers"))
+    return {"request_id": next((identifier(sent[name]) for name in VENDOR_IDS if sent.get(name)), call), "id": call}
 
 
 def model(record: Mapping[str, Any]) -> Fields:
@@ -125,12 +127,10 @@ def said(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[Fields
             words[text(name, 120)] = text(value) if sign else "true"
     fields = {TAG_FIELDS[name]: value for name, value in words.items() if name in TAG_FIELDS}
     tags = {name: value for name, value in words.items() if name and value and name not in TAG_FIELDS}
-    sent = mapping(mapping(record.get("hidden_params")).get("additional_headers"))
     own = {
         "key_alias": text(metadata.get("user_api_key_alias")),
         "model_group": text(record.get("model_group")),
         "user_agent": text(record.get("user_agent")),
-        "vendor.request_id": next((text(sent[name]) for name in VENDOR_IDS if sent.get(name)), ""),
         **unusual(service_tier=mapping(record.get("cost_breakdown")).get("service_tier")),
     }
     return fields, {**dict(list(tags.items())[:MOST_TAGS]), **{name: value for name, value in own.items() if value}}

@@ -7,6 +7,7 @@ kept but those fields.
 
 import json
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -38,6 +39,7 @@ OF_MANY = (
 )  # fmt: skip
 # What a broken record can raise in a reader that expects another shape.
 ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
+NUMERIC = re.compile(r"[-+0-9.:eETZ ]{1,40}")
 json_value = msgspec.json.Decoder()
 raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 Document = bytes | msgspec.Raw
@@ -182,4 +184,13 @@ def event_of(fields: Fields, index: int) -> UsageEvent | Refusal:
 
 def refusal(fields: Fields, index: int, broken: Fault) -> Refusal:
     reported = str(fields.get("request_id") or fields.get("id") or "")[:200]
-    return Refusal(index, broken, reported, msgspec.json.encode(fields))
+    return Refusal(
+        index, broken, reported, msgspec.json.encode({name: value for name, value in fields.items() if is_keepable(name, value)})
+    )
+
+
+def is_keepable(name: str, value: Any) -> bool:
+    """Whether a refused call's field may be kept: text that stands where a number or a time belongs may be what somebody wrote."""
+    if not name.endswith(("_tokens", "_ms", "_cost", "_at")) or not isinstance(value, str):
+        return True
+    return NUMERIC.fullmatch(value) is not None

@@ -1,0 +1,242 @@
+"""Vendors' answers as their APIs give them, whole and streamed: body in, event out. The usage is the one that all captures here have."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from rest_framework.test import APIClient
+
+from ingest.formats import records, streams
+from ingest.formats.event import UsageEvent as Reported
+from ingest.models import RejectedInput, UsageEvent
+from tests.golden.harness_files import CLAUDE, COUNTS, GEMINI, OPENAI
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CHAT_USAGE = {
+    "prompt_tokens": 1500, "completion_tokens": 200, "total_tokens": 1700, "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 64, "audio_tokens": 0},
+}  # fmt: skip
+CHAT: dict[str, Any] = {
+    "id": "chatcmpl-Mock00000125", "object": "chat.completion", "created": 1795255928, "model": "gpt-5-2025-08-07", "service_tier": "default", "usage": CHAT_USAGE,
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "SECRET"}}],
+}  # fmt: skip
+RESPONSE = {
+    "id": "resp_Mock00000103", "object": "response", "created_at": 1795255928, "status": "completed", "model": "gpt-5-2025-08-07", "service_tier": "flex",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "SECRET"}]}],
+    "usage": {
+        "input_tokens": 1500, "input_tokens_details": {"cached_tokens": 1024}, "output_tokens": 200, "output_tokens_details": {"reasoning_tokens": 64}, "total_tokens": 1700,
+    },
+}  # fmt: skip
+MESSAGE: dict[str, Any] = {
+    "id": "msg_01Mock00000001", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [{"type": "text", "text": "SECRET"}],
+    "usage": {
+        "input_tokens": 120, "cache_creation_input_tokens": 2048, "cache_read_input_tokens": 10240, "output_tokens": 57, "service_tier": "standard",
+        "cache_creation": {"ephemeral_5m_input_tokens": 1536, "ephemeral_1h_input_tokens": 512}, "output_tokens_details": {"thinking_tokens": 0},
+    },
+}  # fmt: skip
+GENERATED: dict[str, Any] = {
+    "responseId": "mock-Zx81aB7cD2eF9gH4iJ6k", "modelVersion": "gemini-2.5-pro", "candidates": [{"content": {"parts": [{"text": "SECRET"}]}}],
+    "usageMetadata": {
+        "promptTokenCount": 1300, "cachedContentTokenCount": 1000, "candidatesTokenCount": 90, "thoughtsTokenCount": 40, "totalTokenCount": 1430,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1300}],
+    },
+}  # fmt: skip
+CONVERSED = {
+    "ResponseMetadata": {"RequestId": "4f1a2b3c-5d6e-4f70-8a9b-0c1d2e3f4a5b", "HTTPStatusCode": 200}, "output": {"message": {"content": [{"text": "SECRET"}]}}, "stopReason": "end_turn",
+    "usage": {
+        "inputTokens": 120, "outputTokens": 57, "totalTokens": 12465, "cacheReadInputTokens": 10240, "cacheWriteInputTokens": 2048,
+        "cacheDetails": [{"ttl": "5m", "inputTokens": 1536}, {"ttl": "1h", "inputTokens": 512}],
+    },
+    "metrics": {"latencyMs": 551},
+}  # fmt: skip
+OLLAMA: dict[str, Any] = {
+    "model": "llama3.2", "created_at": "2026-11-21T10:12:08.499127734Z", "message": {"role": "assistant", "content": "SECRET"}, "done": True, "done_reason": "stop",
+    "total_duration": 4883583458, "load_duration": 1334875, "prompt_eval_count": 26, "prompt_eval_duration": 342546000, "eval_count": 282, "eval_duration": 4535599000,
+}  # fmt: skip
+EMBEDDING = {
+    "object": "list",
+    "data": [{"embedding": [0.1]}],
+    "model": "text-embedding-3-small",
+    "usage": {"prompt_tokens": 9, "total_tokens": 9},
+}
+VLLM = {
+    **CHAT,
+    "id": "chatcmpl-Mock00000777",
+    "model": "Qwen/Qwen3-32B",
+    "usage": {"prompt_tokens": 1500, "total_tokens": 1700, "completion_tokens": 200, "prompt_tokens_details": None},
+}
+WITHOUT_WRITES = {name: count for name, count in OPENAI.items() if not name.startswith("cache_write")}
+
+
+def read(name: str, *rows: Any, **labels: Any) -> list[Reported]:
+    parsed = records.parse(json.dumps(rows[0] if len(rows) == 1 else rows).encode(), name=name, labels=labels, received_at=NOW)
+    assert parsed.refused == []
+    return parsed.events
+
+
+def counts(event: Reported) -> dict[str, int]:
+    return {name: getattr(event, name) for name in COUNTS if getattr(event, name) is not None}
+
+
+ANSWERS = [
+    ("openai", CHAT, WITHOUT_WRITES, "chatcmpl-Mock00000125", "openai", "gpt-5-2025-08-07"),
+    ("openai", RESPONSE, WITHOUT_WRITES, "resp_Mock00000103", "openai", "gpt-5-2025-08-07"),
+    ("anthropic", MESSAGE, CLAUDE, "msg_01Mock00000001", "anthropic", "claude-sonnet-4-5"),
+    ("gemini", GENERATED, GEMINI, "mock-Zx81aB7cD2eF9gH4iJ6k", "google", "gemini-2.5-pro"),
+    ("vllm", VLLM, {"input_tokens": 1500, "output_tokens": 200}, "chatcmpl-Mock00000777", "vllm", "Qwen/Qwen3-32B"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "expected", "request_id", "provider", "model"), ANSWERS)
+def test_an_answer_is_one_event(name: str, answer: Any, expected: dict[str, int], request_id: str, provider: str, model: str) -> None:
+    (event,) = read(name, answer)
+    assert counts(event) == expected
+    assert (event.request_id, event.provider, event.model, event.status) == (request_id, provider, model, "ok")
+    assert "SECRET" not in str(event)
+    (again,) = read("response", {"format": name, "labels": {"session": "s-1", "tags": {"feature": "search"}}, "response": answer})
+    assert (counts(again), again.request_id, again.session) == (expected, request_id, "s-1")
+    assert (again.tags or {})["feature"] == "search"
+
+
+def test_bedrock_names_no_model_so_a_label_does() -> None:
+    (event,) = read("bedrock", CONVERSED, model="anthropic.claude-sonnet-4-5-20250929-v1:0")
+    assert counts(event) == {name: count for name, count in CLAUDE.items() if name != "reasoning_tokens"}
+    assert (event.request_id, event.provider, event.model, event.latency_ms) == (
+        "4f1a2b3c-5d6e-4f70-8a9b-0c1d2e3f4a5b", "aws", "anthropic.claude-sonnet-4-5-20250929-v1:0", 551,
+    )  # fmt: skip
+    parsed = records.parse(json.dumps(CONVERSED).encode(), name="bedrock", labels={}, received_at=NOW)
+    assert [one.fault.field for one in parsed.refused] == ["model"]
+
+
+def test_ollamas_answers_are_told_apart_by_their_time() -> None:
+    (event,) = read("ollama", OLLAMA)
+    assert counts(event) == {"input_tokens": 26, "output_tokens": 282}
+    assert (event.billing_mode, event.latency_ms, event.occurred_at.microsecond) == ("self-hosted", 4884, 499127)
+    (other,) = read("ollama", {**OLLAMA, "created_at": "2026-11-21T10:12:08.499127735Z"})
+    assert event.id != other.id
+
+
+def test_embeddings_have_no_id_of_their_own_so_a_label_gives_it() -> None:
+    (event,) = read("openai", EMBEDDING, id="e-1")
+    assert counts(event) == {"input_tokens": 9}
+    parsed = records.parse(json.dumps(EMBEDDING).encode(), name="openai", labels={}, received_at=NOW)
+    assert [one.fault.code for one in parsed.refused] == ["missing_id"]
+
+
+def chunk(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": CHAT["id"],
+        "object": "chat.completion.chunk",
+        "created": CHAT["created"],
+        "model": CHAT["model"],
+        "choices": [],
+        "usage": None,
+        **changes,
+    }
+
+
+STREAMS = [
+    ("openai", [chunk(choices=[{"delta": {"content": "SECRET"}}]), chunk(usage=CHAT_USAGE)], WITHOUT_WRITES),
+    (
+        "openai",
+        [{"type": "response.output_text.delta", "delta": "SECRET"}, {"type": "response.completed", "response": RESPONSE}],
+        WITHOUT_WRITES,
+    ),
+    (
+        "anthropic",
+        [
+            {"type": "message_start", "message": {**MESSAGE, "usage": {**MESSAGE["usage"], "output_tokens": 1}}},
+            {"type": "content_block_delta", "delta": {"text": "SECRET"}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 57}},
+        ],
+        CLAUDE,
+    ),
+    ("gemini", [{**GENERATED, "usageMetadata": {"promptTokenCount": 1300, "totalTokenCount": 1300}}, GENERATED], GEMINI),
+]
+
+
+@pytest.mark.parametrize(("name", "events", "expected"), STREAMS)
+def test_a_streams_events_are_one_call(name: str, events: list[dict[str, Any]], expected: dict[str, int]) -> None:
+    (event,) = read(name, {"stream": events, "labels": {"session": "s-1"}})
+    assert counts(event) == expected
+    sent = "".join(f"event: x\ndata: {json.dumps(part)}\n\n" for part in events) + "data: [DONE]\n\n"
+    (raw,) = records.parse(streams.collected(sent.encode()), name=name, labels={}, received_at=NOW).events
+    assert counts(raw) == expected
+
+
+def test_the_last_chunk_alone_is_enough_where_it_says_all() -> None:
+    (event,) = read("openai", chunk(usage=CHAT_USAGE))
+    assert counts(event) == WITHOUT_WRITES
+    (converse,) = read(
+        "bedrock", {"metadata": {key: CONVERSED[key] for key in ("usage", "metrics")}}, model="amazon.nova-pro-v1:0", id="b-1"
+    )
+    assert (converse.id, converse.output_tokens, converse.latency_ms) == ("b-1", 57, 551)
+
+
+def test_a_stream_that_was_not_asked_for_usage_has_unknown_counts() -> None:
+    (event,) = read("openai", {"stream": [chunk(choices=[{"delta": {"content": "SECRET"}}])]})
+    assert counts(event) == {}
+    assert (event.request_id, event.model) == (CHAT["id"], CHAT["model"])
+
+
+def test_how_a_call_was_processed_is_a_tag_that_prices_go_by() -> None:
+    assert read("openai", RESPONSE)[0].tags == {"service_tier": "flex"}
+    batch = {
+        **MESSAGE,
+        "usage": {**MESSAGE["usage"], "service_tier": "batch", "server_tool_use": {"web_search_requests": 2}},
+    }
+    (event,) = read("anthropic", batch)
+    assert (event.tags, event.units) == ({"service_tier": "batch"}, {"web_searches": Decimal(2)})
+
+
+def test_an_envelope_that_names_no_vendor_or_no_label_is_refused_by_itself() -> None:
+    good = {"format": "openai", "response": CHAT}
+    rows = [{"response": CHAT}, {"format": "litellm", "response": CHAT}, {**good, "labels": {"colour": "blue"}}, good]
+    parsed = records.parse(json.dumps(rows).encode(), name="response", labels={}, received_at=NOW)
+    assert ([one.index for one in parsed.refused], [one.fault.field for one in parsed.refused]) == (
+        [0, 1, 2],
+        ["format", "format", "labels"],
+    )
+    assert parsed.positions == [3]
+
+
+@pytest.mark.django_db
+def test_labels_come_from_headers_and_from_the_address(api: APIClient) -> None:
+    with time_machine.travel(NOW):
+        response = api.generic(
+            "POST", "/api/v1/events/anthropic?session=s-9&tags=feature=search", json.dumps(MESSAGE), content_type="application/json",
+            HTTP_X_WEIGHHOUSE_SESSION="s-8", HTTP_X_WEIGHHOUSE_TEAM="platform", HTTP_X_WEIGHHOUSE_LATENCY_MS="146", HTTP_X_WEIGHHOUSE_TAGS="cost_center=eng-1, feature=chat",
+        )  # fmt: skip
+        again = api.generic("POST", "/api/v1/events/anthropic", json.dumps(MESSAGE), content_type="application/json")
+    assert json.loads(response.content)["accepted"] == 1
+    assert json.loads(again.content)["duplicate"] == 1
+    event = UsageEvent.objects.get()
+    assert (event.session, event.team_label, event.latency_ms, event.tags) == (
+        "s-9",
+        "platform",
+        146,
+        {"cost_center": "eng-1", "feature": "search"},
+    )
+    assert event.occurred_at.replace(microsecond=0) == NOW
+    assert not RejectedInput.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_misspelled_label_is_refused_and_nothing_is_stored(api: APIClient) -> None:
+    response = api.generic("POST", "/api/v1/events/openai?sesion=s-9", json.dumps(CHAT), content_type="application/json")
+    assert (response.status_code, json.loads(response.content)["field"]) == (422, "sesion")
+    assert not UsageEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_cloud_event_in_binary_mode_has_its_attributes_in_headers(api: APIClient) -> None:
+    with time_machine.travel(NOW):
+        response = api.generic(
+            "POST", "/api/v1/events/cloudevents", json.dumps({"model": "gpt-4o", "output_tokens": 3}), content_type="application/json",
+            HTTP_CE_SPECVERSION="1.0", HTTP_CE_TYPE="com.acme.call", HTTP_CE_SOURCE="/agent", HTTP_CE_ID="A-7", HTTP_CE_TIME="2026-11-21T10:00:00Z",
+        )  # fmt: skip
+    assert json.loads(response.content)["accepted"] == 1
+    assert UsageEvent.objects.get().external_id == "/agent:A-7"
