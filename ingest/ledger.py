@@ -11,6 +11,7 @@ from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
 from governance.tenancy.models import Organization
+from ingest.counted import IN_WINDOW
 from ingest.ledger_course import AT, Step, days, is_kept_by_day
 from ingest.ledger_days import Split, days_sum, split_of
 from ingest.models import UsageRollupDay
@@ -22,7 +23,7 @@ TOKENS = (
 AMOUNTS = {
     "money": "coalesce(sum(cost), 0) + %(placeholder)s::numeric * count(*) FILTER (WHERE cost IS NULL)",
     "tokens": f"coalesce(sum({TOKENS}), 0)::numeric",
-    "calls": "count(*)::numeric",
+    "calls": "sum(call)::numeric",
 }
 SLICE = "to_timestamp(floor(extract(epoch FROM occurred_at) / 900) * 900)"
 POOLED = {"team": "team_id", "project": "project_id", "member": "member_id"}
@@ -38,9 +39,9 @@ def statement(rule: Rule) -> str:
     is_template = rule.scope_kind in ("session", "task")
     subject = rule.scope_kind if is_template else "''"
     return f"""
-SELECT {subject} AS subject, {AMOUNTS[rule.measure]} AS amount, count(*) AS calls, max(occurred_at) AS last_at,
+SELECT {subject} AS subject, {AMOUNTS[rule.measure]} AS amount, sum(call)::bigint AS calls, max(occurred_at) AS last_at,
     {SLICE if rule.rolling_hours else "NULL::timestamptz"} AS slice_at
-FROM usage_event
+FROM {IN_WINDOW}
 {counted(rule)}
     {f"AND {subject} <> ''" if is_template else ""}
 GROUP BY 1, 5
@@ -49,9 +50,8 @@ ORDER BY 1, 5
 
 
 def counted(rule: Rule) -> str:
-    """Which events the rule counts."""
+    """Which of what counts in the window the rule counts."""
     return f"""WHERE organization_id = %(organization)s
-    AND occurred_at >= %(starts_at)s AND (%(ends_at)s::timestamptz IS NULL OR occurred_at < %(ends_at)s)
     {conditions(rule)}
     AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)
     AND (%(service_account)s::bigint IS NULL
@@ -61,7 +61,7 @@ def counted(rule: Rule) -> str:
 
 def course_statement(rule: Rule, step: Step) -> str:
     """Adds up the events that the rule counts by local hour or day."""
-    return f"SELECT {AT[step]} AS at, {AMOUNTS[rule.measure]} AS amount FROM usage_event {counted(rule)} GROUP BY 1 ORDER BY 1"  # noqa: S608
+    return f"SELECT {AT[step]} AS at, {AMOUNTS[rule.measure]} AS amount FROM {IN_WINDOW} {counted(rule)} GROUP BY 1 ORDER BY 1"  # noqa: S608
 
 
 def conditions(rule: Rule) -> str:

@@ -4,12 +4,12 @@ from django.db import models
 from django.db.models import Q
 
 from governance.budgets.models import money_field
-from ingest.amending.models import AmendmentCause, EventAmendment
+from ingest.amending.models import Adjustment, AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
 from ingest.rerating.models import ReratingLook, ReratingRun
 
 __all__ = [
-    "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput",
+    "Adjustment", "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput",
     "ReportedLabel", "ReratingLook", "ReratingRun", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
@@ -19,7 +19,8 @@ class UsageEvent(models.Model):
     """One model call, priced. The table is partitioned by month of `occurred_at`; its SQL is in the first migration.
 
     Token buckets are disjoint, except that reasoning is part of output; NULL means that the count is not known.
-    `id` is the key of the event's identity. `cost` is what the call costs the organization, in its `currency`; `list_cost` what it
+    `id` is the key of the event's identity. `counted_at` is when a call counts whose month was closed when it came: else `occurred_at`.
+    `cost` is what the call costs the organization, in its `currency`; `list_cost` what it
     costs by the price book alone, in the same. The price is in `price_currency` (empty: no price); one unit of it was
     `exchange_rate` units of `currency` (NULL: they are the same). `term_id` is the organization's own term that made the cost.
     """
@@ -78,6 +79,7 @@ class UsageEvent(models.Model):
     price_currency = models.CharField(max_length=3, default="")
     exchange_rate = models.DecimalField(max_digits=60, decimal_places=30, null=True)
     term_id = models.BigIntegerField(null=True)
+    counted_at = models.DateTimeField(null=True)
 
     class Meta:
         managed = False

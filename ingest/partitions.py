@@ -63,10 +63,16 @@ def months_retain(*, oldest: date) -> list[str]:
             continue
         year, month = row.name.rsplit("_", 2)[1:]
         first = date(int(year), int(month), 1)
-        if add_months(first, 1) <= oldest:
+        if add_months(first, 1) <= oldest and not _counts_since(row.name, oldest):
             _month_drop(first)
             dropped.append(row.name)
     return dropped
+
+
+def _counts_since(name: str, oldest: date) -> bool:
+    """Whether a call of the month counts later than that, because it came when the month was closed: it is needed as long as others of then are."""
+    statement = f"SELECT EXISTS (SELECT FROM {name} WHERE counted_at >= %(oldest)s) AS counts"  # noqa: S608 - a partition's own name
+    return bool(sql.rows(statement, {"oldest": datetime(oldest.year, oldest.month, oldest.day, tzinfo=UTC)})[0].counts)
 
 
 @transaction.atomic

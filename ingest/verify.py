@@ -22,6 +22,7 @@ from governance.tenancy.access import system_actor
 from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
+from ingest.counted import EVERYTHING
 from ingest.models import UsageRollupDay
 from ingest.partitions import events_kept_since
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS, dimensions_hash
@@ -36,7 +37,7 @@ BUCKETS = {
 }
 TABLES = {"hour": ("usage_rollup", DIMENSIONS), "day": ("usage_rollup_day", (*DIMENSIONS, "member_id"))}
 MEASURED = """
-    count(*) AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,
+    sum(call)::bigint AS calls, count(*) FILTER (WHERE status <> 'ok') AS errors, count(*) FILTER (WHERE cost IS NULL) AS unpriced_calls,
     count(*) FILTER (WHERE input_tokens IS NULL AND output_tokens IS NULL) AS unmeasured_calls,
     coalesce(sum(input_tokens), 0)::bigint AS input_tokens, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
     coalesce(sum(cache_write_5m_tokens), 0)::bigint AS cache_write_5m_tokens, coalesce(sum(cache_write_1h_tokens), 0)::bigint AS cache_write_1h_tokens,
@@ -95,8 +96,8 @@ def _grouped(bucket: str) -> str:
     columns = ", ".join((bucket, *TABLES[bucket][1], *MEASURES))
     dimensions = ", ".join(TABLES[bucket][1])
     return (
-        f"SELECT {columns} FROM (SELECT {BUCKETS[bucket]} AS {bucket}, {dimensions}, {MEASURED} FROM usage_event "  # noqa: S608
-        f"WHERE organization_id = %(organization)s GROUP BY 1, {dimensions}) grouped WHERE {bucket} >= %(kept_from)s"
+        f"SELECT {columns} FROM (SELECT {BUCKETS[bucket]} AS {bucket}, {dimensions}, {MEASURED} FROM {EVERYTHING} "  # noqa: S608
+        f"GROUP BY 1, {dimensions}) grouped WHERE {bucket} >= %(kept_from)s"
     )
 
 

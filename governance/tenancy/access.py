@@ -21,6 +21,7 @@ class Right(StrEnum):
     MANAGE_ORGANIZATION = "manage_organization"  # teams, projects, members, keys, settings
     MANAGE_BUDGETS = "manage_budgets"
     MANAGE_PRICES = "manage_prices"
+    CLOSE_MONTHS = "close_months"
     FREEZE = "freeze"  # freeze and resume by hand, in the teams one sees
     DECIDE = "decide"  # requests of others, in the teams one sees, up to one's limit
     REQUEST = "request"  # ask for more budget
@@ -30,7 +31,7 @@ EVERYTHING = frozenset(Right)
 RIGHTS: dict[str, frozenset[Right]] = {
     Role.OWNER: EVERYTHING,
     Role.ADMIN: EVERYTHING,
-    Role.FINANCE: frozenset({Right.VIEW_SPEND, Right.VIEW_AUDIT, Right.MANAGE_BUDGETS, Right.MANAGE_PRICES, Right.REQUEST}),
+    Role.FINANCE: frozenset({Right.VIEW_SPEND, Right.VIEW_AUDIT, Right.MANAGE_BUDGETS, Right.MANAGE_PRICES, Right.CLOSE_MONTHS, Right.REQUEST}),
     Role.APPROVER: frozenset({Right.VIEW_SPEND, Right.FREEZE, Right.DECIDE, Right.REQUEST}),
     Role.ENGINEER: frozenset({Right.REQUEST}),
     Role.AUDITOR: frozenset({Right.VIEW_SPEND, Right.VIEW_AUDIT}),

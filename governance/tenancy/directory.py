@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from threading import Lock
 from zoneinfo import ZoneInfo
 
-from governance.tenancy.models import Member, Organization, Project, Team
+from governance.periods import window_at
+from governance.tenancy.models import Member, MonthClose, Organization, Project, Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,18 @@ class Directory:
     team_of_project: Mapping[int, int | None]
     # A team and every team above it, nearest first.
     lineage: Mapping[int, tuple[int, ...]]
+    # The first days of the local months whose figures stand.
+    closed_months: frozenset[date] = frozenset()
+
+
+    def is_closed(self, instant: datetime) -> bool:
+        """Whether the instant lies in a closed month."""
+        return bool(self.closed_months) and month_of(instant, self.zone) in self.closed_months
+
+
+def month_of(instant: datetime, zone: ZoneInfo) -> date:
+    """The first day of the local month that holds the instant, by the windows that budgets have."""
+    return window_at("month", instant, zone).starts_at.astimezone(zone).date().replace(day=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,7 @@ def _load(organization: Organization, version: int) -> Directory:
         members={name.lower(): member.pk for member in members for name in (*member.aliases, member.user.email)},
         team_of_member={member.pk: member.team_id for member in members},
         team_of_project={project.pk: project.team_id for project in projects},
+        closed_months=frozenset(MonthClose.objects.filter(organization=organization, reopened_at=None).values_list("month", flat=True)),
         lineage={team.pk: _lineage(team.pk, parents) for team in teams},
     )
 

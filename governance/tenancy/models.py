@@ -200,3 +200,24 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class MonthClose(models.Model):
+    """A local month whose figures stand: what would change them later is posted in an open one. Reopened, the row stays as the record of it."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    month = models.DateField(help_text="its first day")
+    closed_at = models.DateTimeField()
+    closed_by = models.ForeignKey(Member, on_delete=models.SET_NULL, null=True, related_name="+")
+    reason = models.CharField(max_length=300)
+    reopened_at = models.DateTimeField(null=True)
+    reopened_by = models.ForeignKey(Member, on_delete=models.SET_NULL, null=True, related_name="+")
+    reopen_reason = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "month_close"
+        ordering = ["-month", "-closed_at"]
+        constraints = [models.UniqueConstraint(fields=["organization", "month"], condition=models.Q(reopened_at=None), name="month_close_once")]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"

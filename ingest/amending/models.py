@@ -62,3 +62,42 @@ class EventAmendment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id}: {self.old_cost} to {self.new_cost}"
+
+
+class Adjustment(models.Model):
+    """Money that a change of calls in a closed month comes to, counted at `at` in an open one under the names it belongs to.
+
+    `month` is the closed month that it is about; `calls` how many of its calls. Only money is adjusted: the counts of the month stand.
+    """
+
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+    month = models.DateField()
+    cause = models.ForeignKey(AmendmentCause, on_delete=models.PROTECT, related_name="adjustments")
+    calls = models.BigIntegerField()
+    cost = money_field()
+    list_cost = money_field()
+    team_id = models.BigIntegerField(null=True)
+    project_id = models.BigIntegerField(null=True)
+    member_id = models.BigIntegerField(null=True)
+    api_key_id = models.BigIntegerField(null=True)
+    harness = models.CharField(max_length=80)
+    gateway = models.CharField(max_length=80)
+    provider = models.CharField(max_length=80)
+    model = models.CharField(max_length=200)
+    maker = models.CharField(max_length=80)
+    tier = models.CharField(max_length=8)
+    role = models.CharField(max_length=40)
+    task_class = models.CharField(max_length=40)
+    environment = models.CharField(max_length=80)
+    billing_mode = models.CharField(max_length=12)
+    currency = models.CharField(max_length=3)
+    tags = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "adjustment"
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["organization", "at"], name="adjustment_at"), models.Index(fields=["organization", "month"], name="adjustment_month")]
+
+    def __str__(self) -> str:
+        return f"{self.cost} {self.currency} for {self.month:%Y-%m}"

@@ -13,12 +13,12 @@ from governance.budgets.services.charge import period_totals
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays
 from governance.pricing.book import current_book
 from governance.pricing.terms import terms_of
-from governance.tenancy.directory import directory_of
+from governance.tenancy.directory import directory_of, month_of
 from governance.tenancy.models import Organization, Team
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.rating import Rerater
 from ingest.rerating.scope import PAGE, scope_parameters
-from ingest.services.amend import real_changes
+from ingest.services.amend import posted_rows, real_changes
 from ingest.services.differences import Differences
 
 ZERO = Decimal(0)
@@ -58,6 +58,8 @@ class Found:
 
     seen: int = 0
     total: Line = field(default_factory=Line)
+    # What would be posted in the open month, the calls' own being closed.
+    posted: Line = field(default_factory=Line)
     months: dict[str, Line] = field(default_factory=dict)
     teams: dict[int | None, Line] = field(default_factory=dict)
     periods: dict[tuple[PeriodKey, datetime | None], Decimal] = field(default_factory=dict)
@@ -70,23 +72,29 @@ def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]
     rerater, found = Rerater(current_book(refresh=True), terms_of(rules.directory)), Found()
     parameters = scope_parameters(run, rules.directory) | {"limit": ROWS}
     while rows := sql.rows(PAGE, parameters):
-        _page_add(found, rows, rerater, rules)
+        _page_add(found, rows, rerater, rules, now=now)
         parameters |= {"from": rows[-1].occurred_at, "after": rows[-1].id}
         if not told(found.seen):
             return None
     return _answer(found, rules, now)
 
 
-def _page_add(found: Found, rows: list[Any], rerater: Rerater, rules: Rules) -> None:
+def _page_add(found: Found, rows: list[Any], rerater: Rerater, rules: Rules, *, now: datetime) -> None:
     differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, rows))
-    for row in rows:
+    posted = posted_rows(rules.directory, rows)
+    for stored in rows:
+        row = posted.get(stored.id, stored)
         if changes := real_changes(row, rerater.changes(row)):
             cost = changes.get("cost", row.cost)
             found.total.add(row.cost, cost)
             month = f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}"
             found.months.setdefault(month, Line()).add(row.cost, cost)
             found.teams.setdefault(row.team_id, Line()).add(row.cost, cost)
-            differences.change(row, changes)
+            if stored.id in posted:
+                found.posted.add(row.cost, cost)
+                differences.post(row, changes, now=now, month=month_of(row.counted_at or row.occurred_at, rules.directory.zone))
+            else:
+                differences.change(row, changes)
     found.seen += len(rows)
     for place, (amount, _) in period_totals(rules, differences.batch().spends).items():
         found.periods[place] = found.periods.get(place, ZERO) + amount
@@ -106,7 +114,7 @@ def _answer(found: Found, rules: Rules, now: datetime) -> dict[str, Any]:
     names = dict(Team.objects.filter(organization=rules.directory.organization_id).values_list("pk", "name"))
     teams = [{"team_id": team_id, "team": names.get(team_id, "") if team_id else "", **line.facts()} for team_id, line in found.teams.items()]
     answer: dict[str, Any] = plain({
-        "seen": found.seen, **found.total.facts(), "months": [{"month": month, **line.facts()} for month, line in sorted(found.months.items())],
+        "seen": found.seen, **found.total.facts(), "posted": found.posted.facts(), "months": [{"month": month, **line.facts()} for month, line in sorted(found.months.items())],
         "teams": sorted(teams, key=lambda line: -abs(line["delta"])), "budgets": _budgets(found.periods, rules, now),
     })  # fmt: skip
     return answer

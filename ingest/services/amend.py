@@ -16,13 +16,13 @@ from governance.budgets.rules import Rules, rules_of
 from governance.budgets.services import charge_follow, charge_send, periods_review
 from governance.errors import Invalid
 from governance.tenancy.access import Actor
-from governance.tenancy.directory import directory_of
+from governance.tenancy.directory import Directory, directory_of, month_of
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
-from ingest.amending.models import AmendmentCause
+from ingest.amending.models import Adjustment, AmendmentCause
 from ingest.services import amend_statements as statements
 from ingest.services.amend_statements import AMENDABLE
-from ingest.services.differences import Differences, keys_losing, label_rows, session_rows
+from ingest.services.differences import ADJUSTED, Differences, keys_losing, label_rows, session_rows
 from ingest.services.statements import ADD
 from ingest.services.store import json_rows, rollup_rows
 from ingest.services.sums import DIMENSIONS
@@ -30,6 +30,8 @@ from ingest.services.sums import DIMENSIONS
 ZERO = Decimal(0)
 # So many events are changed in one transaction: few enough that nobody waits for it long.
 CHUNK = 2000
+# What the removal of a call comes to that stays where it was counted.
+UNCOUNTED = {"cost": None}
 # What becomes of an event: its columns that change, or None where it stays as it is.
 Revise = Callable[[Any], Mapping[str, Any] | None]
 
@@ -59,23 +61,29 @@ class Cause:
 
 @dataclass(slots=True)
 class Amended:
-    """What was done. Costs are those of the events that changed, as far as known; `missing` were not there. Periods are named by id."""
+    """What was done. Costs are those of the events that changed, as far as known; `missing` were not there. Periods are named by id.
+
+    For `posted` events, whose month is closed, adjustments were made instead; they are among `changed` and `removed`.
+    """
 
     cause_id: int = 0
     changed: int = 0
     removed: int = 0
     unchanged: int = 0
+    posted: int = 0
     cost_before: Decimal = ZERO
     cost_after: Decimal = ZERO
     missing: list[UUID] = field(default_factory=list)
     frozen: list[int] = field(default_factory=list)
     thawed: list[int] = field(default_factory=list)
+    gone: list[UUID] = field(default_factory=list)
 
     def add(self, other: "Amended") -> None:
         self.cause_id = other.cause_id
         self.changed += other.changed
         self.removed += other.removed
         self.unchanged += other.unchanged
+        self.posted += other.posted
         self.cost_before += other.cost_before
         self.cost_after += other.cost_after
         self.missing += other.missing
@@ -116,10 +124,7 @@ def events_amend(
 
 def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence[Amendment], cause: AmendmentCause, now: datetime) -> Amended:
     """One chunk of named events, within the caller's transaction and without an audit row: that is the caller's."""
-    forgotten = sorted(one.key for one in amendments if one.is_forgotten)
-    chunk = _Chunk(organization, actor, cause, now=now, is_alone=bool(forgotten))
-    if forgotten:
-        sql.execute(statements.FORGET, {"organization": organization.pk, "key": forgotten})
+    chunk = _Chunk(organization, actor, cause, now=now, is_alone=any(one.is_forgotten for one in amendments))
     by_key = {one.key: one for one in amendments}
     columns = {name for one in amendments for name in one.changes}
     rows = chunk.rows(statements.by_keys(columns), {
@@ -127,6 +132,9 @@ def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence
         "first": min(one.occurred_at for one in amendments), "last": max(one.occurred_at for one in amendments),
     })
     done = chunk.amend(rows, lambda row: by_key[row.id].changes, removed={one.key for one in amendments if one.is_removed})
+    if forgotten := sorted(key for key in done.gone if by_key[key].is_forgotten):
+        # Nobody else stores anything meanwhile, so that the order of locks does not matter.
+        sql.execute(statements.FORGET, {"organization": organization.pk, "key": forgotten})
     found = {row.id for row in rows}
     done.missing = [key for key in by_key if key not in found]
     return done
@@ -156,6 +164,21 @@ def _chunks(amendments: Sequence[Amendment]) -> Iterator[Sequence[Amendment]]:
         yield amendments[start : start + CHUNK]
 
 
+def posted_rows(directory: Directory, rows: Sequence[Any]) -> dict[UUID, Any]:
+    """Of the events those whose changes are posted, as what was posted before makes them: their month is closed, or was when they changed last."""
+    if not rows:
+        return {}
+    organization = {"organization": directory.organization_id}
+    found = {row.id: row for row in rows if directory.is_closed(row.counted_at or row.occurred_at)}
+    if not sql.rows(statements.HAS_POSTED, organization)[0].has_posted:
+        return found
+    by_id = {row.id: row for row in rows}
+    for latest in sql.rows(statements.LATEST, {**organization, "id": list(by_id), "occurred_at": [row.occurred_at for row in rows]}):
+        if latest.is_posted:
+            found[latest.event_id] = statements.as_posted(by_id[latest.event_id], latest)
+    return found
+
+
 class _Chunk:
     """One transaction's changes. The configuration is held still from the start to the commit."""
 
@@ -165,32 +188,51 @@ class _Chunk:
         version = sql.rows(statements.VERSION, [organization.pk])[0].config_version
         self.rules: Rules = rules_of(directory_of(organization, version))
         self.cursor = sql.cursor()
+        self.head = f"{organization.pk}\t{cause.pk}"
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
         return sql.rows(statement, {"organization": self.organization.pk, **parameters})
 
     def amend(self, rows: Sequence[Any], revise: Revise, *, removed: set[UUID] | frozenset[UUID] = frozenset()) -> Amended:
-        """Changes the locked rows and all that they are part of."""
+        """Changes the locked rows and all that they are part of. Those of closed months stay: what changes is posted."""
+        directory = self.rules.directory
         differences = Differences(rules=self.rules, service_accounts=self._service_accounts(rows))
-        done, changed, gone = Amended(self.cause.pk), [], []
-        for row in rows:
-            if row.id in removed:
+        done, posted = Amended(self.cause.pk), posted_rows(directory, rows)
+        changed: list[tuple[Any, Mapping[str, Any]]] = []
+        gone, lines = [], []
+        for stored in rows:
+            row, is_posted, is_removed = posted.get(stored.id, stored), stored.id in posted, stored.id in removed
+            if is_removed and not is_posted:
                 differences.remove(row)
                 gone.append(row)
                 done.cost_before += row.cost or ZERO
-            elif changes := real_changes(row, revise(row)):
+                continue
+            changes = real_changes(row, UNCOUNTED if is_removed else revise(row))
+            if not changes:
+                continue
+            done.cost_before += row.cost or ZERO
+            done.cost_after += changes.get("cost", row.cost) or ZERO
+            if is_posted:
+                differences.post(row, changes, now=self.now, month=month_of(row.counted_at or row.occurred_at, directory.zone))
+            else:
                 differences.change(row, changes)
                 changed.append((row, changes))
-                done.cost_before += row.cost or ZERO
-                done.cost_after += changes.get("cost", row.cost) or ZERO
-        done.changed, done.removed, done.unchanged = len(changed), len(gone), len(rows) - len(changed) - len(gone)
-        if changed:
-            self._change(changed)
-        if gone:
-            self._remove(gone)
-        if changed or gone:
+            lines.append(statements.amendment_line(self.head, self.now, row, changes, is_removed=is_removed, is_posted=is_posted))
+        done.changed, done.removed, done.posted, done.gone = len(lines), len(gone), len(lines) - len(changed), [row.id for row in gone]
+        done.unchanged = len(rows) - len(lines) - len(gone)
+        self._write(changed, gone, lines)
+        if lines or gone:
             self._move(differences, done)
         return done
+
+    def _write(self, changed: Sequence[tuple[Any, Mapping[str, Any]]], gone: Sequence[Any], lines: Sequence[str]) -> None:
+        if changed:
+            self._change(changed)
+        if lines:
+            with self.cursor.copy(statements.COPY_AMENDMENTS) as copy:
+                copy.write("".join(lines))
+        if gone:
+            self._remove(gone)
 
     def _service_accounts(self, rows: Sequence[Any]) -> dict[int, int | None]:
         keys = sorted({row.api_key_id for row in rows} - {None})
@@ -199,7 +241,7 @@ class _Chunk:
         return {key: found.get(key) for key in keys}
 
     def _change(self, changed: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
-        """Writes the events' new values, and keeps each one's old and new."""
+        """Writes the events' new values."""
         names = sorted({name for _, changes in changed for name in changes})
         parameters: dict[str, Any] = {
             "organization": self.organization.pk, "id": [row.id for row, _ in changed], "occurred_at": [row.occurred_at for row, _ in changed],
@@ -209,9 +251,6 @@ class _Chunk:
             values = [changes[name] if name in changes else getattr(row, name) for row, changes in changed]
             parameters[f"new_{name}"] = [statements.json_text(value) for value in values] if AMENDABLE[name] == "jsonb" else values
         self.cursor.execute(statements.change(names), parameters)
-        head, at = f"{self.organization.pk}\t{self.cause.pk}", self.now
-        with self.cursor.copy(statements.COPY_AMENDMENTS) as copy:
-            copy.write("".join(statements.amendment_line(head, at, row, changes) for row, changes in changed))
 
     def _remove(self, gone: Sequence[Any]) -> None:
         self.cursor.execute(statements.REMOVE, {
@@ -224,6 +263,7 @@ class _Chunk:
         batch, organization_id = differences.batch(), self.organization.pk
         hours, days = rollup_rows(batch.hours, "hour", DIMENSIONS), rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))
         labels = label_rows(differences.labels)
+        self._adjust(differences)
         authorizations = {place: amount for place, amount in differences.authorizations.items() if amount}
         with self.cursor.connection.pipeline():
             if authorizations:
@@ -242,6 +282,16 @@ class _Chunk:
         # The first 300 characters are kept of a reason.
         frozen, done.thawed = periods_review(actor=self.actor, ids=[row.id for row in moved], reason=str(self.cause), now=self.now)
         done.frozen += frozen
+
+    def _adjust(self, differences: Differences) -> None:
+        """Keeps what was posted, by the month and the names it is about."""
+        Adjustment.objects.bulk_create(
+            Adjustment(
+                organization=self.organization, at=self.now, month=month, cause=self.cause, calls=calls, cost=cost, list_cost=list_cost, tags=None if tags is None else dict(tags),
+                **dict(zip(ADJUSTED, names, strict=True)),
+            )
+            for (month, tags, *names), (calls, cost, list_cost) in differences.adjustments.items() if cost or list_cost
+        )
 
     def _tidy(self, differences: Differences, **rows: Sequence[Mapping[str, Any]]) -> None:
         """Takes away rows that are left without a call, and reads anew what sessions say beyond sums."""

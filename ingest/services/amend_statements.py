@@ -15,14 +15,14 @@ from ingest.services.statements import EVENT_COLUMNS
 from ingest.verify import CONTEXT
 
 # What an event was stored as stays: when, by which door and under which identity.
-FIXED = ("organization_id", "occurred_at", "id", "received_at", "source", "external_id", "request_id")
+FIXED = ("organization_id", "occurred_at", "id", "received_at", "source", "external_id", "request_id", "counted_at")
 AMENDABLE = {name: kind for name, kind in EVENT_COLUMNS.items() if name not in FIXED}
 # What the sums look at.
 COUNTED = (
     "occurred_at", "id", "api_key_id", "provider", "model", "maker", "tier", "model_reported", "harness", "gateway", "team_id", "project_id", "member_id",
     "team_label", "project_label", "member_label", "session", "parent_session", "task", "role", "task_class", "environment", "input_tokens",
     "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "latency_ms", "status", "billing_mode",
-    "cost", "list_cost", "currency", "price_id", "term_id", "authorization_id", "tags",
+    "cost", "list_cost", "currency", "price_id", "term_id", "authorization_id", "tags", "counted_at",
 )
 VERSION = "SELECT config_version FROM organization WHERE id = %s"
 SERVICE_ACCOUNTS = "SELECT id, service_account_id FROM api_key WHERE organization_id = %(organization)s AND id = ANY(%(key)s::bigint[])"
@@ -74,7 +74,7 @@ INSERT INTO event_amendment (organization_id, cause_id, occurred_at, event_id, a
 SELECT %(organization)s, %(cause)s, occurred_at, id, %(at)s, cost, price_id, old, true, false FROM gone
 """  # noqa: S608 - built from constants
 AMENDMENT_COLUMNS = (
-    "organization_id", "cause_id", "at", "occurred_at", "event_id", "old_cost", "new_cost", "old_price_id", "new_price_id", "old", "new", "is_removed",
+    "organization_id", "cause_id", "at", "occurred_at", "event_id", "old_cost", "new_cost", "old_price_id", "new_price_id", "old", "new", "is_removed", "is_posted",
 )
 COPY_AMENDMENTS = f"COPY event_amendment ({', '.join(AMENDMENT_COLUMNS)}) FROM STDIN"
 OWN_COLUMNS = frozenset({"cost", "price_id"})
@@ -163,14 +163,31 @@ def json_text(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def amendment_line(head: str, at: datetime, row: Any, changes: Mapping[str, Any]) -> str:
+# What was last posted for events, so that a difference is posted once.
+LATEST = f"""
+SELECT DISTINCT ON (a.occurred_at, a.event_id) a.event_id, a.new_cost, a.new_price_id, a.new, a.is_posted, a.is_removed
+FROM {sql.unnest("x", {"id": "uuid", "occurred_at": "timestamptz"})}
+JOIN event_amendment a ON a.organization_id = %(organization)s AND a.occurred_at = x.occurred_at AND a.event_id = x.id
+ORDER BY a.occurred_at, a.event_id, a.at DESC, a.cause_id DESC
+"""  # noqa: S608 - built from constants
+HAS_POSTED = "SELECT EXISTS (SELECT FROM adjustment WHERE organization_id = %(organization)s) AS has_posted"
+
+
+def as_posted(row: Any, latest: Any) -> Any:
+    """The event as what was posted for it makes it."""
+    others = {name: Decimal(value) if AMENDABLE[name] == "numeric" and value is not None else value for name, value in (latest.new or {}).items()}
+    return row._replace(cost=latest.new_cost, price_id=latest.new_price_id, **{name: value for name, value in others.items() if name in row._fields})
+
+
+def amendment_line(head: str, at: datetime, row: Any, changes: Mapping[str, Any], *, is_removed: bool = False, is_posted: bool = False) -> str:
     """One event's old and new as a line of COPY. Money and price have columns of their own."""
     new_cost, new_price = changes.get("cost", row.cost), changes.get("price_id", row.price_id)
     others = changes.keys() - OWN_COLUMNS
     old = _copied({name: getattr(row, name) for name in others}) if others else "\\N"
     new = _copied({name: changes[name] for name in others}) if others else "\\N"
     return (
-        f"{head}\t{at}\t{row.occurred_at}\t{row.id}\t{_null(row.cost)}\t{_null(new_cost)}\t{_null(row.price_id)}\t{_null(new_price)}\t{old}\t{new}\tf\n"
+        f"{head}\t{at}\t{row.occurred_at}\t{row.id}\t{_null(row.cost)}\t{_null(new_cost)}\t{_null(row.price_id)}\t{_null(new_price)}\t{old}\t{new}"
+        f"\t{'t' if is_removed else 'f'}\t{'t' if is_posted else 'f'}\n"
     )
 
 

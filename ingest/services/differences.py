@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,12 @@ TOKENS = frozenset({"input_tokens", "cache_read_tokens", "cache_write_5m_tokens"
 COURSE = frozenset({"session", "provider", "model", "api_key_id"}) | TOKENS
 OWNERS = frozenset({"session", "team_id", "project_id", "member_id", "harness", "gateway", "task", "parent_session"})
 LABELLED = frozenset({"team_id", "project_id", "member_id", "team_label", "project_label", "member_label", "price_id", "term_id", "model_reported", "harness"})
+
+# What an adjustment says of the calls it is about, besides their tags.
+ADJUSTED = (
+    "team_id", "project_id", "member_id", "api_key_id", "harness", "gateway", "provider", "model", "maker", "tier", "role", "task_class", "environment",
+    "billing_mode", "currency",
+)
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Differences:
         self.authorizations: dict[tuple[UUID, datetime], Decimal] = {}
         self.recounted: set[str] = set()
         self.rehomed: set[str] = set()
+        self.adjustments: dict[tuple[Any, ...], tuple[int, Decimal, Decimal]] = {}
         self._fine: dict[tuple[Any, ...], tuple[Sums, datetime]] = {}
         self._origins: dict[int | None, Origin] = {
             key: Origin(rules.looks, key, account) for key, account in (*service_accounts.items(), (None, None))
@@ -89,6 +96,22 @@ class Differences:
             self.recounted.add(old.session)
             self.rehomed.add(old.session)
 
+    def post(self, old: Any, changes: Mapping[str, Any], *, now: datetime, month: date) -> None:
+        """One event of a closed month would become something else: it stays, and the money that it comes to counts now, under the names it has and had."""
+        self._post(old, -1, now, month)
+        self._post(old._replace(**changes), 1, now, month)
+
+    def _post(self, row: Any, sign: int, now: datetime, month: date) -> None:
+        if row.cost is None:
+            return
+        # An adjustment is of no session and no task.
+        self._sums(row._replace(counted_at=now, session="", task="")).add_cost(row.cost, row.list_cost, row.billing_mode, sign=sign)
+        tags = None if row.tags is None else tuple(sorted(row.tags.items()))
+        place = (month, tags, *(getattr(row, name) for name in ADJUSTED))
+        calls, cost, list_cost = self.adjustments.get(place, (0, ZERO, ZERO))
+        listed = row.cost if row.list_cost is None else row.list_cost
+        self.adjustments[place] = calls + (sign > 0), cost + sign * row.cost, list_cost + sign * listed
+
     def batch(self) -> Batch:
         """The sums by hour and by day, and what budgets are charged; those of nothing are left out."""
         batch, zone = Batch(hours={}, days={}, sessions={}, spends=[]), self.rules.directory.zone.key
@@ -118,15 +141,15 @@ class Differences:
 
     def _sums(self, row: Any) -> Sums:
         """The sums of the events that are like this one as far as anything is added up by."""
-        looks = self.rules.looks
+        looks, at = self.rules.looks, row.counted_at or row.occurred_at
         key = (
-            row.api_key_id, int(row.occurred_at.timestamp()) // QUARTER_HOUR, row.session, row.member_id, row.team_id, row.project_id, row.harness,
+            row.api_key_id, int(at.timestamp()) // QUARTER_HOUR, row.session, row.member_id, row.team_id, row.project_id, row.harness,
             row.gateway, row.provider, row.model, row.maker, row.tier, row.role, row.task_class, row.billing_mode, row.currency,
             labels_of(looks, task=row.task, environment=row.environment, tags=row.tags),
         )
         found = self._fine.get(key)
         if found is None:
-            found = self._fine[key] = (Sums(), row.occurred_at)
+            found = self._fine[key] = (Sums(), at)
         return found[0]
 
     def _authorize(self, row: Any, sign: int) -> None:

@@ -53,6 +53,13 @@ class Prepared:
     billing_mode: str
     rating: Rating
     is_after_freeze: bool = False
+    # When a call counts whose month was closed when it came.
+    counted_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When the call counts."""
+        return self.counted_at or self.event.occurred_at
 
     @property
     def is_notional(self) -> bool:
@@ -68,6 +75,7 @@ class Preparer:
     """What preparing needs besides the event: names, prices and the key's default labels, all of one version."""
 
     directory: Directory
+    now: datetime
     book: Book
     terms: Terms
     defaults: Mapping[str, str]
@@ -103,6 +111,7 @@ class Preparer:
             task_class=event.task_class or defaults("task_class", ""),
             environment=event.environment or defaults("environment", ""),
             billing_mode=billing_mode,
+            counted_at=self.now if self.directory.is_closed(event.occurred_at) else None,
             # Tags such as `processing: batch` are what a special price asks for.
             rating=self.terms.rate(
                 self.book, provider=provider, model=event.model, at=event.occurred_at, usage=usage, context=event.tags, team_id=who.team_id,

@@ -144,6 +144,7 @@ class _Storing:
         directory = directory_of(self.actor.organization, version)
         preparer = Preparer(
             directory=directory,
+            now=self.now,
             book=current_book(),
             terms=terms_of(directory),
             defaults=self.api_key.defaults if self.api_key is not None else {},
@@ -233,6 +234,7 @@ class _Storing:
             event.reasoning_tokens, _in_words(event.units), event.latency_ms, event.ttft_ms, event.status, event.reported_cost,
             event.currency, row.billing_mode, rating.cost, rating.currency, rating.price_id, event.authorization,
             row.is_after_freeze, _in_words(event.tags), rating.list_cost, rating.price_currency, rating.exchange_rate, rating.term_id,
+            row.counted_at,
         )
 
 

@@ -205,14 +205,14 @@ def batch_sums(rows: Sequence[Prepared], zone: ZoneInfo, origin: Origin) -> Batc
     sessions: dict[str, SessionSums] = {}
     for row in rows:
         event, rating, who = row.event, row.rating, row.who
-        quarter = int(event.occurred_at.timestamp()) // QUARTER_HOUR
+        quarter = int(row.at.timestamp()) // QUARTER_HOUR
         key = (
             quarter, event.session, who.member_id, who.team_id, who.project_id, row.harness, row.gateway, rating.provider, rating.model,
             rating.maker, rating.tier, row.role, row.task_class, row.billing_mode, rating.currency, origin.labels(row),
         )
         found = fine.get(key)
         if found is None:
-            fine[key] = found = (Sums(), event.occurred_at)
+            fine[key] = found = (Sums(), row.at)
         found[0].add_event(row)
         if event.session:
             _add_to_session(sessions, row)
@@ -275,7 +275,7 @@ def _spend(row: Prepared, origin: Origin) -> Spend:
     sums = Sums()
     sums.add_event(row)
     amount = sums.cost + sums.notional_cost
-    return Spend(origin.call(row), row.event.occurred_at, amount=amount, tokens=sums.tokens, calls=1, unpriced_calls=sums.counts[2])
+    return Spend(origin.call(row), row.at, amount=amount, tokens=sums.tokens, calls=1, unpriced_calls=sums.counts[2])
 
 
 def authorized_call_stored(row: Any) -> AuthorizedCall:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.utils import timezone
 
@@ -197,3 +198,17 @@ def test_event_is_not_named_twice(admin: Member) -> None:
     store(admin, event(1))
     with pytest.raises(Invalid):
         amend(admin, amending(1, cost=Decimal(1)), amending(1, cost=Decimal(2)))
+
+
+def test_call_that_names_its_authorization_late_is_told_by_its_tags(admin: Member) -> None:
+    actor = member_actor(admin)
+    budget_create(
+        actor=actor, name="Job", scope_kind="organization", period_kind="lifetime", limit_amount=Decimal(1), filters={"tag:job": ["x"]}
+    )
+    made = authorization_hold(actor=actor, api_key=None, request=asking("0.01", {"session": "s1"}, lease=True, tags={"job": "x"})).authorization
+    sent = event(1, occurred_at=timezone.now(), tags={"job": "x"})
+    store(admin, sent)
+    store(admin, msgspec.structs.replace(sent, authorization=made.pk))
+    assert BudgetPeriod.objects.get().held == Decimal("0.01") - COST
+    amend(admin, amending(1, tags={"job": "y"}))
+    assert BudgetPeriod.objects.get().spent == 0
