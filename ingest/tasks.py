@@ -11,9 +11,10 @@ from ingest.doors.repeats import REMEMBERED
 from ingest.guard.tasks import guard_look, guard_trial
 from ingest.models import IdempotencyKey
 from ingest.partitions import months_ensure, months_retain
+from ingest.price_changes.tasks import price_changes_tell
 from ingest.rerating.tasks import rerating_look, rerating_work
 
-__all__ = ["guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "rerating_look", "rerating_work"]
+__all__ = ["guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work"]
 
 
 @shared_task

@@ -32,6 +32,7 @@ class Notice(models.Model):
         THRESHOLD = "budget.threshold", "A budget passes a threshold"
         FORECAST = "budget.forecast", "A budget will run out before its period ends"
         GUARD = "guard.fired", "The guard catches a session that runs away"
+        PRICES = "prices.changed", "Prices of models we use change, or wait for a decision"
         CHANNEL = "channel.failing", "A channel is switched off because it fails"
         DIGEST = "digest", "A digest"
         OTHER = "other", "Anything else"
@@ -96,6 +97,7 @@ class Signal(models.Model):
         REQUEST_FILED = "request.filed", "Request filed"
         REQUEST_CLOSED = "request.closed", "Request closed"
         GUARD_FIRED = "guard.fired", "Guard fired"
+        PRICES_CHANGED = "prices.changed", "Prices changed"
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
     team = models.ForeignKey(

@@ -57,6 +57,7 @@ KINDS = {
     "request.filed": "somebody asks for more",
     "request.closed": "a request was closed",
     "guard.fired": "the guard caught a session",
+    "prices.changed": "prices changed",
     "test": "a test message",
 }
 
@@ -74,6 +75,7 @@ def headline(kind: str, facts: Mapping[str, Any]) -> str:
         "request.filed": f"{facts.get('requester', 'Somebody')} asks for {asked} on {budget}",
         "request.closed": f"Request for {asked} on {budget}: {OUTCOMES.get(outcome, outcome)}",
         "guard.fired": f"Guard: {facts.get('name') or 'a rule'} caught {_scope(facts)}",
+        "prices.changed": f"Prices changed: {_models(facts)}",
     }
     return said.get(kind) or str(facts.get("message") or kind)
 
@@ -81,6 +83,12 @@ def headline(kind: str, facts: Mapping[str, Any]) -> str:
 def escaped(text: str) -> str:
     """The text with Slack's three control characters spelled out, so that nobody's words become links or mentions."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _models(facts: Mapping[str, Any]) -> str:
+    """The models whose price changed, the first three by name."""
+    names = [str(change.get("model")) for change in facts.get("changes") or () if isinstance(change, Mapping)]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _scope(facts: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Lays a source's rows beside the book's: what is lacking begins at its effective date, open ends are closed, nothing is edited or deleted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -120,10 +121,27 @@ def successors(new: Sequence[SourceRow], *, old: Sequence[PriceRow], now: dateti
     for row in sorted(new, key=attrgetter("valid_from")):
         for probe in _probes(row, old=old, now=now):
             standing = standing_at(probe, [*book, *steps])
-            if standing is None or (standing.rates, standing.currency) != (row.rates, row.currency):
+            if standing is None or standing.currency != row.currency or not same_rates(standing.rates, row.rates):
                 steps.append(msgspec.structs.replace(row, valid_from=probe))
     starts = sorted({step.valid_from for step in steps} | {row.valid_from for row in old})
     return [msgspec.structs.replace(step, valid_to=_earliest_end(step, starts)) for step in sorted(steps, key=attrgetter("valid_from"))]
+
+
+def same_rates(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two rates charge the same, however the amounts are written: 0.60 per million is 0.6, and 0.0006 for a thousand."""
+    if left == right:
+        return True
+    return left.keys() == right.keys() and all(
+        left[meter] == right[meter] or _charge(left[meter]) == _charge(right[meter]) for meter in left
+    )
+
+
+def _charge(rate: Mapping[str, Any]) -> tuple[Any, ...]:
+    if "factor" in rate:
+        return ("factor", Decimal(rate["factor"]))
+    tiers = tuple(sorted((int(start), Decimal(amount) / Decimal(rate["per"])) for start, amount in rate.get("tiers") or ()))
+    least = rate.get("least")
+    return Decimal(rate["base"]) / Decimal(rate["per"]), tiers, bool(rate.get("marginal")), None if least is None else Decimal(least)
 
 
 def _probes(row: SourceRow, *, old: Sequence[PriceRow], now: datetime) -> list[datetime]:

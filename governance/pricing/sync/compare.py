@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from governance.pricing.load import ChainDiff, chain_diff, source_row, standing_at
+from governance.pricing.load import ChainDiff, chain_diff, same_rates, source_row, standing_at
 from governance.pricing.meters import in_order
 from governance.pricing.models import PriceRow
 from governance.pricing.sources.rows import SourceModel, SourceRow, chain_key
@@ -141,8 +141,13 @@ def step_lines(step: SourceRow, before: SourceRow | None) -> list[dict[str, Any]
     return [
         {"meter": meter, **_amounts(old.get(meter), step.rates.get(meter)), **when}
         for meter in in_order(dict.fromkeys([*old, *step.rates]))
-        if old.get(meter) != step.rates.get(meter) or (before is not None and before.currency != step.currency)
+        if not same_rates(one(old, meter), one(step.rates, meter)) or (before is not None and before.currency != step.currency)
     ]
+
+
+def one(rates: Rates, meter: str) -> Rates:
+    """The rates of one meter alone."""
+    return {meter: rates[meter]} if meter in rates else {}
 
 
 def _amounts(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:

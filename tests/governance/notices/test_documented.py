@@ -20,10 +20,12 @@ from governance.notices.deliveries import deliveries_send
 from governance.notices.models import Notice, Signal
 from governance.notices.parcels import delay_after
 from governance.notices.signals import signal_add
+from governance.pricing.sync.services import list_upload
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
 from ingest.guard import tell as guard_tell
 from ingest.guard.models import GuardFinding, GuardRule
+from ingest.price_changes.telling import changes_tell
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
 from tests.governance.budgets.test_forecasts import NOW, look, used
 from tests.governance.budgets.test_scopes import budget, store
@@ -53,6 +55,7 @@ def sent(few_prices: None, organization: Organization, admin: Member, engineer: 
     freeze = freeze_start(actor=member_actor(admin), scope_kind="session", scope_key=FROZEN_SESSION, reason="It repeats itself.")
     freeze_stop(actor=member_actor(admin), freeze=freeze, reason="Looked at.")
     guard_fires(organization, engineer)
+    price_rises(admin)
     endpoints.endpoint_test(actor=member_actor(admin), endpoint_id=made.endpoint.pk)
     deliveries_send()
     bodies = [Webhook(made.secret).verify(taken.body, taken.headers) for taken in hooks.taken]
@@ -68,6 +71,13 @@ def guard_fires(organization: Organization, engineer: Member) -> None:
         found_at=now, evidence=evidence, action="ask", state="told",
     )  # fmt: skip
     guard_tell.fired(organization, found)
+
+
+def price_rises(admin: Member) -> None:
+    now = timezone.now()
+    store(admin, event(200, occurred_at=now.replace(day=1) - timedelta(days=10)))
+    list_upload(actor=member_actor(admin), provider="anthropic", body=b"model,input,output\nclaude-sonnet-4-5,4,20\n")
+    changes_tell()
 
 
 def shape(value: Any) -> Any:

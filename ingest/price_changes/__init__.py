@@ -1,0 +1,1 @@
+"""What a changed price means for an organization: its bill, its forecasts, its teams; told to those who look after prices."""
