@@ -7,10 +7,11 @@ from governance.budgets.models import money_field
 from ingest.amending.models import Adjustment, AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
 from ingest.rerating.models import ReratingLook, ReratingRun
+from ingest.signals.models import MetricStream, SpanSeen
 
 __all__ = [
-    "Adjustment", "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "RejectedInput",
-    "ReportedLabel", "ReratingLook", "ReratingRun", "UsageEvent", "UsageRollup", "UsageRollupDay",
+    "Adjustment", "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "MetricStream",
+    "RejectedInput", "ReportedLabel", "ReratingLook", "ReratingRun", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
 

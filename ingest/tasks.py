@@ -13,8 +13,13 @@ from ingest.models import IdempotencyKey
 from ingest.partitions import months_ensure, months_retain
 from ingest.price_changes.tasks import price_changes_tell
 from ingest.rerating.tasks import rerating_look, rerating_work
+from ingest.signals.nested import spans_forget
+from ingest.signals.streams import streams_forget
 
-__all__ = ["guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work"]
+__all__ = [
+    "guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work",
+    "signals_forget",
+]  # fmt: skip
 
 
 @shared_task
@@ -34,3 +39,9 @@ def partitions_retain() -> list[str]:
 def idempotency_keys_forget() -> int:
     """Forgets keys that were first used more than a day ago."""
     return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - REMEMBERED).delete()[0]
+
+
+@shared_task
+def signals_forget() -> int:
+    """Forgets spans and metric streams that nothing refers to any more."""
+    return spans_forget() + streams_forget()

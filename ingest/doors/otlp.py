@@ -10,7 +10,9 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase
+from django.utils import timezone
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -30,6 +32,8 @@ from ingest.formats import otlp, telemetry
 from ingest.formats.batch import BadBody, Unsupported
 from ingest.formats.event import Outcome
 from ingest.formats.otlp import ParsedTelemetry
+from ingest.formats.points import Meter, event_fields, meters
+from ingest.signals import nested, streams
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
@@ -95,11 +99,14 @@ class CallsDoor(OtlpDoor):
 
     def calls_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry) -> list[Outcome]:
         """Stores the events and keeps what was refused. Returns the outcomes of those that are not counted and were not before."""
-        events, outcomes = found.usage.events, list[Outcome]()
-        for start in range(0, len(events), settings.INGEST_MAX_EVENTS):
-            outcomes += self.store(actor, api_key, events[start : start + settings.INGEST_MAX_EVENTS])
+        outcomes: list[Outcome] = []
+        for start in range(0, len(found.usage.events), settings.INGEST_MAX_EVENTS):
+            outcomes += self.part_take(actor, api_key, found, slice(start, start + settings.INGEST_MAX_EVENTS))
         self.refused_keep(api_key, found.usage.refused)
         return [outcome for outcome in outcomes if outcome.status == "rejected"] + [one.outcome for one in found.usage.refused]
+
+    def part_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry, part: slice) -> list[Outcome]:
+        return self.store(actor, api_key, found.usage.events[part])
 
 
 class LogsDoor(CallsDoor):
@@ -127,6 +134,17 @@ class TracesDoor(CallsDoor):
     def post(self, request: Request) -> HttpResponse:
         return self.receive(request)
 
+    def part_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry, part: slice) -> list[Outcome]:
+        """Leaves out calls that an earlier request told of by a span around them or in them."""
+        events, sightings = found.usage.events[part], found.sightings[part]
+        if nested.is_whole(sightings):
+            return self.store(actor, api_key, events)
+        with transaction.atomic():
+            told = nested.told_before(organization_id=api_key.organization_id, sightings=sightings)
+            outcomes = self.store(actor, api_key, [event for event, how in zip(events, told, strict=True) if not how])
+            nested.told_note(organization_id=api_key.organization_id, sightings=sightings, told=told, now=timezone.now())
+        return outcomes
+
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
         found = otlp.parse_spans(read(telemetry.spans, body, is_json=is_json))
         uncounted = self.calls_take(actor, api_key, found)
@@ -138,16 +156,34 @@ class TracesDoor(CallsDoor):
         return answer
 
 
-class MetricsDoor(OtlpDoor):
-    """Metrics: checked and answered. Their usage is in the log records or spans of the same client."""
+class MetricsDoor(CallsDoor):
+    """Metrics: counted where their owner says that they are all there is, else checked and answered."""
 
     @schema.otlp_metrics_post
     def post(self, request: Request) -> HttpResponse:
         return self.receive(request)
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
-        read(telemetry.metric_points, body, is_json=is_json)
-        return ExportMetricsServiceResponse()
+        points = read(telemetry.metric_points, body, is_json=is_json)
+        uncounted = self.meters_take(actor, api_key, meters(points))
+        unread = otlp.unread_points(points)
+        rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
+        answer = ExportMetricsServiceResponse()
+        if sentences := complaints(uncounted) + unread_sentences(unread, "data point"):
+            answer.partial_success.rejected_data_points = len(uncounted) + unread.total()
+            answer.partial_success.error_message = " ".join(sentences)
+        return answer
+
+    def meters_take(self, actor: Actor, api_key: ApiKey, found: Sequence[Meter]) -> list[Outcome]:
+        """Counts what the points add, in one transaction with how far their streams are: both move or neither does."""
+        uncounted: list[Outcome] = []
+        for start in range(0, len(found), settings.INGEST_MAX_EVENTS):
+            with transaction.atomic():
+                part = found[start : start + settings.INGEST_MAX_EVENTS]
+                deltas = streams.added(organization_id=api_key.organization_id, meters=part, now=timezone.now())
+                usage = otlp.validated([(index, event_fields(one, tokens)) for index, (one, tokens) in enumerate(deltas)])
+                uncounted += self.calls_take(actor, api_key, ParsedTelemetry(usage, Counter()))
+        return uncounted
 
 
 def read(reader: Callable[..., Read], body: bytes, *, is_json: bool) -> Read:

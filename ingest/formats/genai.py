@@ -74,7 +74,6 @@ COSTS = ("operation.cost", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "gen_a
 # Only these become tags: anything else may be text that somebody wrote.
 TAGS = (
     "gen_ai.agent.name",
-    "anthropic.request.id",
     "error.type",
     "gen_ai.prompt.name",
     "github.copilot.git.repository",
@@ -177,6 +176,7 @@ def own_tags(span: Span) -> dict[str, Scalar | None]:
     tags: dict[str, Scalar | None] = {**picked(span.attributes, TAGS)}
     if span.exception and "error.type" not in tags:
         tags["error.type"] = span.exception
+    tags["vendor.request_id"] = span.attributes.get("anthropic.request.id")
     if span.is_error and STATUS in span.attributes:
         tags["status_code"] = span.attributes[STATUS]
     if (tier := first(span.attributes, TIERS)) and tier not in ORDINARY:

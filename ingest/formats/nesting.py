@@ -6,7 +6,7 @@ model and counts. Of such sightings the more complete one is taken, with the lab
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingest.formats.telemetry import Span
@@ -16,16 +16,25 @@ COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_
 # These are taken from one sighting together: counts of two would not fit each other, and times belong to a span.
 OWN = (*COUNTS, "occurred_at", "latency_ms", "status", "trace", "parent", "id")
 
+# No call lies deeper, and a request made of one endless line of spans must not cost the square of its length.
+DEEPEST = 64
+# Of more calls in one request the times are not compared, each with each.
+MOST_COMPARED = 2_000
+
 
 @dataclass(slots=True)
 class Call:
-    """A model call as one span has it, or several together. `spans` are its own, `above` those that it is known to lie in."""
+    """A model call as one span has it, or several together.
+
+    `spans` are its own, `above` those that it is known to lie in, `beyond` those of them that the request does not hold.
+    """
 
     index: int
     span: Span
     fields: dict[str, Any]
     spans: list[SpanKey] = field(default_factory=list)
     above: list[SpanKey] = field(default_factory=list)
+    beyond: list[SpanKey] = field(default_factory=list)
 
     @property
     def request_id(self) -> str | None:
@@ -43,6 +52,7 @@ def calls_once(calls: Sequence[Call], spans: Sequence[Span]) -> list[Call]:
     for call in calls:
         call.spans = [key_of(call.span)] if call.span.span_id else []
         call.above = list(ancestors(call.span, by_key))
+        call.beyond = [key for key in call.above if key not in by_key]
     left = unwrapped(calls)
     left = same_ids(left)
     return sorted(within_frameworks(left), key=lambda call: call.index)
@@ -51,7 +61,7 @@ def calls_once(calls: Sequence[Call], spans: Sequence[Span]) -> list[Call]:
 def ancestors(span: Span, by_key: Mapping[SpanKey, Span]) -> Iterator[SpanKey]:
     """The spans above, from the nearest to the first that the request does not hold."""
     above, met = span, {span.span_id}
-    while above.parent_id and above.parent_id not in met:
+    while above.parent_id and above.parent_id not in met and len(met) <= DEEPEST:
         met.add(above.parent_id)
         key = (above.trace_id, above.parent_id)
         yield key
@@ -68,17 +78,19 @@ def unwrapped(calls: Sequence[Call]) -> list[Call]:
         nearest = next((key for key in call.above if key in wrappers), None)
         if nearest is not None:
             inner.setdefault(nearest, []).append(call)
-    replaced: dict[int, Call] = {}
-    dropped: set[int] = set()
+    current = {call.index: call for call in calls}
+    # What a dropped wrapper stands for: the calls in it that are left.
+    leaves: dict[int, list[int]] = {}
     # From the innermost outwards, so that a chain of wrappers ends in one call.
     for key in sorted(inner, key=lambda one: -len(wrappers[one].above)):
-        wrapper = replaced.get(wrappers[key].index, wrappers[key])
-        beneath = [replaced.get(call.index, call) for call in inner[key]]
+        wrapper = current[wrappers[key].index]
+        found = dict.fromkeys(leaf for call in inner[key] for leaf in leaves.get(call.index, [call.index]) if leaf != wrapper.index)
+        beneath = [current[leaf] for leaf in found]
         if (into := wrapped_by(wrapper, beneath)) is not None:
-            dropped.add(wrapper.index)
+            leaves[wrapper.index] = list(found)
             if len(beneath) == 1 or wrapper.request_id is not None:
-                replaced[into.index] = merged(into, wrapper)
-    return [replaced.get(call.index, call) for call in calls if call.index not in dropped]
+                current[into.index] = replace(merged(into, wrapper), index=into.index)
+    return [current[call.index] for call in calls if call.index not in leaves]
 
 
 def wrapped_by(wrapper: Call, beneath: Sequence[Call]) -> Call | None:
@@ -103,6 +115,8 @@ def same_ids(calls: Sequence[Call]) -> list[Call]:
 def within_frameworks(calls: Sequence[Call]) -> list[Call]:
     """The calls without framework's spans that have no id and are told of by a library's span too, in a trace of its own."""
     left = list(calls)
+    if len(left) > MOST_COMPARED:
+        return left
     for outer in [call for call in calls if call.request_id is None and counted(call)]:
         inner = [call for call in left if call is not outer and lies_within(call, outer)]
         if inner:
@@ -134,7 +148,8 @@ def merged(first: Call, second: Call) -> Call:
         fields["tags"] = tags
     spans = [*better.spans, *other.spans]
     above = [key for key in dict.fromkeys((*better.above, *other.above)) if key not in spans]
-    return Call(min(first.index, second.index), better.span, fields, spans, above)
+    beyond = list(dict.fromkeys((*better.beyond, *other.beyond)))
+    return Call(min(first.index, second.index), better.span, fields, spans, above, beyond)
 
 
 def completeness(call: Call) -> tuple[int, int]:

@@ -11,14 +11,16 @@ from ingest.formats.batch import Parsed, Refusal, fault_of
 from ingest.formats.event import MAX_TAGS, Fault, UsageEvent, fault_in_full
 from ingest.formats.labels import Attributes
 from ingest.formats.nesting import Call, SpanKey, calls_once
-from ingest.formats.telemetry import LogRecord, Source, Span
+from ingest.formats.points import counts_by_metrics, tells_of_tokens
+from ingest.formats.telemetry import LogRecord, Point, Source, Span
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """Where in the traces an event was seen: its own spans, those around it, and whether the vendor's id names it."""
+    """Where in the traces an event was seen: its own spans, those around it, which of these came in no request yet, and whether an id names it."""
 
     spans: Sequence[SpanKey]
     above: Sequence[SpanKey]
+    beyond: Sequence[SpanKey]
     is_named: bool
 
 
@@ -52,6 +54,8 @@ def parse(records: Sequence[LogRecord]) -> ParsedTelemetry:
     unread: Counter[str] = Counter()
     found: list[tuple[int, dict[str, Any]]] = []
     for index, record in enumerate(records):
+        if counts_by_metrics(record.source):
+            continue
         client = clients.of(record.source)
         if client is None:
             if tells_of_usage(record.attributes) and not is_repeated(record):
@@ -67,6 +71,8 @@ def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
     unread: Counter[str] = Counter()
     found: list[Call] = []
     for index, span in enumerate(spans):
+        if counts_by_metrics(span.source):
+            continue
         client = clients.of(span.source)
         reader = client if client is not None else next((one for one in conventions() if one.speaks(span)), None)
         if reader is None:
@@ -75,8 +81,14 @@ def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
             found.append(Call(index, span, fields))
     calls = calls_once(found, spans)
     usage = validated([(call.index, call.fields) for call in calls])
-    placed = {call.index: Sighting(call.spans, call.above, call.request_id is not None) for call in calls}
+    placed = {call.index: Sighting(call.spans, call.above, call.beyond, call.request_id is not None) for call in calls}
     return ParsedTelemetry(usage, +unread, [placed[position] for position in usage.positions or ()])
+
+
+def unread_points(points: Sequence[Point]) -> Counter[str]:
+    """How many points of which clients count tokens under names that no format here knows."""
+    clients = Clients()
+    return Counter(point.source.client for point in points if tells_of_tokens(point.metric) and clients.of(point.source) is None)
 
 
 def tells_of_usage(attributes: Attributes) -> bool:
