@@ -92,7 +92,7 @@ def asked_effect(balance: Balance, amount: Decimal, *, is_blocked_elsewhere: boo
         return Effect(balance, limit, left, "has room, but stays frozen", "warn")
     if balance.is_frozen:
         return Effect(balance, limit, left, "resumes", "ok")
-    return Effect(balance, limit, left, "more room", "ok")
+    return Effect(balance, limit, left, "more room" if amount else "has room", "ok")
 
 
 def wider_effect(balance: Balance, spending: Decimal) -> Effect:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.selectors import freezes
+from governance.budgets.freezes import doubt_about, freezes_visible
 from governance.budgets.models import Freeze
 from governance.budgets.services import freeze_start, freeze_stop, scope_of
 from governance.errors import DomainError
@@ -20,7 +21,6 @@ from governance.tenancy.access import Right
 
 LONGEST_REASON = 300
 STOPPED_SHOWN = 20
-UNKNOWN = "Nothing here was ever called by this name and the price book does not have it, so nothing is stopped yet. Check how it is spelled."
 OFFERED = (Freeze.ScopeKind.PROVIDER, Freeze.ScopeKind.MODEL, Freeze.ScopeKind.TEAM, Freeze.ScopeKind.MEMBER, Freeze.ScopeKind.KEY, Freeze.ScopeKind.ORGANIZATION)
 OF_TEAMS = (Freeze.ScopeKind.TEAM, Freeze.ScopeKind.MEMBER, Freeze.ScopeKind.KEY)
 
@@ -48,14 +48,13 @@ def freezes_page(request: PageRequest) -> HttpResponse:
 def _thrown(request: PageRequest) -> str:
     kind, key = _asked(request)
     freeze = freeze_start(actor=request.actor, scope_kind=kind, scope_key=key, reason=request.POST.get("reason", "")[:LONGEST_REASON])
-    if not freezes.is_name_known(request.actor, freeze):
-        return f"Frozen: {freeze.subject}. {UNKNOWN}"
-    return f"Frozen: {freeze.subject}. The next call is refused."
+    doubt = doubt_about(request.actor, scope_kind=kind, name=key)
+    return f"Frozen: {freeze.subject}. {doubt or 'The next call is refused.'}"
 
 
 def _resumed(request: PageRequest) -> str:
     number = request.POST.get("freeze", "")
-    freeze = freezes.freezes_visible(request.actor).filter(pk=int(number) if number.isdecimal() and len(number) < 19 else 0).first()
+    freeze = freezes_visible(request.actor).filter(pk=int(number) if number.isdecimal() and len(number) < 19 else 0).first()
     if freeze is None:
         return "There is nothing to resume."
     freeze_stop(actor=request.actor, freeze=freeze, reason=request.POST.get("reason", "")[:LONGEST_REASON])
@@ -90,7 +89,8 @@ def _preview(request: PageRequest) -> dict[str, Any]:
     except DomainError as refusal:
         return {"kind": kind, "key": key, "refusal": refusal.detail}
     stopped = freezes.sessions_stopped(request.actor, kind=kind, key=scope.scope_key, now=timezone.now())
-    return {"kind": kind, "key": key, "scope": scope, "stopped": stopped[:STOPPED_SHOWN], "stopped_total": len(stopped), "unknown": "" if freezes.is_name_known(request.actor, scope) else UNKNOWN}
+    doubt = doubt_about(request.actor, scope_kind=kind, name=key)
+    return {"kind": kind, "key": key, "scope": scope, "doubt": doubt, "stopped": stopped[:STOPPED_SHOWN], "stopped_total": len(stopped)}
 
 
 def _history(request: PageRequest) -> Table:

@@ -10,8 +10,6 @@ from dashboards.selectors.sessions import CLOSED_AFTER
 from governance.budgets.models import Freeze, Session
 from governance.budgets.reach import WIDE, Switch
 from governance.budgets.selectors import call_of
-from governance.pricing.book import current_book
-from governance.pricing.catalogue import provider_family
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.directory import directory_at
 from governance.tenancy.models import ApiKey, Member, Team
@@ -87,19 +85,6 @@ def names_offered(actor: Actor, *, now: datetime) -> dict[str, list[str]]:
             Kind.PROVIDER.value: sorted({provider for provider, _ in used if provider}), Kind.MODEL.value: sorted({model for _, model in used if model}),
         }
     return offered
-
-
-def is_name_known(actor: Actor, freeze: Freeze) -> bool:
-    """Whether a provider or model of the name is in the price book or was ever called here; a misspelled one stops nothing."""
-    kind, name = freeze.scope_kind, freeze.scope_key
-    if kind not in (Kind.PROVIDER, Kind.MODEL):
-        return True
-    if scoped(actor, Session.objects.filter(**{f"{kind}__iexact": name})).exists():
-        return True
-    book = current_book()
-    if kind == Kind.MODEL:
-        return book.entry("", name) is not None
-    return any(provider_family(model.provider) == name for model in book.models())
 
 
 def _may_end(actor: Actor, freeze: Freeze) -> bool:

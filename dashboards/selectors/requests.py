@@ -156,7 +156,7 @@ def balances(actor: Actor, touched: Sequence[BudgetPeriod], *, frozen: set[int],
 
 def request_case(actor: Actor, request: ApprovalRequest, *, now: datetime, standing: Standing | None = None) -> Docket:
     """Everything the request's page shows beside the form. Call only for a request the actor may see."""
-    amount = (standing or Standing(request, now=now)).most_open if request.state == ApprovalRequest.State.PENDING else request.amount
+    amount = (standing or Standing(request, now=now)).most_open if request.state == ApprovalRequest.State.PENDING else ZERO
     session = scoped(actor, Session.objects.filter(key=request.session_key)).first() if request.session_key else None
     calls = sessions.session_calls(session) if session else []
     touched = periods_touched(actor, request)

@@ -15,7 +15,7 @@ from governance.errors import Conflict, Forbidden, Invalid
 from governance.notices.messages import instant_text
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
-from governance.tenancy.models import Member, Organization, Role
+from governance.tenancy.models import Member, Organization, Role, Scope
 from governance.tenancy.services import organization_touch
 
 LONGEST_DAYS = 366
@@ -105,6 +105,16 @@ def delegations_of(actor: Actor) -> QuerySet[Delegation]:
     return rows.filter(Q(delegator=actor.member) | Q(delegate=actor.member)).order_by("starts_at", "id")
 
 
+def delegations_seen(actor: Actor) -> QuerySet[Delegation]:
+    """As `delegations_of`; everybody's for whoever manages the organization. Raises Forbidden for a key that belongs to nobody and may not."""
+    if actor.can(Right.MANAGE_ORGANIZATION):
+        rows = _in_force(actor.organization, timezone.now()).select_related("delegator__user", "delegate__user")
+        return rows.order_by("starts_at", "id")
+    if actor.member is None:
+        access.require(actor, Right.MANAGE_ORGANIZATION)
+    return delegations_of(actor)
+
+
 def may_stand_in(member: Member) -> bool:
     """Whether the member could decide in somebody's stead: auditors only read."""
     return member.is_active and member.role != Role.AUDITOR
@@ -164,8 +174,8 @@ def _in_force(organization: Organization, now: datetime) -> QuerySet[Delegation]
 
 def _own_person(actor: Actor) -> Member:
     access.require(actor, Right.REQUEST)
-    if actor.member is None or actor.api_key is not None:
-        raise Forbidden("A delegate is named by the person who is signed in.")
+    if actor.member is None or (actor.api_key is not None and Scope.ADMIN not in actor.api_key.scopes):
+        raise Forbidden("A delegate is named by the person who is signed in, or with a key of theirs that has the scope admin.")
     return actor.member
 
 

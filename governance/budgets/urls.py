@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.budgets import api, api_authorizations, api_budgets, api_policy
+from governance.budgets import api, api_authorizations, api_budgets, api_freezes, api_policy
 
 urlpatterns = [
     path("authorizations", api.Authorizations.as_view(), name="api-authorizations"),
@@ -16,5 +16,8 @@ urlpatterns = [
     path("budgets/<int:budget_id>/preview", api_budgets.BudgetPreview.as_view(), name="api-budget-preview"),
     path("budgets/<int:budget_id>/retire", api_budgets.BudgetRetire.as_view(), name="api-budget-retire"),
     path("budgets/<int:budget_id>/transfer", api_budgets.BudgetTransfer.as_view(), name="api-budget-transfer"),
+    path("freezes", api_freezes.Freezes.as_view(), name="api-freezes"),
+    path("freezes/<int:freeze_id>", api_freezes.OneFreeze.as_view(), name="api-freeze"),
+    path("freezes/<int:freeze_id>/end", api_freezes.EndOfFreeze.as_view(), name="api-freeze-end"),
     path("sessions/<path:key>", api.OneSession.as_view(), name="api-session"),
 ]

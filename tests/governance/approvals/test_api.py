@@ -9,13 +9,14 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from governance.approvals import examples
 from governance.approvals.models import ApprovalRequest, Decision
 from governance.approvals.policies import policy_set
 from governance.approvals.policy import ADMINS, APPROVERS, FINANCE, Automatic, Band, Override, Rules, Step
 from governance.budgets.models import BudgetPeriod, TopUp
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member, Organization, Scope
-from tests.conftest import client_with, key_of
+from governance.tenancy.models import Member, Organization, Role, Scope
+from tests.conftest import client_with, key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, session_of
 
 EVERY_SCOPE = (Scope.INGEST, Scope.AUTHORIZE, Scope.READ, Scope.ADMIN)
@@ -390,3 +391,41 @@ def test_session_only_over_the_api(engineer: Member, lead: Member, frozen: Budge
     granted = client_of(lead).post(f"{APPROVALS}/{request['id']}/decision", {"grant": True, "session_only": True})
     assert granted.status_code == 201
     assert TopUp.objects.get().period == frozen
+
+
+FIXED = ("state", "deciders", "may_decide")
+OF_STEPS = ("needed", "given", "state", "is_escalated")
+
+
+def told_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says of how the request stands, without names and instants."""
+    chain, evidence = answer["chain"], answer["evidence"]
+    effect = evidence["budgets"][0]
+    return {
+        **{name: answer[name] for name in FIXED},
+        "kind": answer["decision"]["kind"], "amount": answer["decision"]["amount"],
+        "steps": [[step[name] for name in OF_STEPS] for step in chain["steps"]],
+        "votes": [[vote["amount"], vote["grant"], vote["counts"]] for vote in chain["votes"]],
+        "turn": [chain["turn"], chain["missing"], chain["escalates_at"], chain["expires_at"]],
+        "effect": {name: effect[name] for name in effect if name not in ("budget", "name", "exhausted_at")},
+        "grants": [evidence[name] for name in ("overrun", "buys", "usable", "warning")],
+        "upheld": answer["review"] and answer["review"]["upheld"],
+    }  # fmt: skip
+
+
+def test_examples_after_a_decision_an_override_and_a_review_are_what_is_answered(
+    engineer: Member, lead: Member, admin: Member, organization: Organization, frozen: BudgetPeriod
+) -> None:
+    finance = person(organization, email="sam@acme.example", role=Role.FINANCE)
+    url = f"{APPROVALS}/{filed(engineer, frozen)}"
+    decided = client_of(lead).post(f"{url}/decision", {"grant": True, "amount": "25", "ends_at": "2099-11-22T18:00:00Z"}).json()
+    assert told_of(decided) == told_of(examples.DECIDED)
+
+    TopUp.objects.all().delete()
+    BudgetPeriod.objects.update(topup=0)
+    policy_set(actor=member_actor(admin), team=None, rules=Rules((Band((Step((APPROVERS, ADMINS)),)),), override=Override((ADMINS,), review_days=3)))
+    url = f"{APPROVALS}/{filed(engineer, frozen)}"
+    overridden = client_of(admin).post(f"{url}/override", {"reason": "The release is blocked."}).json()
+    assert told_of(overridden) == told_of(examples.OVERRIDDEN)
+    reviewed = client_of(finance).post(f"{url}/review", {"upheld": True, "note": "The release could not wait."}).json()
+    assert told_of(reviewed) == told_of(examples.REVIEWED)

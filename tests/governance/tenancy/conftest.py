@@ -1,14 +1,15 @@
 """One person of every role, and one thing of every kind to look at."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 
-from governance.approvals.models import ApprovalRequest
+from governance.approvals.models import ApprovalRequest, Delegation
 from governance.approvals.services import request_create
-from governance.budgets.models import Budget
+from governance.budgets.models import Budget, Freeze
 from governance.notices.models import Delivery, Endpoint, Notice, Signal
 from governance.notices.sealing import sealed
 from governance.notices.signing import new_secret
@@ -44,6 +45,9 @@ class Things:
     notice_id: int
     provider: str
     model: str
+    freeze_id: int
+    delegation_id: int
+    team_slug: str
 
     @property
     def parts(self) -> dict[str, str]:
@@ -82,11 +86,12 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     notice = Notice.objects.create(
         organization=organization, recipient="x@acme.example", subject="Frozen", body="", key="k", state="dead", next_attempt_at=timezone.now()
     )
+    delegation = Delegation.objects.create(organization=organization, delegator=people[Role.APPROVER], delegate=people[Role.ADMIN], starts_at=now, ends_at=now + timedelta(days=1))
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
     model = model_add(actor=None, provider="acme-gpu", slug="own/model")
     current_book(refresh=True)
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
-        token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug,
+        token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
     )  # fmt: skip

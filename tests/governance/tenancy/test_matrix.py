@@ -128,6 +128,10 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-budget-transfer": {"post": Scope.ADMIN},
     "api-approvals": {"get": Scope.READ, "post": Scope.AUTHORIZE}, "api-approval": {"get": Scope.READ, "delete": Scope.AUTHORIZE},
     "api-approval-decision": {"post": Scope.ADMIN}, "api-approval-override": {"post": Scope.ADMIN}, "api-approval-review": {"post": Scope.ADMIN},
+    "api-freezes": {"get": Scope.READ, "post": Scope.ADMIN}, "api-freeze": {"get": Scope.READ}, "api-freeze-end": {"post": Scope.ADMIN},
+    "api-approval-policies": {"get": Scope.READ}, "api-approval-policy": {"get": Scope.READ, "put": Scope.ADMIN, "delete": Scope.ADMIN},
+    "api-approval-team-policy": {"get": Scope.READ, "put": Scope.ADMIN, "delete": Scope.ADMIN},
+    "api-delegations": {"get": Scope.READ, "post": Scope.ADMIN}, "api-delegation": {"delete": Scope.ADMIN},
     "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
     "api-guard-findings": {"get": Scope.READ},
 }  # fmt: skip

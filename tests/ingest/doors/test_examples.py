@@ -16,7 +16,7 @@ from governance.approvals.policies import policy_set
 from governance.approvals.policy import ADMINS, Band, Override, Rules, Step
 from governance.approvals.services import request_override
 from governance.budgets.models import Budget, BudgetPeriod
-from governance.budgets.services import budget_create
+from governance.budgets.services import budget_create, freeze_start
 from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
@@ -129,7 +129,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approvals_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -140,6 +140,12 @@ def test_what_is_said_to_be_sent_is_taken(
         current_book(refresh=True)
     elif operation == "approvals_file":
         frozen(caller, admin, body["session"])
+    elif operation == "freezes_end":
+        path = path.format(freeze_id=freeze_start(actor=member_actor(admin), scope_kind="model", scope_key="gpt-5", reason="leaks prompts").pk)
+    elif operation == "approval_team_policy_set":
+        path = path.format(team_slug=team.slug)
+    elif operation == "delegations_create":
+        person(organization, email=body["delegate"], role=Role.ADMIN)
     elif operation.startswith("approvals_"):
         request_id = filed(caller, admin)
         path = path.format(request_id=request_id)
