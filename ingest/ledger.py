@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from governance import sql
-from governance.budgets.calls import TAG
+from governance.budgets.calls import TAG, Call
 from governance.budgets.ledger import LedgerSum
 from governance.budgets.rules import Rule
-from governance.tenancy.directory import Directory
+from governance.tenancy.directory import Attribution, Directory
 from governance.tenancy.models import Organization
 from ingest.counted import IN_WINDOW
 from ingest.ledger_course import AT, Step, days, is_kept_by_day
@@ -77,6 +77,12 @@ def _condition(name: str, place: int) -> str:
     return f"{name} = ANY(%(values_{place})s::text[])"
 
 
+LATEST_CALL = """
+SELECT e.*, k.service_account_id FROM usage_event e LEFT JOIN api_key k ON k.organization_id = %(organization)s AND k.id = e.api_key_id
+WHERE e.organization_id = %(organization)s AND e.session = %(session)s AND e.occurred_at = %(at)s ORDER BY e.id DESC LIMIT 1
+"""
+
+
 class EventLedger:
     """Adds up usage events."""
 
@@ -99,6 +105,18 @@ class EventLedger:
             return days(directory, rule, conditions=conditions(rule), parameters=given)
         rows = sql.rows(course_statement(rule, step), {**given, "zone": directory.zone.key})
         return {row.at: row.amount for row in rows}
+
+    def latest_call(self, organization_id: int, session_key: str, *, at: datetime) -> Call | None:
+        """The session's call of this instant, its latest, with all that budgets look at. None where the event is kept no longer."""
+        found = sql.rows(LATEST_CALL, {"organization": organization_id, "session": session_key, "at": at})
+        if not found:
+            return None
+        row = found[0]
+        return Call(
+            Attribution(row.team_id, row.project_id, row.member_id), row.session, row.task, row.api_key_id, row.service_account_id, provider=row.provider,
+            maker=row.maker, model=row.model, tier=row.tier, harness=row.harness, gateway=row.gateway, role=row.role, task_class=row.task_class,
+            environment=row.environment, billing_mode=row.billing_mode, tags=row.tags or {},
+        )
 
     def _sum_with_days(self, directory: Directory, rule: Rule, split: Split, *, ends_at: datetime | None) -> Sequence[LedgerSum]:
         given = parameters(directory, rule, starts_at=split.events_from, ends_at=ends_at)

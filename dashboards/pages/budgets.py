@@ -25,6 +25,7 @@ from dashboards.selectors.budget_history import history_of
 from governance.budgets.calls import POOLS, TAG
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.previews import change_preview
+from governance.budgets.refused import refused_by_periods
 from governance.budgets.services import budget_change, budget_retire, budget_transfer
 from governance.budgets.services.transfers import period_movable
 from governance.budgets.tree import budget_seen, budgets_visible, present_periods, teams_below
@@ -193,6 +194,7 @@ def budget_context(request: PageRequest, budget: Budget, form: ChangeForm | None
         "past": [(row, period_name(row)) for row in past],
         "topups": periods.topups_of(actor, budget),
         "crossings": periods.crossings_of(actor, period),
+        "refused": refused_by_periods(actor, [period.pk]).get(period.pk) if period.pk else None,
         "freezes": periods.freezes_of(actor, budget),
         "requests": periods.requests_of(actor, budget),
         "history": history_of(actor, budget),

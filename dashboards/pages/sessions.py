@@ -29,6 +29,7 @@ from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
 from governance.approvals.selectors import may_decide
 from governance.budgets.models import Budget, Session
+from governance.budgets.refused import refused_of_session
 from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.services import session_freeze, session_resume
 from governance.errors import DomainError
@@ -280,6 +281,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "freeze": next(iter(standing), None),
         "more_freezes": standing[1:],
         "is_resumable": any(found.period_id is None and found.session_key == session.key for found in standing),
+        "refused": refused_of_session(actor, session.key),
         "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in findings_of_session(actor, session.key)],
         "marks": marks[::-1],
         "periods": covering,

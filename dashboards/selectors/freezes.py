@@ -7,8 +7,10 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from dashboards.selectors.sessions import CLOSED_AFTER
-from governance.budgets.models import Freeze, Session
+from governance.budgets.freezes import freezes_visible
+from governance.budgets.models import Freeze, Session, SessionLink
 from governance.budgets.reach import WIDE, Switch
+from governance.budgets.refused import Refused, refused_by_freezes, refused_by_periods
 from governance.budgets.selectors import call_of
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.directory import directory_at
@@ -27,22 +29,7 @@ class Standing:
     freeze: Freeze
     sessions: Sequence[Session]
     may_end: bool
-
-
-def freezes_visible(actor: Actor) -> QuerySet[Freeze]:
-    """The freezes of the organization that the actor may know of: of its teams and sessions, and those that everybody runs into."""
-    rows = scoped(actor, Freeze.objects.all()).select_related("period__budget__team", "team", "member__user", "api_key__member", "started_by__user", "ended_by__user")
-    if actor.team_ids is None:
-        return rows
-    sessions = visible(actor, Session.objects.all()).values("key")
-    member_id = actor.member.pk if actor.member is not None else None
-    budget = Q(period__isnull=False, session_key="") & (
-        Q(period__budget__team__in=actor.team_ids) | Q(period__budget__member=member_id) | Q(period__budget__scope_kind="organization")
-    )
-    own = Q(team__in=actor.team_ids) | Q(member__team__in=actor.team_ids) | Q(api_key__member__team__in=actor.team_ids) | Q(api_key__service_account__team__in=actor.team_ids)
-    if actor.member is not None:
-        own |= Q(member=member_id) | Q(api_key__member=member_id) | Q(team=actor.member.team_id, team__isnull=False)
-    return rows.filter(own | budget | Q(session_key__in=sessions, scope_kind=Kind.SESSION) | Q(scope_kind__in=(Kind.PROVIDER, Kind.MODEL, Kind.ORGANIZATION)))
+    refused: Refused | None
 
 
 def freezes_standing(actor: Actor, *, may_freeze: bool, now: datetime) -> list[Standing]:
@@ -51,7 +38,12 @@ def freezes_standing(actor: Actor, *, may_freeze: bool, now: datetime) -> list[S
     used = {session.api_key_id for session in looking.sessions}
     is_past = Q(cause=Freeze.Cause.KEY, started_at__lt=now - CLOSED_AFTER) & ~Q(api_key__in=used - {None})
     found = list(freezes_visible(actor).filter(ended_at=None).exclude(is_past).order_by("-started_at", "-id")[:SHOWN])
-    return [Standing(freeze, looking.reached(freeze), may_freeze and _may_end(actor, freeze)) for freeze in found]
+    by_freeze = refused_by_freezes(actor, [freeze.pk for freeze in found])
+    by_period = refused_by_periods(actor, [freeze.period_id for freeze in found if freeze.period_id])
+    return [
+        Standing(freeze, looking.reached(freeze), may_freeze and _may_end(actor, freeze), by_freeze.get(freeze.pk) or by_period.get(freeze.period_id or 0))
+        for freeze in found
+    ]
 
 
 def freezes_ended(actor: Actor) -> QuerySet[Freeze]:
@@ -102,6 +94,8 @@ class _Looking:
     def __init__(self, actor: Actor, now: datetime) -> None:
         recent = visible(actor, Session.objects.filter(last_at__gte=now - CLOSED_AFTER))
         self.sessions = list(recent.order_by("-last_at")[:LOOKED_AT])
+        said = scoped(actor, SessionLink.objects.order_by("-at"))
+        self.links = list(said.values_list("key", "parent_key")[:LOOKED_AT])
         self.lineage: Mapping[int, tuple[int, ...]] = directory_at(actor.organization).lineage
 
     def reached(self, freeze: Freeze) -> list[Session]:
@@ -125,7 +119,8 @@ class _Looking:
 
     def _below(self, key: str) -> list[Session]:
         reached, has_grown = {key}, True
+        pairs = [(session.key, session.parent_key) for session in self.sessions if session.parent_key] + self.links
         while has_grown:
-            more = {session.key for session in self.sessions if session.parent_key in reached} - reached
+            more = {below for below, above in pairs if above in reached} - reached
             reached, has_grown = reached | more, bool(more)
         return [session for session in self.sessions if session.key in reached]

@@ -10,11 +10,10 @@ from uuid import UUID
 from django.db.models import Case, CharField, Count, DecimalField, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import NullIf
 
+from dashboards.selectors.frozen import freeze_scopes
 from dashboards.selectors.narrowing import Narrowing, narrowed
-from governance import sql
 from governance.approvals.models import ApprovalRequest
-from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session, TopUp
-from governance.budgets.tree import teams_below
+from governance.budgets.models import Authorization, BudgetPeriod, Freeze, Session, TopUp
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Member, Project, Team
@@ -65,63 +64,6 @@ class Mark:
     who: str = ""
     link_id: str = ""
     amount: Decimal | None = None
-
-
-def freeze_scopes(actor: Actor) -> Q:
-    """Sessions that an active freeze covers as a whole without being their own: of a session above, a wide scope, or a wider budget.
-
-    Budgets that are narrowed to some calls, and those of keys, stand against calls and not against sessions. Switches of models, providers
-    and keys cover the sessions whose latest call they would have refused.
-    """
-    covered = Q(pk__in=[])
-    freezes = scoped(actor, Freeze.objects.filter(Q(period=None) | Q(period__budget__filters={}), ended_at=None)).select_related("period__budget")
-    below: Mapping[int, frozenset[int]] | None = None
-    reaches_down = False
-    keys = []
-    for freeze in freezes.order_by():
-        kind, team_id, project_id, member_id = _covering(freeze)
-        if kind == Freeze.ScopeKind.SESSION:
-            reaches_down = True
-        elif kind == Budget.ScopeKind.ORGANIZATION:
-            return Q(organization=actor.organization)
-        elif kind == Budget.ScopeKind.TEAM and team_id is not None:
-            below = teams_below(actor) if below is None else below
-            covered |= Q(team_id__in=below[team_id])
-        elif kind == Budget.ScopeKind.PROJECT:
-            covered |= Q(project_id=project_id)
-        elif kind == Budget.ScopeKind.MEMBER:
-            covered |= Q(member_id=member_id)
-        elif kind == Budget.ScopeKind.TASK and freeze.period is not None:
-            covered |= Q(task=freeze.period.task_key)
-        elif kind == Freeze.ScopeKind.KEY and freeze.period is None:
-            keys.append(freeze.api_key_id)
-        elif kind in (Freeze.ScopeKind.MODEL, Freeze.ScopeKind.PROVIDER):
-            covered |= Q(**{f"{kind}__iexact": freeze.scope_key})
-    covered |= Q(api_key_id__in=keys)
-    return covered | Q(key__in=frozen_from_above(actor)) if reaches_down else covered
-
-
-def _covering(freeze: Freeze) -> tuple[str, int | None, int | None, int | None]:
-    """(kind, team, project, member) of the budget that froze, or of the freeze itself."""
-    if freeze.period is None or freeze.session_key:
-        return freeze.scope_kind, freeze.team_id, None, freeze.member_id
-    budget = freeze.period.budget
-    return budget.scope_kind, budget.team_id, budget.project_id, budget.member_id
-
-
-BELOW = """
-WITH RECURSIVE down AS (
-    SELECT session_key AS key FROM "freeze" WHERE organization_id = %(organization)s AND ended_at IS NULL AND scope_kind = 'session'
-    UNION
-    SELECT s.key FROM down JOIN session s ON s.organization_id = %(organization)s AND s.parent_key = down.key AND s.parent_key <> ''
-)
-SELECT key FROM down
-"""
-
-
-def frozen_from_above(actor: Actor) -> list[str]:
-    """The sessions that are frozen, and all below them."""
-    return [row.key for row in sql.rows(BELOW, {"organization": actor.organization.pk})]
 
 
 def with_state(actor: Actor, rows: QuerySet[Session], now: datetime) -> QuerySet[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion
 from governance.budgets.owners import Names, named, pool_names
 from governance.budgets.previews import Preview, Touched
+from governance.budgets.refused import Refused, refused_by_periods
 from governance.budgets.tree import depth_of, position_of, present_periods, team_tree
 from governance.money import digits
 from governance.notices.links import budget_link
@@ -20,10 +21,13 @@ def budgets_out(actor: Actor, budgets: Sequence[Budget], *, now: datetime) -> li
     """The budgets in the order of the tree, with their present windows."""
     tree, names, present = team_tree(actor), pool_names(actor, budgets), present_periods(actor, budgets, now=now)
     ordered = sorted(budgets, key=lambda budget: position_of(budget, tree))
-    return [budget_out(budget, names, present[budget.pk]) | {"depth": depth_of(budget, tree)} for budget in ordered]
+    refused = refused_by_periods(actor, [period.pk for period in present.values() if period.pk])
+    return [
+        budget_out(budget, names, present[budget.pk], refused=refused.get(present[budget.pk].pk)) | {"depth": depth_of(budget, tree)} for budget in ordered
+    ]
 
 
-def budget_out(budget: Budget, names: Names, present: BudgetPeriod) -> dict[str, Any]:
+def budget_out(budget: Budget, names: Names, present: BudgetPeriod, *, refused: Refused | None) -> dict[str, Any]:
     """One budget without its place in the tree."""
     return {
         "id": budget.pk, "name": budget.name, "scope": budget.scope_kind, **named(budget, names), "period": budget.period_kind,
@@ -33,7 +37,7 @@ def budget_out(budget: Budget, names: Names, present: BudgetPeriod) -> dict[str,
         "rollover_cap": None if budget.rollover_cap is None else digits(budget.rollover_cap),
         "unpriced_call_amount": None if budget.unpriced_call_amount is None else digits(budget.unpriced_call_amount),
         "counts_notional": budget.counts_notional, "version": budget.version, "active": budget.is_active,
-        "present": None if budget.is_template else period_out(present), "url": budget_link(budget.organization.slug, budget.pk),
+        "present": None if budget.is_template else period_out(present, refused), "url": budget_link(budget.organization.slug, budget.pk),
     }  # fmt: skip
 
 
@@ -42,18 +46,24 @@ def budget_detail(actor: Actor, budget: Budget, *, now: datetime) -> dict[str, A
     found = budgets_out(actor, [budget], now=now)[0]
     periods = scoped(actor, BudgetPeriod.objects.filter(budget=budget, session_key="", task_key="")).order_by("-starts_at", "-pk")[:PERIODS_SHOWN]
     versions = scoped(actor, BudgetVersion.objects.filter(budget=budget)).select_related("by__user").order_by("-number")[:VERSIONS_SHOWN]
+    refused = refused_by_periods(actor, [period.pk for period in periods])
     return found | {
-        "periods": [period_out(period) for period in periods],
+        "periods": [period_out(period, refused.get(period.pk)) for period in periods],
         "versions": [{"number": row.number, "at": row.at, "by": str(row.by) if row.by else None, "facts": row.facts} for row in versions],
     }
 
 
-def period_out(period: BudgetPeriod) -> dict[str, Any]:
+def period_out(period: BudgetPeriod, refused: Refused | None = None) -> dict[str, Any]:
     return {
         "id": period.pk, "starts_at": period.slides_from or period.starts_at, "ends_at": period.ends_at, "limit": digits(period.limit_amount),
         "topup": digits(period.topup), "spent": digits(period.spent), "held": digits(period.held), "left": digits(period.left), "calls": period.calls,
-        "frozen_at": period.frozen_at,
+        "frozen_at": period.frozen_at, **refused_out(refused),
     }  # fmt: skip
+
+
+def refused_out(refused: Refused | None) -> dict[str, Any]:
+    """How many calls were refused, and since when."""
+    return {"refused_calls": refused.calls if refused else 0, "refused_since": refused.since if refused else None, "refused_last_at": refused.last_at if refused else None}
 
 
 def preview_out(preview: Preview) -> dict[str, Any]:

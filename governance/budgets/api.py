@@ -12,7 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from governance.budgets import description, services
+from governance.budgets.answers import refused_out
 from governance.budgets.models import Authorization, Session
+from governance.budgets.refused import refused_of_session
 from governance.budgets.selectors import authorization_of, binding_periods, lease_remaining, session_freeze_of
 from governance.budgets.services.refusals import freeze_facts
 from governance.errors import DomainError, Invalid, NotFound
@@ -177,6 +179,7 @@ class OneSession(APIView):
             "calls": session.calls, "errors": session.errors, "unpriced_calls": session.unpriced_calls, "tokens": session.tokens,
             "cost": digits(session.cost), "notional_cost": digits(session.notional_cost), "currency": actor.organization.currency,
             "first_at": session.first_at, "last_at": session.last_at,
+            **refused_out(refused_of_session(actor, key)),
             "budgets": [_period_facts(period) for period in periods],
             "url": session_link(actor.organization.slug, session.key),
         })

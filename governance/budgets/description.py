@@ -227,11 +227,15 @@ class SessionOut(msgspec.Struct, frozen=True):
     currency: str
     first_at: datetime
     last_at: datetime
+    refused_calls: int
+    refused_since: datetime | None
+    refused_last_at: datetime | None
     budgets: list[SessionBudget]
     url: str
 
     field_notes: ClassVar[dict[str, str]] = {
         "state": "`frozen`: every call is refused. `blocked`: the last call asked for did not fit, a smaller one may. `running`: neither.",
+        "refused_calls": "How often a call of it that was asked for was refused, by whatever stood against it.",
         "budgets": "The session's own first, the organization's last.",
     }
 
@@ -254,6 +258,7 @@ REFUSED = {
 SESSION: dict[str, Any] = {
     "session": "s-7f31", "state": "running", "freeze": None, "calls": 212, "errors": 3, "unpriced_calls": 0, "tokens": 5_210_334,
     "cost": "87.5960", "notional_cost": "0", "currency": "USD", "first_at": "2026-11-21T08:31:12Z", "last_at": "2026-11-21T10:04:00Z",
+    "refused_calls": 0, "refused_since": None, "refused_last_at": None,
     "budgets": [{
         "id": 4, "name": "Every session", "scope": "session", "period": 911, "is_hard": True, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None,
         "limit": "100", "topup": "0", "spent": "87.5960", "held": "0", "left": "12.4040", "frozen_at": None,

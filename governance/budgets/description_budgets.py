@@ -109,11 +109,15 @@ class PeriodOut(msgspec.Struct, frozen=True, kw_only=True):
     left: Decimal
     calls: int
     frozen_at: datetime | None
+    refused_calls: int
+    refused_since: datetime | None
+    refused_last_at: datetime | None
 
     field_notes: ClassVar[dict[str, str]] = {
         "id": "Null as long as nothing was counted in it.",
         "topup": "What was granted, carried over and moved, in force now. Negative where more was moved away.",
         "starts_at": "Of a rolling window: from when on it counts now.",
+        "refused_calls": "How often it, as the budget that binds, stood against a call that was asked for.",
     }
 
 
@@ -221,7 +225,7 @@ MADE: dict[str, Any] = {
 }  # fmt: skip
 WINDOW: dict[str, Any] = {
     "id": 911, "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z", "limit": "500", "topup": "0", "spent": "318.42", "held": "1.5",
-    "left": "180.08", "calls": 2114, "frozen_at": None,
+    "left": "180.08", "calls": 2114, "frozen_at": None, "refused_calls": 0, "refused_since": None, "refused_last_at": None,
 }  # fmt: skip
 STANDING: dict[str, Any] = {
     "id": 4, "name": "Platform", "scope": "team", "team": "platform", "project": None, "member": None, "service_account": None, "key": None, "filters": {},

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from governance.budgets.calls import Call
 from governance.budgets.rules import Rule
 from governance.tenancy.directory import Directory
 
@@ -28,6 +29,9 @@ class Ledger(Protocol):
 
     def sums(self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None) -> Sequence[LedgerSum]:
         """The events the rule counts in [starts_at, ends_at), of a rolling one by quarter hour. Empty when there are none."""
+
+    def latest_call(self, organization_id: int, session_key: str, *, at: datetime) -> Call | None:
+        """The session's call of this instant, its latest, with all that budgets look at. None where the event is kept no longer."""
 
     def course(
         self, directory: Directory, rule: Rule, *, starts_at: datetime, ends_at: datetime | None, step: Literal["hour", "day"]

@@ -55,7 +55,9 @@ def session_freezes(*, first: str) -> str:
             SELECT FROM "freeze" WHERE organization_id = %(organization)s AND ended_at IS NULL AND session_key <> '' AND scope_kind = 'session')
         UNION
         SELECT line.reached, up.parent_key FROM line CROSS JOIN LATERAL (
-            SELECT s.parent_key FROM session s WHERE s.organization_id = %(organization)s AND s.key = line.key AND s.parent_key <> '' OFFSET 0) up
+            SELECT s.parent_key FROM session s WHERE s.organization_id = %(organization)s AND s.key = line.key AND s.parent_key <> ''
+            UNION ALL
+            SELECT k.parent_key FROM session_link k WHERE k.organization_id = %(organization)s AND k.key = line.key OFFSET 0) up
     )
     SELECT line.reached, f.* FROM line JOIN "freeze" f ON f.organization_id = %(organization)s AND f.session_key = line.key
     WHERE f.ended_at IS NULL AND f.scope_kind = 'session' AND (f.period_id IS NULL OR line.key <> line.reached))"""  # noqa: S608

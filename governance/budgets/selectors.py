@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets.calls import Call
+from governance.budgets.ledger import ledger
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, Session
 from governance.budgets.reach import FREEZES_OVER_CALL
 from governance.budgets.rules import Rules, rules_of
@@ -30,10 +31,11 @@ def freezes_reaching(actor: Actor, session_key: str) -> list[Freeze]:
     reached = Q(session_key=session_key) & ~Q(session_key="")
     session = scoped(actor, Session.objects.all()).filter(key=session_key).first()
     if session is not None:
-        rules, call = _rules_now(actor), call_of(session)
+        rules = _rules_now(actor)
+        call = ledger().latest_call(actor.organization.pk, session.key, at=session.last_at) or call_of(session)
         lineage = rules.directory.lineage.get(session.team_id or 0, ())
         switched = [switch.id for switch in rules.switches if switch.reaches(call, lineage, session.model)]
-        frozen = [period.pk for period in _periods(actor, rules, _of_session(session)) if period.frozen_at is not None]
+        frozen = [period.pk for period in _periods(actor, rules, call, is_lenient=False) if period.frozen_at is not None]
         reached |= Q(pk__in=[*_freezes_above(actor, session), *switched]) | Q(period__in=frozen)
         reached |= Q(scope_kind=Freeze.ScopeKind.KEY, cause=Freeze.Cause.KEY, api_key=session.api_key_id, api_key__isnull=False)
     found = scoped(actor, Freeze.objects.filter(reached, ended_at=None)).select_related(
@@ -102,9 +104,10 @@ def periods_covering(actor: Actor, call: Call) -> list[BudgetPeriod]:
     return _periods(actor, _rules_now(actor), call)
 
 
-def _periods(actor: Actor, rules: Rules, call: Call) -> list[BudgetPeriod]:
+def _periods(actor: Actor, rules: Rules, call: Call, *, is_lenient: bool = True) -> list[BudgetPeriod]:
     now = timezone.now()
-    order = {rule.id: place for place, rule in enumerate(rules.matching(call, is_lenient=True))}
+    matching = rules.matching(call, is_lenient=is_lenient)
+    order = {rule.id: place for place, rule in enumerate(matching) if is_lenient or rule.counts_notional or not call.is_notional}
     rows = scoped(actor, BudgetPeriod.objects.all()).filter(
         Q(ends_at=None) | Q(ends_at__gt=now), budget__in=list(order), session_key__in={"", call.session_key}, task_key__in={"", call.task},
         starts_at__lte=now,

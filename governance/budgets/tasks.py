@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from governance.budgets import services
 from governance.budgets.calls import Call
-from governance.budgets.models import BudgetPeriod, TopUp
+from governance.budgets.models import BudgetPeriod, Refusal, TopUp
 from governance.budgets.rules import rules_of
 from governance.budgets.services.periods import periods_ensure
 from governance.tenancy.access import system_actor
@@ -48,6 +48,19 @@ def periods_slide() -> int:
     """Moves rolling windows on."""
     rows = Organization.objects.filter(pk__in=BudgetPeriod.objects.filter(slides_from__isnull=False).values("organization")).order_by("id")
     return sum(services.periods_slide(actor=system_actor(organization)) for organization in rows)
+
+
+@shared_task
+def refusals_fold() -> int:
+    """Adds refused calls up by the hour."""
+    rows = Organization.objects.filter(pk__in=Refusal.objects.filter(hour=None).values("organization")).order_by("id")
+    return sum(services.refusals_fold(organization_id=organization.pk, now=timezone.now()) for organization in rows)
+
+
+@shared_task
+def links_forget() -> int:
+    """Lets go of what authorizations said long ago of which session began which."""
+    return services.links_forget(now=timezone.now())
 
 
 @shared_task

@@ -267,6 +267,8 @@ CELERY_BEAT_SCHEDULE = {
     "topups-expire": {"task": "governance.budgets.tasks.topups_expire", "schedule": 5.0},
     "periods-roll": {"task": "governance.budgets.tasks.periods_roll", "schedule": 30.0},
     "periods-slide": {"task": "governance.budgets.tasks.periods_slide", "schedule": 60.0},
+    "refusals-fold": {"task": "governance.budgets.tasks.refusals_fold", "schedule": 60.0},
+    "session-links-forget": {"task": "governance.budgets.tasks.links_forget", "schedule": 86400.0},
     "forecasts-look": {"task": "governance.budgets.tasks.forecasts_look", "schedule": 600.0},
     "requests-expire": {"task": "governance.approvals.tasks.requests_expire", "schedule": 60.0},
     "notices-deliver": {"task": "governance.notices.tasks.notices_deliver", "schedule": 5.0},

@@ -5,7 +5,8 @@ from governance.budgets.models.budgets import LONGEST_ROLLING_HOURS, Budget, Bud
 from governance.budgets.models.columns import money_field
 from governance.budgets.models.freezes import Freeze
 from governance.budgets.models.periods import BudgetPeriod, BudgetSlice, ThresholdCrossing, TopUp
-from governance.budgets.models.sessions import Session
+from governance.budgets.models.refusals import Refusal
+from governance.budgets.models.sessions import Session, SessionLink
 
 __all__ = [
     "LONGEST_ROLLING_HOURS",
@@ -17,7 +18,9 @@ __all__ = [
     "BudgetSlice",
     "BudgetVersion",
     "Freeze",
+    "Refusal",
     "Session",
+    "SessionLink",
     "ThresholdCrossing",
     "TopUp",
     "money_field",

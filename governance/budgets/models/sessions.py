@@ -47,3 +47,20 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class SessionLink(models.Model):
+    """A session said to be above another by an authorization, before any event of it said so."""
+
+    pk = models.CompositePrimaryKey("organization_id", "key", "parent_key")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    parent_key = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "session_link"
+        indexes = [models.Index(fields=["organization", "parent_key"], name="session_link_children")]
+
+    def __str__(self) -> str:
+        return f"{self.key} below {self.parent_key}"

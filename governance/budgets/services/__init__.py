@@ -4,6 +4,7 @@ from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.carry import periods_close
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
+from governance.budgets.services.counting import refusals_fold
 from governance.budgets.services.endings import (
     CLOCK_SKEW,
     LARGEST_HOLD,
@@ -20,6 +21,7 @@ from governance.budgets.services.forecasts import forecasts_look
 from governance.budgets.services.freezes import ended_period_freezes_end, period_topup, periods_review, topup_end
 from governance.budgets.services.freezing import freeze_start, freeze_stop, scope_of, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
+from governance.budgets.services.links import links_forget
 from governance.budgets.services.queueing import authorization_hold_queued
 from governance.budgets.services.revoking import key_revoke
 from governance.budgets.services.rolling import periods_slide
@@ -56,10 +58,12 @@ __all__ = [
     "holds_settle_counted",
     "key_revoke",
     "lease_end",
+    "links_forget",
     "period_topup",
     "periods_close",
     "periods_review",
     "periods_slide",
+    "refusals_fold",
     "scope_of",
     "session_freeze",
     "session_resume",

@@ -17,6 +17,7 @@ from governance.budgets.calls import Call
 from governance.budgets.models import Authorization, AuthorizationExtension, BudgetPeriod
 from governance.budgets.rules import PeriodKey, Rules, rules_of
 from governance.budgets.services.asking import AuthorizationIn, Count, KeyName, Ttl
+from governance.budgets.services.counting import refusals_note
 from governance.budgets.services.endings import LARGEST_HOLD, amount_checked
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.holds import CONFIGURATION, LOCKED, AuthorizationOver, Held, room_make
@@ -92,6 +93,7 @@ def authorization_extend(
     if isinstance(verdict, PaymentRequired) and room_make(actor, now):
         verdict = _extend(actor, api_key, authorization_id, request, now=now)
     if isinstance(verdict, PaymentRequired):
+        refusals_note(organization_id=actor.organization.pk, refusals=[verdict], now=now)
         raise verdict
     return verdict
 

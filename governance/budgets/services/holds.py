@@ -26,8 +26,10 @@ from governance.budgets.services.asking import (
     is_attributed,
     with_defaults,
 )
+from governance.budgets.services.counting import refusals_note
 from governance.budgets.services.endings import amount_checked, holds_expire_some
 from governance.budgets.services.freezes import refusal_note
+from governance.budgets.services.links import links_note
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, are_seen, key_arrays, note_seen, periods_ensure
 from governance.budgets.services.refusals import LARGEST_SUM, binding_order, budget_facts, freeze_refusal, left_of, refusal_of
 from governance.budgets.services.rolling import periods_slide
@@ -156,12 +158,19 @@ def authorization_hold(
     """
     request, now = with_defaults(request_checked(request), api_key), now or timezone.now()
     request_hash = hash16(msgspec.json.encode(request).decode())
-    if held := _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now, unconfirmed=unconfirmed):
-        return held
-    if unconfirmed is not None:
-        raise KeyMoved
-    held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
-    return replace(held, is_priced=is_priced(actor.organization, api_key, request, now))
+    try:
+        held = _hold_at_once(actor, api_key, request, request_hash=request_hash, now=now, unconfirmed=unconfirmed)
+        if held is None and unconfirmed is not None:
+            raise KeyMoved
+        if held is None:
+            held = _held_or_refused(actor, api_key, request, request_hash=request_hash, now=now)
+            held = replace(held, is_priced=is_priced(actor.organization, api_key, request, now))
+    except PaymentRequired as refusal:
+        refusals_note(organization_id=actor.organization.pk, refusals=[refusal], now=now)
+        links_note(organization_id=actor.organization.pk, requests=[request], now=now)
+        raise
+    links_note(organization_id=actor.organization.pk, requests=[request], now=now)
+    return held
 
 
 def is_priced(organization: Organization, api_key: ApiKey | None, request: AuthorizationIn, now: datetime) -> bool:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.holds import Held, authorization_hold
+from governance.budgets.services.links import links_note
 from governance.budgets.services.together import Ask, ask_of, hold_together
 from governance.tenancy.access import Actor
 from governance.tenancy.authentication import Remembered
@@ -51,15 +52,20 @@ def authorization_hold_queued(
     if not _join(organization_id, waiting):
         waiting.turn.wait()
         if waiting.held is not None:
-            return waiting.held
+            return _linked(waiting.held, waiting)
         if not waiting.leads:
             return hold()
     try:
         others = _others(organization_id) if waiting.leads else []
         held = _decide(waiting, others) if others else None
-        return held if held is not None else hold()
+        return _linked(held, waiting) if held is not None else hold()
     finally:
         _pass_on(organization_id)
+
+
+def _linked(held: Held, waiting: _Waiting) -> Held:
+    links_note(organization_id=waiting.ask.actor.organization.pk, requests=[waiting.ask.request], now=timezone.now())
+    return held
 
 
 def _join(organization_id: int, waiting: _Waiting) -> bool:

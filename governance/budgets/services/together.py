@@ -28,6 +28,7 @@ from governance.budgets.services.asking import (
     is_attributed,
     with_defaults,
 )
+from governance.budgets.services.counting import refusals_note
 from governance.budgets.services.freezes import refusal_note
 from governance.budgets.services.holds import (
     DECIDE,
@@ -41,6 +42,7 @@ from governance.budgets.services.holds import (
     request_checked,
     room_make,
 )
+from governance.budgets.services.links import links_note
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, are_seen, key_arrays, note_seen, periods_ensure
 from governance.budgets.services.refusals import LARGEST_SUM, binding_order, freeze_refusal, refusal_of
 from governance.errors import Conflict, DomainError, PaymentRequired
@@ -166,12 +168,15 @@ def authorizations_hold(
             asks[index] = ask_of(actor, api_key, request)
         except DomainError as error:
             verdicts[index] = error
+    links_note(organization_id=actor.organization.pk, requests=[ask.request for ask in asks.values()], now=now)
     known = _known(actor.organization, [ask.request.id for ask in asks.values() if ask.request.id is not None])
     fresh = {index: ask for index, ask in asks.items() if ask.request.id is None or ask.request.id not in known}
     verdicts |= _decided(actor, fresh, now)
     for index, ask in asks.items():
         if index not in verdicts:
             verdicts[index] = _known_verdict(ask, now)
+    refused = [verdict for verdict in verdicts.values() if isinstance(verdict, PaymentRequired)]
+    refusals_note(organization_id=actor.organization.pk, refusals=refused, now=now)
     return [verdicts[index] for index in range(len(requests))]
 
 

@@ -66,9 +66,14 @@ class Plan:
     def used(self, call: Call) -> Decimal:
         return {"money": call.cost, "tokens": Decimal(call.tokens), "calls": Decimal(1)}[self.measure]
 
-    def asked(self, amount: Decimal) -> Decimal:
-        """What a hold takes for a call of this amount that says nothing of its tokens."""
-        return {"money": amount, "tokens": ZERO, "calls": Decimal(1)}[self.measure]
+    def asked(self, amount: Decimal, calls: int = 1) -> Decimal:
+        """What a hold takes for calls of this amount that say nothing of their tokens."""
+        return {"money": amount, "tokens": ZERO, "calls": Decimal(calls)}[self.measure]
+
+    def window_at(self, now: datetime, place: Bucket) -> Bucket:
+        """The window that runs now for the session and task of another."""
+        day = now.astimezone(ZONE).date()
+        return {"day": (day, *place[1:]), "month": (day.replace(day=1), *place[1:])}.get(self.kind, (None, *place[1:]))
 
     def slide(self, now: datetime) -> None:
         """A quarter hour is let go when it has left the window as a whole."""
@@ -147,6 +152,23 @@ class Reference:
             place not in frozen and (not (plan := self.plans[place[0]]).is_hard or self.left(place) >= plan.asked(amount))
             for place in self.places(call)
         )
+
+    def most_for(self, call: Call, *, wanted: Decimal, least: Decimal, frozen: set[tuple[int, Bucket]]) -> Decimal | None:
+        """What is granted where a part is welcome: the least that a hard budget in money has left; None where that is too little, or another refuses."""
+        places = list(self.places(call))
+        rooms = [self.left(place) for place in places if self.plans[place[0]].is_hard and self.plans[place[0]].measure == "money"]
+        granted = wanted if wanted <= least else min([wanted, *rooms])
+        is_enough = all(room >= max(least, granted) for room in rooms)
+        return granted if is_enough and self.fits(call, amount=granted, frozen=frozen) else None
+
+    def places_of_more(self, hold: Hold, now: datetime, *, amount: Decimal, calls: int) -> dict[tuple[int, Bucket], Decimal]:
+        """What an addition takes in the windows that run now, of the budgets that the hold is held against."""
+        active = [(plan_id, bucket) for plan_id, bucket in hold.rest if self.plans[plan_id].is_active]
+        return {(plan_id, self.plans[plan_id].window_at(now, bucket)): self.plans[plan_id].asked(amount, calls) for plan_id, bucket in active}
+
+    def fits_more(self, more: dict[tuple[int, Bucket], Decimal], frozen: set[tuple[int, Bucket]]) -> bool:
+        """Time alone is given where nothing is frozen, whatever is left."""
+        return all(place not in frozen and (not asked or not self.plans[place[0]].is_hard or self.left(place) >= asked) for place, asked in more.items())
 
     def slide(self, now: datetime) -> None:
         for plan in self.plans.values():

@@ -2,17 +2,19 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from governance.audit.models import AuditRecord
-from governance.budgets.models import BudgetPeriod, Freeze, Session
+from governance.budgets.models import BudgetPeriod, Freeze, Session, SessionLink
 from governance.budgets.selectors import freezes_reaching, session_freeze_of
 from governance.budgets.services import (
     AuthorizationIn,
@@ -20,6 +22,7 @@ from governance.budgets.services import (
     budget_create,
     freeze_start,
     freeze_stop,
+    links_forget,
     session_freeze,
     session_resume,
 )
@@ -349,3 +352,54 @@ def _is_allowed(hold: Callable[[], Any]) -> bool:
     except PaymentRequired:
         return False
     return True
+
+
+def test_line_of_sessions_that_only_authorizations_have_named_is_refused_at_any_depth(admin: Member, organization: Organization, api: APIClient) -> None:
+    """Nothing but the root was ever reported. The links come with calls that are granted, with calls that are refused, one by one and in batches."""
+    seen(organization, "root")
+    assert allowed(api, "a", parent_session="root") == {"a"}
+    made = freeze(admin, "session", "root")
+    assert ask(api, "b", parent_session="a").status_code == 402
+    entries = [{"session": "c", "parent_session": "b", "amount": "1"} | NAMED, {"session": "alone-c", "parent_session": "alone", "amount": "1"} | NAMED]
+    assert [row["status"] for row in api.post("/api/v1/authorizations/batch", {"authorizations": entries}).json()["authorizations"]] == [402, 201]
+    assert allowed(api, "d", parent_session="c") == set()
+    refused = ask(api, "d").json()
+    assert (refused["frozen_by"]["name"], refused["detail"]) == ("root", "Session root, above this one, was frozen by hand by Admin: looks like a loop")
+    assert allowed(api, "a", "b", "c", "alone-c") == {"alone-c"}
+    freeze_stop(actor=member_actor(admin), freeze=made, reason="over")
+    assert allowed(api, "a", "b", "c", "d") == {"a", "b", "c", "d"}
+
+
+def test_events_below_a_line_that_authorizations_named_are_marked_and_shown(
+    prices: None, admin: Member, organization: Organization, api: APIClient, client: Client
+) -> None:
+    store(admin, event(1, session="root"))
+    ask(api, "mid", parent_session="root")
+    freeze(admin, "session", "root")
+    store(admin, event(2, session="leaf", parent_session="mid"), event(3, session="other", parent_session="elsewhere"))
+    assert dict(UsageEvent.objects.values_list("session", "is_after_freeze")) == {"root": False, "leaf": True, "other": False}
+    assert api.get("/api/v1/sessions/leaf").json()["freeze"]["name"] == "root"
+    client.force_login(admin.user)
+    assert {session.key for session in client.get("/o/acme/freezes").context["standing"][0].sessions} == {"root", "leaf"}
+    listed = client.get("/o/acme/sessions", {"state": "frozen"}).content.decode()
+    assert ("leaf" in listed, "elsewhere" in listed) == (True, False)
+
+
+def test_links_are_kept_once_within_their_organization_and_forgotten(
+    admin: Member, organization: Organization, other_organization: Organization, api: APIClient
+) -> None:
+    tree(organization)
+    seen(other_organization, "root")
+    for _ in range(2):
+        ask(api, "new", parent_session="root")
+        ask(api, "child", parent_session="root")
+    theirs = client_with(key_of(other_organization))
+    freeze(admin, "session", "root")
+    assert ask(theirs, "new").status_code == 201
+    # What events say already is not said again; a circle of sessions ends.
+    assert list(SessionLink.objects.values_list("organization", "key", "parent_key")) == [(organization.pk, "new", "root")]
+    ask(api, "x", parent_session="y")
+    ask(api, "y", parent_session="x")
+    assert allowed(api, "x", "y") == {"x", "y"}
+    SessionLink.objects.filter(key="new").update(at=timezone.now() - timedelta(days=91))
+    assert links_forget(now=timezone.now()) == 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -20,9 +20,13 @@ from governance.budgets import tasks
 from governance.budgets.models import Authorization, Budget, BudgetPeriod, Freeze, ThresholdCrossing, TopUp
 from governance.budgets.services import (
     AuthorizationIn,
+    ExtensionIn,
+    Held,
+    authorization_extend,
     authorization_hold,
     authorization_settle,
     authorization_void,
+    authorizations_hold,
     budget_change,
     budget_create,
     budget_retire,
@@ -144,7 +148,7 @@ class Interleavings(RuleBasedStateMachine):
         self, team: str, session: str, amount: Decimal, minutes: int, task: str, role: str, is_lease: bool
     ) -> None:
         request = AuthorizationIn(team=team, session=session, task=task, role=role, amount=amount, ttl_seconds=60 * minutes, lease=is_lease)
-        if not session or not any(call.session == session for call in self.reference.calls.values()) or team:
+        if self._is_attributed(request):
             self._hold(request, amount)
 
     def _hold(self, request: AuthorizationIn, amount: Decimal) -> None:
@@ -166,12 +170,109 @@ class Interleavings(RuleBasedStateMachine):
 
     def _fits_after_sweep(self, call: Call, amount: Decimal) -> bool:
         """A refusal is given only when holds that are over and what rolling windows let go of do not make room either."""
+        return self.reference.fits(call, amount=amount, frozen=self._frozen_after_sweep())
+
+    def _frozen_after_sweep(self) -> set[tuple[int, Bucket]]:
         frozen = self._frozen()
         self.reference.expire(self.now)
         self.reference.slide(self.now)
         plans = self.reference.plans
         thawed = {place for place in frozen if plans[place[0]].hours is not None and self.reference.left(place) + self.reference.held(*place) > 0}
-        return self.reference.fits(call, amount=amount, frozen=frozen - thawed)
+        return frozen - thawed
+
+    def _is_attributed(self, request: AuthorizationIn) -> bool:
+        """Whether the session's earlier calls add nothing to whom the call belongs to."""
+        return not request.session or bool(request.team) or not any(call.session == request.session for call in self.reference.calls.values())
+
+    def _call(self, request: AuthorizationIn) -> Call:
+        return Call(request.team, request.session, self.now, request.amount or Decimal(0), request.task, request.role)
+
+    def _rest(self, request: AuthorizationIn, amount: Decimal) -> dict[tuple[int, Bucket], Decimal]:
+        return {place: self.reference.plans[place[0]].asked(amount) for place in self.reference.places(self._call(request))}
+
+    @rule(team=TEAMS, session=SESSIONS, wanted=AMOUNTS, least=st.sampled_from((None, "0.1", "0.5")), minutes=st.integers(1, 1440), role=ROLES)
+    def hold_part(self, team: str, session: str, wanted: Decimal, least: str | None, minutes: int, role: str) -> None:
+        """What does not fit as a whole is granted to the last digit that does."""
+        request = AuthorizationIn(
+            team=team, session=session, role=role, amount=wanted, ttl_seconds=60 * minutes, allow_partial=True, min_amount=least and Decimal(least)
+        )
+        if not self._is_attributed(request):
+            return
+        smallest = min(wanted, Decimal(least or "1e-15"))
+        granted = self.reference.most_for(self._call(request), wanted=wanted, least=smallest, frozen=self._frozen())
+        if granted is None:
+            granted = self.reference.most_for(self._call(request), wanted=wanted, least=smallest, frozen=self._frozen_after_sweep())
+        try:
+            with self.clock() as now:
+                held = authorization_hold(actor=self.actor, api_key=None, request=request, now=now)
+        except PaymentRequired:
+            assert granted is None
+            return
+        assert granted is not None
+        is_in_money = any(self.reference.plans[place[0]].measure == "money" for place in self._rest(request, granted))
+        assert held.authorization.amount == (granted if is_in_money else wanted)
+        assert (held.bound_by is not None) == (is_in_money and granted < wanted)
+        self.reference.holds[held.authorization.pk] = Hold(self.now, held.authorization.expires_at, self._rest(request, granted))
+
+    @rule(
+        teams=st.lists(TEAMS, min_size=1, max_size=5), sessions=st.lists(SESSIONS, min_size=5, max_size=5), amounts=st.lists(AMOUNTS, min_size=5, max_size=5),
+        leases=st.lists(st.booleans(), min_size=5, max_size=5),
+    )
+    def hold_many(self, teams: list[str], sessions: list[str], amounts: list[Decimal], leases: list[bool]) -> None:
+        """Each of a batch is answered as if they had come one after the other; those refused are looked at once more after a sweep."""
+        wanted = [
+            AuthorizationIn(team=team, session=session, amount=amount, ttl_seconds=600, lease=lease)
+            for team, session, amount, lease in zip(teams, sessions, amounts, leases, strict=False)
+        ]
+        requests = [request for request in wanted if self._is_attributed(request)]
+        expected: dict[int, Hold] = {}
+        for is_swept in (False, True):
+            left = [number for number in range(len(requests)) if number not in expected]
+            frozen = self._frozen_after_sweep() if is_swept and left else self._frozen()
+            for number in left:
+                request, amount = requests[number], requests[number].amount or Decimal(0)
+                if self.reference.fits(self._call(request), amount=amount, frozen=frozen):
+                    expected[number] = Hold(self.now, self.now, self._rest(request, amount), is_lease=request.lease)
+                    self.reference.holds[uuid4()] = expected[number]
+        for made in [made for made, hold in self.reference.holds.items() if any(hold is one for one in expected.values())]:
+            del self.reference.holds[made]
+        with self.clock() as now:
+            verdicts = authorizations_hold(actor=self.actor, api_key=None, requests=requests, now=now)
+        assert [isinstance(verdict, Held) for verdict in verdicts] == [number in expected for number in range(len(requests))]
+        for number, verdict in enumerate(verdicts):
+            if isinstance(verdict, Held):
+                expected[number].expires_at = verdict.authorization.expires_at
+                self.reference.holds[verdict.authorization.pk] = expected[number]
+
+    @precondition(lambda self: self.reference.holds)
+    @rule(choice=CHOICES, amount=st.sampled_from((None, "0.01", "0.5", "3")), minutes=st.sampled_from((None, 1, 600)), calls=st.sampled_from((0, 0, 3)))
+    def extend(self, choice: int, amount: str | None, minutes: int | None, calls: int) -> None:
+        """More time and more of everything that it is held against, in the windows that run now, or nothing at all."""
+        made, hold = self._some_hold(choice)
+        calls = calls if hold.is_lease else 0
+        if amount is None and minutes is None and not calls:
+            return
+        is_over = hold.state != "held" or hold.expires_at <= self.now
+        more = self.reference.places_of_more(hold, self.now, amount=Decimal(amount or 0), calls=calls)
+        is_fitting = is_over or self.reference.fits_more(more, self._frozen()) or self.reference.fits_more(more, self._frozen_after_sweep())
+        request = ExtensionIn(amount=amount and Decimal(amount), ttl_seconds=minutes and 60 * minutes, calls=calls)
+        try:
+            with self.clock() as now:
+                held = authorization_extend(actor=self.actor, api_key=None, authorization_id=made, request=request, now=now)
+        except Conflict:
+            assert is_over
+            return
+        except PaymentRequired:
+            assert not is_fitting
+            return
+        assert is_fitting
+        assert not is_over
+        until = self.now + timedelta(minutes=minutes or 0)
+        assert max(hold.expires_at, until) >= held.authorization.expires_at >= hold.expires_at
+        assert hold.is_lease or held.authorization.expires_at == max(hold.expires_at, until)
+        hold.expires_at = held.authorization.expires_at
+        for place, asked in more.items():
+            hold.rest[place] = hold.rest.get(place, Decimal(0)) + asked
 
     def _frozen(self) -> set[tuple[int, Bucket]]:
         return {self._place(period) for period in self._periods().filter(frozen_at__isnull=False)}
