@@ -27,9 +27,16 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 
     Where a daylight-saving change skips midnight, that is the instant of the change; where midnight comes twice, the first.
     """
-    naive = datetime.combine(day, time.min, tzinfo=zone)
-    first, other = naive.astimezone(UTC), naive.replace(fold=1).astimezone(UTC)
-    return first if first <= other else _change_between(other, first, zone)
+    return local_instant(day, time.min, zone)
+
+
+def local_instant(day: date, clock: time, zone: ZoneInfo, *, is_last: bool = False) -> datetime:
+    """The UTC instant at which the local clock shows the time on the day: the first or the last one of two, or that of the change which skips it."""
+    local = datetime.combine(day, clock, tzinfo=zone)
+    first, second = local.replace(fold=0).astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+    if first <= second:
+        return second if is_last else first
+    return _change_between(second, first, zone)
 
 
 def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:

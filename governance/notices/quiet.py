@@ -1,8 +1,10 @@
 """Quiet hours on a person's own clock: when a message that can wait may be sent."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from governance.periods import local_instant
 
 
 def quiet_end(at: datetime, zone: ZoneInfo, start: time, end: time) -> datetime | None:
@@ -22,7 +24,7 @@ def quiet_end(at: datetime, zone: ZoneInfo, start: time, end: time) -> datetime 
 def next_at(at: datetime, zone: ZoneInfo, clock: time) -> datetime:
     """The first instant after `at` at which the clock shows that time, one a day."""
     day = at.astimezone(zone).date()
-    return next(found for offset in range(3) if (found := _instant(day + timedelta(days=offset), clock, zone, is_last=False)) > at)
+    return next(found for offset in range(3) if (found := local_instant(day + timedelta(days=offset), clock, zone)) > at)
 
 
 def next_monday_at(at: datetime, zone: ZoneInfo, clock: time) -> datetime:
@@ -38,26 +40,4 @@ def _nights(day: date, zone: ZoneInfo, start: time, end: time) -> Iterator[tuple
     for offset in (-1, 0):
         first = day + timedelta(days=offset)
         last = first if start < end else first + timedelta(days=1)
-        yield _instant(first, start, zone, is_last=False), _instant(last, end, zone, is_last=True)
-
-
-def _instant(day: date, clock: time, zone: ZoneInfo, *, is_last: bool) -> datetime:
-    """The instant, in UTC, at which the local clock shows the time on the day: the first or the last one of two, or that of the change which skips it."""
-    local = datetime.combine(day, clock, tzinfo=zone)
-    first, second = local.replace(fold=0).astimezone(UTC), local.replace(fold=1).astimezone(UTC)
-    if first <= second:
-        return second if is_last else first
-    return _change(second, first, zone)
-
-
-def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """The second at which the zone's offset becomes that which it has at `after`."""
-    offset = after.astimezone(zone).utcoffset()
-    low, high = 0, int((after - before).total_seconds())
-    while high - low > 1:
-        middle = (low + high) // 2
-        if (before + timedelta(seconds=middle)).astimezone(zone).utcoffset() == offset:
-            high = middle
-        else:
-            low = middle
-    return before + timedelta(seconds=high)
+        yield local_instant(first, start, zone), local_instant(last, end, zone, is_last=True)
