@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from governance.tenancy.models import Organization
 from ingest.doors.repeats import REMEMBERED
-from ingest.guard.tasks import guard_look, guard_trial
+from ingest.guard.tasks import guard_forget, guard_look, guard_trial
 from ingest.models import IdempotencyKey
 from ingest.partitions import months_ensure, months_retain
 from ingest.price_changes.tasks import price_changes_tell
@@ -16,10 +16,7 @@ from ingest.rerating.tasks import rerating_look, rerating_work
 from ingest.signals.nested import spans_forget
 from ingest.signals.streams import streams_forget
 
-__all__ = [
-    "guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work",
-    "signals_forget",
-]  # fmt: skip
+__all__ = ["guard_forget", "guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work", "signals_forget"]
 
 
 @shared_task

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dashboards.charts.base import (
     ACCENT,
+    DANGER,
     ICE,
     INK,
     INK_3,
@@ -27,9 +28,9 @@ from dashboards.charts.base import (
 from dashboards.components.figures import SYMBOLS, at_text, count_text, money_text, tokens_text
 
 MOST_MODELS = 7
-TONES = {"freeze": ICE, "resume": OK, "topup": OK, "request": WARN}
-WEIGHT = {"freeze": 2, "topup": 3, "resume": 1}
-WORDS = {"freeze": "frozen", "resume": "resumed", "topup": "topped up", "request": "asked for more"}
+TONES = {"guard": DANGER, "freeze": ICE, "resume": OK, "topup": OK, "request": WARN}
+WEIGHT = {"freeze": 3, "topup": 4, "resume": 1, "guard": 2}
+WORDS = {"guard": "guard", "freeze": "frozen", "resume": "resumed", "topup": "topped up", "request": "asked for more"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class CallBar:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something on the time axis: `kind` is freeze, resume, topup or request."""
+    """Something on the time axis: `kind` is freeze, resume, topup, request or guard."""
 
     at: datetime
     kind: str

@@ -245,6 +245,8 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     calls = sessions.session_calls(session)
     own_periods = sessions.session_periods(actor, session.key)
     marks = sessions.session_marks(actor, session.key, own_periods)
+    found_by_guard = findings_of_session(actor, session.key)
+    seen_by_guard = [sessions.Mark(found.at, "guard", found.rule.name) for found in found_by_guard]
     covering = binding_periods(actor, session.key)
     children = sessions.sessions_below(actor, session.key, now=now)
     names = sessions.names_of(actor, [session])
@@ -273,7 +275,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "without_price": max(session.unpriced_calls - unmeasured, 0),
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
-        "timeline": timeline_of(actor, session, calls, marks=marks, allowance=session.allowance) if calls else None,
+        "timeline": timeline_of(actor, session, calls, marks=[*marks, *seen_by_guard], allowance=session.allowance) if calls else None,
         "context_chart": session_charts.context_growth(bars_of(actor, session, calls), zone=actor.organization.zone) if calls else None,
         "burn": recent_burn,
         "burn_hour": recent_burn * 60,
@@ -282,7 +284,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "more_freezes": standing[1:],
         "is_resumable": any(found.period_id is None and found.session_key == session.key for found in standing),
         "refused": refused_of_session(actor, session.key),
-        "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in findings_of_session(actor, session.key)],
+        "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in found_by_guard],
         "marks": marks[::-1],
         "periods": covering,
         "waiting": waiting,

@@ -147,3 +147,10 @@ def _replay_of(organization: Organization, rule: LoadedRule, starts_at: datetime
     return Replay(organization, rule.parameters, rule.exempt, starts_at=starts_at, ends_at=ends_at)
 
 
+def looked_back(
+    organization: Organization, rules: Sequence[LoadedRule], *, starts_at: datetime, ends_at: datetime
+) -> Iterator[tuple[LoadedRule, int, Sequence[Caught]]]:
+    """Each rule with how many sessions it looked at and what it would have caught. Records, tells and stops nothing."""
+    for rule in rules:
+        steps = list(_replay_of(organization, rule, starts_at, ends_at).steps())
+        yield rule, sum(step.looked_at for step in steps), [one for step in steps for one in step.caught]

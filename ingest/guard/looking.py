@@ -15,7 +15,8 @@ from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import Organization
 from ingest.guard import features
 from ingest.guard.features import SessionRow
-from ingest.guard.models import GuardFinding
+from ingest.guard.late import late_done, late_note, late_sessions
+from ingest.guard.models import GuardFinding, GuardLate
 from ingest.guard.parameters import Burn, Errors, FanOut, Growth, OffHours, Repeat
 from ingest.guard.rule_sets import LoadedRule, active_rules, inline_rules, team_past
 from ingest.guard.rules import CallSeen, ChildSeen, Finding, findings
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from ingest.services.sums import SessionSums
 
 log = logging.getLogger(__name__)
-# What was reported later than this is found by looking back only.
+# Sessions that called within this are looked at every minute.
 LIVE = timedelta(hours=2)
+# What is reported later than LIVE and not later than this is looked at once it has come; what is older by looking back only.
+LATE = timedelta(days=7)
+# What was found in calls older than this is recorded, and nobody is told or stopped for it.
+ACTED_WITHIN = timedelta(days=1)
 # How often one process looks at one session inline, at most.
 INLINE_PAUSE_S = 1.0
 MOST_REMEMBERED = 50_000
@@ -42,6 +47,7 @@ def organization_look(organization: Organization, *, now: datetime | None = None
     now = now or timezone.now()
     rules = active_rules(organization.pk)
     if not rules:
+        GuardLate.objects.filter(organization=organization).delete()
         return 0
     state = tuple((rule.id, rule.version) for rule in rules)
     rows = features.sessions_in(organization.pk, since=now - LIVE, until=now + timedelta(days=1))
@@ -51,19 +57,35 @@ def organization_look(organization: Organization, *, now: datetime | None = None
         _looked_at.clear()
     for row in moved:
         _looked_at[organization.pk, row.key] = (row.last_at, row.calls, state)
+    return count + _look_at_late(organization, rules, now)
+
+
+def _look_at_late(organization: Organization, rules: Sequence[LoadedRule], now: datetime) -> int:
+    """Looks at sessions of which something was reported late, from its earliest call on."""
+    began = timezone.now()
+    late = late_sessions(organization.pk)
+    if not late:
+        return 0
+    rows = features.sessions_named(organization.pk, list(late))
+    count = _look(organization, rules, rows, since=min(late.values()), until=now + timedelta(days=1))
+    late_done(organization.pk, list(late), before=began)
     return count
 
 
 def stored(*, organization: Organization, version: int, sessions: Mapping[str, "SessionSums"]) -> None:
     """The storing transaction tells what it adds to which sessions. Where inline rules may have to say something, they look after the commit.
 
-    Costs an organization without inline rules no query, and never fails.
+    Costs an organization without inline rules no query, but for what is reported late, and never fails.
     """
     try:
+        now = timezone.now()
+        late = {key: sums.first_at for key, sums in sorted(sessions.items()) if now - LATE <= sums.first_at < now - LIVE}
+        if late:
+            transaction.on_commit(partial(late_note, organization.pk, late), robust=True)
         rules = inline_rules(organization.pk, version)
         if not rules:
             return
-        begins = timezone.now() - LIVE
+        begins = now - LIVE
         live = {key: sums for key, sums in sessions.items() if sums.latest.event.occurred_at >= begins}
         keys = [key for key, sums in live.items() if any(_may_hold(rule, sums) for rule in rules) and _is_due(organization.pk, key)]
         if keys:
@@ -163,7 +185,10 @@ def _record_first(actor: Actor, rule: LoadedRule, key: str, held: Iterator[Findi
     before = known.get((rule.id, key))
     begins = since if before is None else max(since, before + rule.cooldown)
     finding = next((one for one in held if one.at >= begins), None)
-    return finding is not None and finding_record(actor=actor, rule=rule, session_key=key, finding=finding) is not None
+    if finding is None:
+        return False
+    is_past = finding.at < timezone.now() - ACTED_WITHIN
+    return finding_record(actor=actor, rule=rule, session_key=key, finding=finding, is_past=is_past) is not None
 
 
 def _found_before(organization_id: int, keys: Sequence[str]) -> Known:

@@ -143,3 +143,20 @@ class GuardTrial(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} on history"
+
+
+class GuardLate(models.Model):
+    """A session of which calls were reported late, until it has been looked at."""
+
+    pk = models.CompositePrimaryKey("organization_id", "session_key")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    session_key = models.CharField(max_length=200)
+    begins_at = models.DateTimeField(help_text="of the earliest late call")
+    noted_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "guard_late"
+        indexes = [models.Index(fields=["organization", "noted_at"], name="guard_late_noted")]
+
+    def __str__(self) -> str:
+        return self.session_key

@@ -25,6 +25,7 @@ from ingest.guard.tell import reason_of
 
 LONGEST_COOLDOWN_MINUTES = 60 * 24 * 31
 LONGEST_TRIAL = timedelta(days=92)
+TRIALS_KEPT = timedelta(days=90)
 MOST_TAGS = 20
 CHANGEABLE = ("name", "parameters", "action", "cooldown_minutes", "exempt_projects", "exempt_tags", "is_inline", "is_active")
 
@@ -227,3 +228,12 @@ def trial_create(
         raise Invalid(f"A range is {LONGEST_TRIAL.days} days long at most.", field="starts_at")
     values = _checked(actor, kind, {"parameters": parameters, "exempt_projects": exempt_projects, "exempt_tags": exempt_tags})
     return GuardTrial.objects.create(organization=actor.organization, kind=kind, starts_at=starts_at, ends_at=ends_at, by=actor.member, **values)
+
+
+def trials_forget(*, now: datetime) -> int:
+    """Deletes trials after TRIALS_KEPT, or as soon as an organization keeps no events that long. Returns how many."""
+    count = 0
+    for organization in Organization.objects.order_by("id"):
+        kept = min(TRIALS_KEPT, timedelta(days=organization.retention_days)) if organization.retention_days else TRIALS_KEPT
+        count += GuardTrial.objects.filter(organization=organization, created_at__lt=now - kept).delete()[0]
+    return count

@@ -1,12 +1,13 @@
 """Celery edge of the guard: the look every minute, and trials on history."""
 
 from celery import shared_task
+from django.utils import timezone
 
 from governance.tenancy.models import Organization
 from ingest.guard.history import trial_run
 from ingest.guard.looking import organization_look
 from ingest.guard.models import GuardTrial
-from ingest.guard.services import default_rules_ensure
+from ingest.guard.services import default_rules_ensure, trials_forget
 
 
 @shared_task(name="ingest.guard.tasks.guard_look")
@@ -25,3 +26,9 @@ def guard_look() -> int:
 def guard_trial(trial_id: int) -> None:
     """Works one trial out."""
     trial_run(trial_id)
+
+
+@shared_task(name="ingest.guard.tasks.guard_forget")
+def guard_forget() -> int:
+    """Deletes old trials. Returns how many."""
+    return trials_forget(now=timezone.now())

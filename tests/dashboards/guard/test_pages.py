@@ -107,6 +107,16 @@ def test_a_finding_leads_to_its_session_and_its_member_says_go_on(client: Client
     assert "went on" in client.get(RULES).content.decode()
 
 
+def test_timeline_marks_where_the_guard_saw_something(as_admin: Client, organization: Organization, admin: Member) -> None:
+    rule_create(actor=member_actor(admin), kind="repeat", name="Loops", action="notify")
+    store(organization, loop())
+    assert [note.text for note in as_admin.get("/o/acme/sessions/s-1").context["timeline"].figure.layout.annotations if "guard" in note.text] == []
+    organization_look(organization)
+    found = GuardFinding.objects.get()
+    notes = as_admin.get("/o/acme/sessions/s-1").context["timeline"].figure.layout.annotations
+    assert f"guard {found.at.astimezone(organization.zone):%H:%M}" in [note.text for note in notes]
+
+
 def test_the_list_of_findings_says_what_was_seen(as_admin: Client, organization: Organization, admin: Member) -> None:
     rule_create(actor=member_actor(admin), kind="repeat", name="Loops")
     store(organization, loop())
