@@ -1,5 +1,6 @@
 """Pages: the queue of requests, one request with its decision, and the form that asks for more."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -224,9 +225,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "is_last": sum(standing.remaining(place) for place in range(len(standing.chain.steps))) <= 1,
         "chain": chain_answer(asked, standing),
         "evidence": evidence_in(actor, case, now=now),
-        "has_session_limit": is_pending
-        and asked.period.session_key == ""
-        and session_period_of(asked.organization_id, asked.session_key, now) is not None,
+        "has_session_limit": is_pending and has_session_limit(asked, now),
         "can_override": is_pending and override_refusal(actor, standing) == "",
         "override_form": OverrideForm(prefix="override", initial={"amount": plain_decimal(asked.amount)}),
         "review": overridden,
@@ -241,6 +240,11 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         else None,
         "session_seen": case.session is not None and sessions.is_visible(actor, case.session),
     }
+
+
+def has_session_limit(asked: ApprovalRequest, now: datetime) -> bool:
+    """Whether a wider budget is asked for, and the session has a limit of its own that could be raised instead."""
+    return asked.period.session_key == "" and session_period_of(asked.organization_id, asked.session_key, now) is not None
 
 
 def amount_hint(actor: Actor, asked: ApprovalRequest, *, most: Decimal) -> str:

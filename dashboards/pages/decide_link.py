@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.components.figures import money_text, plain_decimal
 from dashboards.forms.approvals import DecisionForm
-from dashboards.pages.approvals import outcome_text
+from dashboards.pages.approvals import has_session_limit, outcome_text
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import decision_refusal, request_get
 from governance.approvals.services import request_decide
@@ -64,6 +64,7 @@ def decide(request: PageRequest, asked: ApprovalRequest, token: str) -> HttpResp
                 amount=given["amount"] if is_grant else None,
                 note=given["note"] if is_grant else given["reason"],
                 ends_at=form.ends_at if is_grant else None,
+                session_only=is_grant and given["session_only"],
             )
     except Conflict as conflict:
         messages.error(request, conflict.detail)
@@ -89,6 +90,7 @@ def shown(request: PageRequest, asked: ApprovalRequest, form: DecisionForm, *, r
         "form": form,
         "refusal": refusal,
         "why_not": decision_refusal(request.actor, asked),
+        "has_session_limit": has_session_limit(asked, timezone.now()),
     }
     return render(request, "approvals/link.html", values, status=status)
 

@@ -127,6 +127,7 @@ EXAMPLE: dict[str, Any] = {
     "in_words": [
         "up to 200.00 USD: one approver of Platform or owner or admin",
         "above 200.00 USD: one approver of Platform, then one person of finance",
+        "Requests in tokens, calls or another currency go by the last row, whatever their size.",
         "Up to 5.00 USD is granted at once, as long as a person gets no more than 10.00 USD and a team no more than 40.00 USD a day that way.",
         "A step that waits for 2 hours goes on to the people of the next one, who then decide for both; the last one to owners and admins.",
         "A request that nobody has decided after 3 days is closed.",
@@ -312,5 +313,5 @@ def in_words(actor: Actor, team: Team | None, rules: Rules) -> list[str]:
         f"{words.band_heading(rules.bands, place, currency)}: {words.chain_text(band.steps, in_parallel=band.in_parallel, team=called, names=names)}"
         for place, band in enumerate(rules.bands)
     ]
-    rest = [words.automatic_text(rules, currency), *words.times_text(rules), words.override_text(rules, names=names)]
+    rest = [words.other_units_text(rules), words.automatic_text(rules, currency), *words.times_text(rules), words.override_text(rules, names=names)]
     return bands + [sentence for sentence in rest if sentence]

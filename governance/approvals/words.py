@@ -43,6 +43,11 @@ def band_heading(bands: Sequence[Band], place: int, currency: str) -> str:
     )
 
 
+def other_units_text(rules: Rules) -> str:
+    """Which row holds for what cannot be compared with amounts of money; "" where there is one row only."""
+    return "Requests in tokens, calls or another currency go by the last row, whatever their size." if len(rules.bands) > 1 else ""
+
+
 def times_text(rules: Rules | Chain) -> list[str]:
     """What happens when nobody answers, and how many denials end a request."""
     found = []

@@ -51,7 +51,7 @@ def bands_told(rules: Rules, actor: Actor, *, team: str, names: Mapping[str, str
 
 
 def rest_told(rules: Rules, actor: Actor, names: Mapping[str, str]) -> list[str]:
-    found = [words.automatic_text(rules, actor.organization.currency), *words.times_text(rules), words.override_text(rules, names=names)]
+    found = [words.other_units_text(rules), words.automatic_text(rules, actor.organization.currency), *words.times_text(rules), words.override_text(rules, names=names)]
     return [sentence for sentence in found if sentence]
 
 

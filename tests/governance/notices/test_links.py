@@ -25,7 +25,7 @@ from governance.notices.tokens import link_make, link_read, link_use
 from governance.tenancy.access import key_actor, member_actor
 from governance.tenancy.models import Member, Organization, Scope
 from tests.conftest import key_of
-from tests.governance.approvals.conftest import budget_of, frozen_session_period
+from tests.governance.approvals.conftest import budget_of, frozen_session_period, period_of
 
 REQUEST = UUID("019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10")
 
@@ -141,6 +141,21 @@ def test_form_behind_the_link_decides_once_with_csrf(lead: Member, asked: Approv
     assert over.status_code == 410
     assert b"This link was used already" in over.content
     assert f"/o/acme/approvals/{asked.pk}".encode() in over.content
+
+
+def test_grant_behind_the_link_can_be_for_the_session_only(client: Client, engineer: Member, lead: Member, organization: Organization) -> None:
+    own = frozen_session_period(engineer, budget_of(organization, name="Each session", scope_kind="session", period_kind="session", team=engineer.team))
+    wide = period_of(budget_of(organization, name="Platform", scope_kind="team", team=engineer.team), spent=Decimal(100))
+    asked = request_create(actor=member_actor(engineer), period_id=wide.pk, amount=Decimal(50), reason="Nearly done.", session_key=own.session_key)
+    request_mail_for(asked, lead)
+    client.force_login(lead.user)
+    assert b"For this session only" in client.get(link_in_mail(lead)).content
+
+    assert client.post(link_in_mail(lead), {"decision": "grant", "amount": "20", "session_only": "on"}).status_code == 302
+
+    own.refresh_from_db()
+    wide.refresh_from_db()
+    assert (own.topup, wide.topup) == (20, 0)
 
 
 def test_refusal_leaves_the_link_good(client: Client, lead: Member, asked: ApprovalRequest) -> None:
