@@ -41,8 +41,9 @@ def text(*, told: Told, end: End, world: World, calls: int, processes: int, seed
 Made by `make prove` on {datetime.now(UTC):%d %B %Y} (seed {seed}). Nothing in it is written by hand.
 
 {processes} processes made {calls:,} calls of {COST} USD under authorization, on a tree of hard budgets: organization, team, member and
-session, with room for about half of what is asked. Each call holds 0.006 USD, and ends its hold by its event, by the amount and its
-event in either order, by giving it back, twice, or not at all. Clocks of the callers differ by up to two minutes. Meanwhile
+session, with room for about half of what is asked. A call holds 0.006 USD, or a part of 0.03 USD, alone or in a batch of four, and ends its hold
+by its event, by the amount and its event in either order, by giving it back, twice, or not at all; others are made four at a time on a lease
+of 0.024 USD, which is extended, given back or left to run out. Clocks of the callers differ by up to two minutes. Meanwhile
 {told.killed} processes were killed wherever they were and replaced, {told.cut} database connections were cut, and two sweepers ran
 the scheduled tasks against each other ({sum(told.sweeps.values()):,} runs). Two observers read all hard balances, all holds and the
 ledger in one snapshot, {told.looks:,} times. They write nothing and there is no trigger. It took {told.seconds:.0f} s.

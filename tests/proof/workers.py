@@ -3,11 +3,13 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from multiprocessing.synchronize import Event as EventType
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.db import Error, connection
@@ -15,18 +17,30 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets import tasks
-from governance.budgets.services import AuthorizationIn, authorization_hold, authorization_settle, authorization_void
+from governance.budgets.services import (
+    AuthorizationIn,
+    ExtensionIn,
+    Held,
+    authorization_extend,
+    authorization_hold,
+    authorization_settle,
+    authorization_void,
+    authorizations_hold,
+)
 from governance.errors import Conflict, PaymentRequired
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import Organization
 from ingest.formats.event import UsageEvent
 from ingest.services import events_store
-from tests.proof.world import COST, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, place_of
+from tests.proof.world import COST, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Place, place_of
 
 # Callers' clocks differ by up to this much either way.
 SKEW_S = 120.0
 HELD = Decimal("0.006")
 WAYS = ("event",) * 6 + ("amount, event", "event, amount", "void", "event, event", "void, void", "")
+# So many calls are asked for in one batch, or made on one lease; such a share of the others takes a part of more where that is all there is.
+TOGETHER = 4
+PARTS = 0.1
 TRIES = 50
 # Hard balances past their limit, and balances that are not the sum of their holds, in one snapshot.
 WRONG = """
@@ -47,11 +61,16 @@ SELECT (SELECT sum(cost) FROM usage_event WHERE organization_id = %(organization
 
 
 def caller(organization_id: int, calls: int, seed: int) -> Counter[str]:
-    """Takes numbers until all calls are made. Returns what became of its own."""
+    """Takes numbers until all calls are made: one at a time, or a few for a batch or a lease. Returns what became of its own."""
     actor, chance, found = _actor(organization_id), random.Random(seed), Counter[str]()
     skew = timedelta(seconds=chance.uniform(-SKEW_S, SKEW_S))
     while (number := _again(_next)) < calls:
-        found[_call(actor, chance, number, skew)] += 1
+        kind = chance.choices(("alone", "batch", "lease"), weights=(6, 1, 1))[0]
+        if kind == "alone":
+            found[_call(actor, chance, number, skew)] += 1
+            continue
+        numbers = [number, *(more for more in (_again(_next) for _ in range(TOGETHER - 1)) if more < calls)]
+        found.update((_batch if kind == "batch" else _lease)(actor, chance, numbers, skew))
     return found
 
 
@@ -60,24 +79,77 @@ def _next() -> int:
     return number
 
 
+def _asked(number: int, way: str, **more: Any) -> AuthorizationIn:
+    """A hold that is over before its call is reported is no authorization any more: only what is left lying runs out soon."""
+    place = place_of(number)
+    given: dict[str, Any] = {"amount": HELD, "ttl_seconds": 600 if way else 1, "id": f"call-{number}"}
+    return AuthorizationIn(session=place.session, team=place.team, member=place.member, model=MODEL, **given | more)
+
+
 def _call(actor: Actor, chance: random.Random, number: int, skew: timedelta) -> str:
-    """One call: held, made, and its hold ended in one of the ways; a lost connection is tried again under the same ids."""
-    place, now, way = place_of(number), timezone.now() + skew, chance.choice(WAYS)
-    # A hold that is over before its call is reported is no authorization any more: only what is left lying runs out soon.
-    request = AuthorizationIn(
-        session=place.session, team=place.team, member=place.member, model=MODEL, amount=HELD, ttl_seconds=600 if way else 1, id=f"call-{number}"
-    )
+    """One call: held, some of them for a part of more, made, and its hold ended in one of the ways; a lost connection is tried again under the same ids."""
+    now, way = timezone.now() + skew, chance.choice(WAYS)
+    in_part = {"amount": 5 * HELD, "allow_partial": True, "min_amount": COST} if chance.random() < PARTS else {}
     try:
-        held = _again(lambda: authorization_hold(actor=actor, api_key=None, request=request))
+        held = _again(lambda: authorization_hold(actor=actor, api_key=None, request=_asked(number, way, **in_part)))
     except PaymentRequired:
         return "refused"
     except Conflict:  # the first try was granted, its answer was lost, and time has ended it since
         return "expired"
-    made = held.authorization.pk
-    event = UsageEvent(
-        id=f"call-{number}", occurred_at=_plausible(now), provider="anthropic", model=MODEL, session=place.session, team=place.team,
+    return _ended(actor, held.authorization.pk, number, way, at=now)
+
+
+def _batch(actor: Actor, chance: random.Random, numbers: Sequence[int], skew: timedelta) -> Counter[str]:
+    """Several calls asked for at once, each ended in its own way."""
+    now, ways = timezone.now() + skew, [chance.choice(WAYS) for _ in numbers]
+    requests = [_asked(number, way) for number, way in zip(numbers, ways, strict=True)]
+    verdicts = _again(lambda: authorizations_hold(actor=actor, api_key=None, requests=requests, now=timezone.now()))
+    found = Counter[str]()
+    for number, way, verdict in zip(numbers, ways, verdicts, strict=True):
+        if isinstance(verdict, Held):
+            found[f"in a batch: {_ended(actor, verdict.authorization.pk, number, way, at=now)}"] += 1
+        else:
+            found["in a batch: expired" if isinstance(verdict, Conflict) else "in a batch: refused"] += 1
+    return found
+
+
+def _lease(actor: Actor, chance: random.Random, numbers: Sequence[int], skew: timedelta) -> Counter[str]:
+    """One lease for several calls of one session, extended by one call now and then, and given back or left to expire with what they leave."""
+    first, now = numbers[0], timezone.now() + skew
+    request = _asked(first, "lease", amount=HELD * len(numbers), lease=True, id=f"lease-{first}")
+    try:
+        made = _again(lambda: authorization_hold(actor=actor, api_key=None, request=request)).authorization.pk
+    except PaymentRequired:
+        return Counter({"on a lease: refused": len(numbers)})
+    except Conflict:
+        return Counter({"on a lease: over": len(numbers)})
+    way = "on a lease"
+    if chance.random() < 0.5:
+        more = ExtensionIn(amount=COST, ttl_seconds=600, id="more")
+        try:
+            _again(lambda: authorization_extend(actor=actor, api_key=None, authorization_id=made, request=more))
+            way += ", extended"
+        except PaymentRequired:
+            way += ", not extended"
+    for number in numbers:
+        event = _event(number, made, at=now, place=place_of(first))
+        _again(partial(events_store, actor=actor, api_key=None, source="rest", events=[event]))
+    if chance.random() < 0.5:
+        _again(lambda: authorization_void(actor=actor, authorization_id=made))
+        way += ", given back"
+    return Counter({way: len(numbers)})
+
+
+def _event(number: int, made: UUID, *, at: datetime, place: Place) -> UsageEvent:
+    return UsageEvent(
+        id=f"call-{number}", occurred_at=_plausible(at), provider="anthropic", model=MODEL, session=place.session, team=place.team,
         member=place.member, input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS, authorization=made,
     )
+
+
+def _ended(actor: Actor, made: UUID, number: int, way: str, *, at: datetime) -> str:
+    """Makes the call and ends its hold in the way, step by step. Returns what became of it."""
+    event = _event(number, made, at=at, place=place_of(number))
     steps: dict[str, Callable[[], Any]] = {
         "event": lambda: events_store(actor=actor, api_key=None, source="rest", events=[event]),
         "amount": lambda: authorization_settle(actor=actor, authorization_id=made, amount=COST),
