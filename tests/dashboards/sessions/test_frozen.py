@@ -96,8 +96,8 @@ def test_pools_teams_projects_and_tasks_with_filters(client: Client, admin: Memb
     post("pool-else", team="core", role="judge")
     post("site", project="site", role="judge")
     post("task", task="t1", role="worker")
-    post("task-else", task="t2", role="planner")
-    post("task-again", task="t1", role="planner")
+    post("task-else", task="t2", role="worker2")
+    post("task-again", task="t1", role="retriever")
     assert core.parent_id == team.pk
     assert frozen(client, admin) == {"pool", "site", "task"}
 

@@ -359,7 +359,7 @@ def test_the_answer_carries_the_evidence(engineer: Member, lead: Member, organiz
     assert (evidence["of"], evidence["overrun"], evidence["buys"], evidence["usable"]) == ("session", "0.25", "49.75", "3")
     assert evidence["warning"] == "Only $3.00 of it can be spent before Acme month binds."
     assert [(row["name"], row["binds"], row["left_after"]) for row in evidence["budgets"]] == [
-        (f"Session {FROZEN_SESSION}", False, "49.75"), ("Acme month", True, "3"),
+        (f"Platform session, session {FROZEN_SESSION}", False, "49.75"), ("Acme month", True, "3"),
     ]  # fmt: skip
 
 
