@@ -1,6 +1,5 @@
 """The ledger that budgets are the balance of: sums of events by a budget's scope and window."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -116,7 +115,7 @@ class EventLedger:
         return Call(
             Attribution(row.team_id, row.project_id, row.member_id), row.session, row.task, row.api_key_id, row.service_account_id, provider=row.provider,
             maker=row.maker, model=row.model, tier=row.tier, harness=row.harness, gateway=row.gateway, role=row.role, task_class=row.task_class,
-            environment=row.environment, billing_mode=row.billing_mode, tags=json.loads(row.tags) if row.tags else {},
+            environment=row.environment, billing_mode=row.billing_mode, tags=row.tags or {},
         )
 
     def _sum_with_days(self, directory: Directory, rule: Rule, split: Split, *, ends_at: datetime | None) -> Sequence[LedgerSum]:
