@@ -38,11 +38,12 @@ def written(amount: Decimal, places: int = 2) -> str:
 
 
 def written_apart(*amounts: Decimal) -> list[str]:
-    """The amounts with as many places, two at least, as it takes to tell those apart that differ."""
+    """The amounts with as many places, two at least and all the same, as it takes to tell those apart that differ."""
     for places in (2, 4, 6):
         texts = [written(amount, places) for amount in amounts]
         if len(set(texts)) == len(set(amounts)):
-            return texts
+            most = max(len(text.partition(".")[2]) for text in texts)
+            return [written(amount, most) for amount in amounts]
     return [written(amount, PLACES) for amount in amounts]
 
 

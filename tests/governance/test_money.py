@@ -136,3 +136,5 @@ def test_sentences_write_two_decimals_and_more_when_needed(amount: str, text: st
 
 def test_amounts_that_differ_are_written_apart() -> None:
     assert written_apart(Decimal("0.998"), Decimal("1.001"), Decimal(100)) == ["0.9980", "1.0010", "100.0000"]
+    assert written_apart(Decimal(0), Decimal(1), Decimal("0.01")) == ["0.000", "1.000", "0.010"]
+    assert written_apart(Decimal(2), Decimal(1)) == ["2.00", "1.00"]

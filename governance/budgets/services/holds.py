@@ -363,5 +363,7 @@ def request_checked(request: AuthorizationIn) -> AuthorizationIn:
         return request
     amount = None if request.amount is None else amount_checked(request.amount)
     least = None if request.min_amount is None else amount_checked(request.min_amount, field="min_amount")
+    if amount is not None and least is not None and least > amount:
+        raise Invalid("The least amount is more than the amount asked for.", field="min_amount")
     return msgspec.structs.replace(request, amount=amount, min_amount=least)
 

@@ -196,7 +196,7 @@ class Interleavings(RuleBasedStateMachine):
         request = AuthorizationIn(
             team=team, session=session, role=role, amount=wanted, ttl_seconds=60 * minutes, allow_partial=True, min_amount=least and Decimal(least)
         )
-        if not self._is_attributed(request):
+        if not self._is_attributed(request) or (least is not None and Decimal(least) > wanted):
             return
         smallest = min(wanted, Decimal(least or "1e-15"))
         granted = self.reference.most_for(self._call(request), wanted=wanted, least=smallest, frozen=self._frozen())

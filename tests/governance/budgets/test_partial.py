@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from governance.budgets.models import Authorization, BudgetPeriod
 from governance.budgets.services import AuthorizationIn, authorization_hold
-from governance.errors import PaymentRequired
+from governance.errors import Invalid, PaymentRequired
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member
 from tests.governance.budgets.test_holds import budget
@@ -64,6 +64,7 @@ def test_least_goes_with_a_grant_in_part(api: APIClient) -> None:
     answer = api.post("/api/v1/authorizations", {"amount": "4", "min_amount": "1"})
     assert (answer.status_code, answer.json()["field"]) == (422, "min_amount")
     assert ask(api, min_amount="-1").json()["field"] == "min_amount"
+    assert ask(api, amount="1", min_amount="1.5").json()["field"] == "min_amount"
 
 
 def test_tokens_are_granted_in_part_where_what_goes_in_fits(admin: Member, api: APIClient) -> None:
@@ -109,7 +110,10 @@ def test_grants_come_to_what_the_tightest_budget_has(
     for amount, least in asked:
         request = AuthorizationIn(session="s1", amount=amount, allow_partial=True, min_amount=least)
         due = min(amount, left)
-        if due > 0 and due >= min(least or 0, amount):
+        if least is not None and least > amount:
+            with pytest.raises(Invalid):
+                authorization_hold(actor=member_actor(admin), api_key=None, request=request)
+        elif due > 0 and due >= (least or 0):
             made = authorization_hold(actor=member_actor(admin), api_key=None, request=request)
             assert (made.authorization.amount, made.left, made.bound_by is None) == (due, left - due, due == amount)
             left -= due
