@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingest', '0009_list_cost'),
+        ('ingest', '0010_months'),
         ('tenancy', '0002_must_change_password'),
     ]
 
