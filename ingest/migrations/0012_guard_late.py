@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingest', '0010_months'),
+        ('ingest', '0011_signals'),
         ('tenancy', '0002_must_change_password'),
     ]
 
