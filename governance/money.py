@@ -3,12 +3,24 @@
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from governance.errors import Invalid
+
 DIGITS = 28
 PLACES = 15
 QUANTUM = Decimal(1).scaleb(-PLACES)
 # numeric(28,15) leaves 13 digits before the point.
 LARGEST = Decimal(10) ** (DIGITS - PLACES)
 CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+
+# ISO 4217, the money of countries and unions.
+_CODES = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP CRC CUP CVE
+    CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES
+    KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LTL LVL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK
+    NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND
+    TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG EEK SKK SIT CYP MTL ROL TRL
+"""
+CURRENCIES = frozenset(_CODES.split())
 
 
 class AmountTooLarge(ValueError):
@@ -23,6 +35,14 @@ def quantize(amount: Decimal) -> Decimal:
     if not amount.is_finite() or abs(amount) >= LARGEST:
         raise AmountTooLarge(f"{amount} does not fit numeric({DIGITS},{PLACES})")
     return amount.quantize(QUANTUM, context=CONTEXT)
+
+
+def currency_code(text: str) -> str:
+    """The currency's ISO code, in capitals. Raises Invalid for what is none."""
+    code = text.strip().upper()
+    if code not in CURRENCIES:
+        raise Invalid(f"“{text.strip()[:12]}” is no currency's code.", field="currency")
+    return code
 
 
 def digits(amount: Decimal) -> str:

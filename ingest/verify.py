@@ -14,6 +14,7 @@ from governance import sql
 from governance.audit.services import audit_record
 from governance.budgets.ledger import ledger
 from governance.budgets.models import Budget, BudgetPeriod, Session
+from governance.budgets.quoted import limit_of, terms_for
 from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.budgets.services.rolling import slices_make
@@ -203,7 +204,7 @@ def _untrue_periods(organization: Organization) -> list[tuple[BudgetPeriod, Deci
         for window, periods in _periods_by_window(organization, rule, since=since).items():
             true = _true_sums(rules.directory, rule, window)
             for key in sorted(true.keys() - periods.keys()):
-                periods[key] = _period_missing(organization, rule, window, key)
+                periods[key] = _period_missing(organization, rule, window, key=key, directory=rules.directory)
             found += [
                 (period, *true.get(key, (ZERO, 0))) for key, period in periods.items()
                 if (period.spent, period.calls) != true.get(key, (ZERO, 0)) and not _began_before(period, since)
@@ -237,11 +238,12 @@ def _periods_by_window(organization: Organization, rule: Rule, *, since: datetim
     return found
 
 
-def _period_missing(organization: Organization, rule: Rule, window: Window, key: tuple[str, str]) -> BudgetPeriod:
+def _period_missing(organization: Organization, rule: Rule, window: Window, *, key: tuple[str, str], directory: Directory) -> BudgetPeriod:
     budget = Budget.objects.get(organization=organization, pk=rule.id)
+    limit = limit_of(rule, terms_for(rule, directory), starts_at=window.starts_at, ends_at=window.ends_at)
     return BudgetPeriod(
         organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=key[0],
-        task_key=key[1], limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
+        task_key=key[1], limit_amount=limit.amount, quoted_limit=limit.quoted, exchange_rate=limit.exchange_rate, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
     )
 
 

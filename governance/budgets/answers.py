@@ -32,7 +32,8 @@ def budget_out(budget: Budget, names: Names, present: BudgetPeriod, *, refused: 
     return {
         "id": budget.pk, "name": budget.name, "scope": budget.scope_kind, **named(budget, names), "period": budget.period_kind,
         "rolling_hours": budget.rolling_hours, "anchor_day": budget.anchor_day, "measure": budget.measure, "unit": budget.unit,
-        "limit": digits(budget.limit_amount), "action": budget.action, "downgrade_models": budget.downgrade_models, "thresholds": budget.thresholds,
+        "limit": digits(budget.limit_amount), **_quoted(budget), "quoted_currency": budget.quoted_currency,
+        "action": budget.action, "downgrade_models": budget.downgrade_models, "thresholds": budget.thresholds,
         "warns_ahead": budget.warns_ahead, "fails_open": budget.fails_open,
         "rollover_cap": None if budget.rollover_cap is None else digits(budget.rollover_cap),
         "unpriced_call_amount": None if budget.unpriced_call_amount is None else digits(budget.unpriced_call_amount),
@@ -56,6 +57,7 @@ def budget_detail(actor: Actor, budget: Budget, *, now: datetime) -> dict[str, A
 def period_out(period: BudgetPeriod, refused: Refused | None = None) -> dict[str, Any]:
     return {
         "id": period.pk, "starts_at": period.slides_from or period.starts_at, "ends_at": period.ends_at, "limit": digits(period.limit_amount),
+        **_quoted(period), "exchange_rate": None if period.exchange_rate is None else digits(period.exchange_rate),
         "topup": digits(period.topup), "spent": digits(period.spent), "held": digits(period.held), "left": digits(period.left), "calls": period.calls,
         "frozen_at": period.frozen_at, **refused_out(refused),
     }  # fmt: skip
@@ -64,6 +66,10 @@ def period_out(period: BudgetPeriod, refused: Refused | None = None) -> dict[str
 def refused_out(refused: Refused | None) -> dict[str, Any]:
     """How many calls were refused, and since when."""
     return {"refused_calls": refused.calls if refused else 0, "refused_since": refused.since if refused else None, "refused_last_at": refused.last_at if refused else None}
+
+
+def _quoted(row: Budget | BudgetPeriod) -> dict[str, str | None]:
+    return {"quoted_limit": None if row.quoted_limit is None else digits(row.quoted_limit)}
 
 
 def preview_out(preview: Preview) -> dict[str, Any]:

@@ -15,6 +15,7 @@ PeriodKind = Literal["session", "task", "rolling", "day", "week", "month", "quar
 Measure = Literal["money", "tokens", "calls"]
 Action = Literal["freeze", "ask", "downgrade", "notify"]
 LIMIT_NOTES = {
+    "currency": "What the limit is given in, where that is not the organization's currency: each window's limit is it at the rate of the window's first day.",
     "limit": "In the measure: an amount of money in the organization's currency, tokens or calls.",
     "action": (
         "At the limit. `freeze`: every call is refused until somebody grants more. `ask`: what does not fit is refused. "
@@ -65,6 +66,7 @@ class BudgetIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scope: Scope
     period: PeriodKind
     limit: Decimal
+    currency: str | None = None
     team: str | None = None
     project: str | None = None
     member: str | None = None
@@ -103,6 +105,8 @@ class PeriodOut(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: datetime
     ends_at: datetime | None
     limit: Decimal
+    quoted_limit: Decimal | None
+    exchange_rate: Decimal | None
     topup: Decimal
     spent: Decimal
     held: Decimal
@@ -139,6 +143,8 @@ class BudgetOut(msgspec.Struct, frozen=True, kw_only=True):
     measure: Measure
     unit: str
     limit: Decimal
+    quoted_limit: Decimal | None
+    quoted_currency: str
     action: Action
     downgrade_models: list[str]
     thresholds: list[int]
@@ -224,12 +230,14 @@ MADE: dict[str, Any] = {
     "measure": "tokens", "limit": "50000000", "action": "downgrade", "downgrade_models": ["claude-haiku-4-5"],
 }  # fmt: skip
 WINDOW: dict[str, Any] = {
-    "id": 911, "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z", "limit": "500", "topup": "0", "spent": "318.42", "held": "1.5",
+    "id": 911, "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z", "limit": "500", "quoted_limit": None, "exchange_rate": None,
+    "topup": "0", "spent": "318.42", "held": "1.5",
     "left": "180.08", "calls": 2114, "frozen_at": None, "refused_calls": 0, "refused_since": None, "refused_last_at": None,
 }  # fmt: skip
 STANDING: dict[str, Any] = {
     "id": 4, "name": "Platform", "scope": "team", "team": "platform", "project": None, "member": None, "service_account": None, "key": None, "filters": {},
-    "period": "month", "rolling_hours": None, "anchor_day": 1, "measure": "money", "unit": "USD", "limit": "500", "action": "freeze", "downgrade_models": [],
+    "period": "month", "rolling_hours": None, "anchor_day": 1, "measure": "money", "unit": "USD", "limit": "500", "quoted_limit": None, "quoted_currency": "",
+    "action": "freeze", "downgrade_models": [],
     "thresholds": [50, 80, 100], "warns_ahead": True, "fails_open": True, "rollover_cap": None, "unpriced_call_amount": None, "counts_notional": False,
     "version": 1, "active": True, "depth": 1, "present": WINDOW, "url": "https://weighhouse.example.com/o/acme/budgets/4",
 }  # fmt: skip

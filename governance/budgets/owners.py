@@ -16,7 +16,7 @@ from governance.tenancy.models import ApiKey, Member, Project, ServiceAccount, T
 ROWS: dict[str, tuple[type[Model], str]] = {
     "team": (Team, "slug"), "project": (Project, "slug"), "member": (Member, "user__email"), "service_account": (ServiceAccount, "name"), "key": (ApiKey, "pk"),
 }  # fmt: skip
-SAME_NAME = ("name", "rolling_hours", "anchor_day", "measure", "action", "downgrade_models", "thresholds", "warns_ahead", "fails_open", "rollover_cap",
+SAME_NAME = ("name", "currency", "rolling_hours", "anchor_day", "measure", "action", "downgrade_models", "thresholds", "warns_ahead", "fails_open", "rollover_cap",
              "unpriced_call_amount", "counts_notional")  # fmt: skip
 Names = Mapping[tuple[str, int], str]
 

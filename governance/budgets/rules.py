@@ -44,6 +44,8 @@ class Rule:
     counts_from: datetime
     name: str
     currency: str
+    quoted_limit: Decimal | None
+    quoted_currency: str
 
     @property
     def is_money(self) -> bool:
@@ -265,4 +267,6 @@ def rule_of(budget: Budget) -> Rule:
         counts_from=budget.counts_from,
         name=budget.name,
         currency=budget.currency,
+        quoted_limit=budget.quoted_limit,
+        quoted_currency=budget.quoted_currency,
     )

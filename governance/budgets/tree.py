@@ -9,9 +9,11 @@ from decimal import Decimal
 from django.db.models import Q, QuerySet
 
 from governance.budgets.models import Budget, BudgetPeriod
+from governance.budgets.quoted import limit_of
 from governance.budgets.rules import rolling_start
 from governance.errors import NotFound
 from governance.periods import window_at
+from governance.pricing.terms import terms_now
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Team
 
@@ -104,8 +106,11 @@ def present_period(budget: Budget, *, now: datetime) -> BudgetPeriod:
     window = window_at(
         budget.period_kind, now, organization.zone, organization.year_starts_in, anchor_day=budget.anchor_day  # type: ignore[arg-type]
     )
+    terms = terms_now(organization) if budget.quoted_limit is not None else None
+    limit = limit_of(budget, terms, starts_at=window.starts_at, ends_at=window.ends_at)
     return BudgetPeriod(
-        organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, limit_amount=budget.limit_amount,
+        organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, limit_amount=limit.amount,
+        quoted_limit=limit.quoted, exchange_rate=limit.exchange_rate,
         is_hard=budget.is_hard, freezes_at_limit=budget.action == Budget.Action.FREEZE,
         slides_from=rolling_start(budget.rolling_hours, now) if budget.rolling_hours else None, topup=ZERO, spent=ZERO, held=ZERO,
     )

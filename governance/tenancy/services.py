@@ -12,6 +12,7 @@ from django.utils.text import slugify
 
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Forbidden, Invalid
+from governance.money import currency_code
 from governance.tenancy import keys
 from governance.tenancy.access import Actor, Right, member_actor, organizations_of, require, system_actor
 from governance.tenancy.counted import is_counted
@@ -21,8 +22,6 @@ DEFAULT_LABELS = frozenset(
     {"team", "project", "member", "harness", "gateway", "environment", "role", "task_class", "billing_mode", "provider"}
 )
 
-
-PRICE_BOOK_CURRENCY = "USD"
 
 
 # Holds the configuration still, shared, as the first statement of a transaction on the hot path. Until it ends plans are kept as they
@@ -53,7 +52,7 @@ def organization_create(
     owner_password: str | None = None, owner_name: str = "",
 ) -> Organization:
     """Creates an organization, with its owner, who chose the password, where an e-mail is given. Raises Conflict when the slug is taken."""
-    currency_check(currency)
+    currency = currency_code(currency)
     if slugify(slug) != slug or not slug:
         raise Invalid("A slug has lower-case letters, digits and hyphens only.", field="slug")
     _check_zone(time_zone)
@@ -70,18 +69,19 @@ def organization_create(
     return organization
 
 
-PROFILE = ("name", "time_zone", "year_starts_in", "flagship_token_share_target", "retention_days")
+PROFILE = ("name", "time_zone", "currency", "year_starts_in", "flagship_token_share_target", "retention_days")
 
 
 @transaction.atomic
 def organization_change(*, actor: Actor, **changes: Any) -> Organization:
-    """Changes the profile (name, time_zone, year_starts_in, flagship_token_share_target, retention_days).
+    """Changes the profile (name, time_zone, currency, year_starts_in, flagship_token_share_target, retention_days).
 
     The time zone decides where days and budget periods begin, so it is fixed once usage has been counted by it; so is the fiscal
-    year once there are budgets, because retired ones still count. Raises Conflict then, Invalid for a currency other than USD.
+    year once there are budgets, because retired ones still count, and the currency in both cases. Raises Conflict then.
     """
     require(actor, Right.MANAGE_ORGANIZATION)
-    currency_check(changes.get("currency", PRICE_BOOK_CURRENCY))
+    if "currency" in changes:
+        changes["currency"] = currency_code(changes["currency"])
     organization_touch(actor.organization)
     organization = Organization.objects.select_for_update().get(pk=actor.organization.pk)
     changes = {name: value for name, value in changes.items() if name in PROFILE and getattr(organization, name) != value}
@@ -91,6 +91,8 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
         _check_zone(changes["time_zone"])
     if {"time_zone", "year_starts_in"} & changes.keys() and organization.budgets.exists():
         raise Conflict("There are budgets, and their periods begin and end by the present time zone and fiscal year, so these stay as they are.")
+    if "currency" in changes and (organization.budgets.exists() or is_counted(organization)):
+        raise Conflict("Usage has been counted, or budgets were set, in the present currency, so it stays as it is.", field="currency")
     if "time_zone" in changes and is_counted(organization):
         raise Conflict("Usage has been counted by days of the present time zone, so it stays as it is.", field="time_zone")
     old = {name: getattr(organization, name) for name in changes}
@@ -100,12 +102,6 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
     organization.save(update_fields=list(changes))
     audit_record(actor=actor, action="organization.changed", target=("organization", organization.pk), old=old, new=changes)
     return organization
-
-
-def currency_check(currency: str) -> None:
-    """Raises Invalid for a currency that costs are not known in: nothing is converted, and unlike amounts are never added."""
-    if currency != PRICE_BOOK_CURRENCY:
-        raise Invalid(f"Amounts are kept in {PRICE_BOOK_CURRENCY}, the price book's currency; {currency} is not supported yet.", field="currency")
 
 
 def _check_zone(name: str) -> None:

@@ -23,6 +23,8 @@ class BudgetPeriod(models.Model):
     task_key = models.CharField(max_length=200, default="", blank=True)
     slides_from = models.DateTimeField(null=True, help_text="of a rolling window: from when on events count; behind it they are taken off")
     limit_amount = money_field()
+    quoted_limit = money_field(null=True, help_text="the limit as it was given in another currency")
+    exchange_rate = models.DecimalField(max_digits=40, decimal_places=20, null=True, help_text="what made the limit of the one in another currency")
     is_hard = models.BooleanField()
     freezes_at_limit = models.BooleanField(default=True)
     topup = money_field(default=0, help_text="the sum of what was granted, carried over and moved between budgets, in force now")

@@ -12,6 +12,7 @@ from django.utils import timezone
 from governance.audit.services import audit_record, plain
 from governance.budgets.ledger import LedgerSum, ledger
 from governance.budgets.models import Budget, BudgetPeriod, BudgetVersion, Session, ThresholdCrossing, TopUp
+from governance.budgets.quoted import limit_of, quoted_changes
 from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.drafts import HARD, BudgetFacts, budget_check, budget_drafted, stored, window_of
 from governance.budgets.services.freezes import period_locked, period_review
@@ -19,6 +20,7 @@ from governance.budgets.services.rolling import slices_of
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.money import written
 from governance.periods import BEGINNING, Window
+from governance.pricing.terms import exchanged, terms_load
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Organization
@@ -68,10 +70,13 @@ def _count_present_window(actor: Actor, organization: Organization, budget: Budg
     if not budget.is_template and windows[0] not in [window for window, _ in sums]:
         # The present window is there from the start, so that it can be asked on, moved to and carried from.
         sums.insert(0, (windows[0], LedgerSum("", Decimal(0), 0, now)))
+    terms = terms_load(directory) if budget.quoted_limit is not None else None
+    limits = {window: limit_of(budget, terms, starts_at=window.starts_at, ends_at=window.ends_at) for window, _ in sums}
     periods = BudgetPeriod.objects.bulk_create(
         BudgetPeriod(
             organization=organization, budget=budget, starts_at=window.starts_at, ends_at=window.ends_at, session_key=found.session_key,
-            task_key=found.task_key, limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
+            task_key=found.task_key, limit_amount=limits[window].amount, quoted_limit=limits[window].quoted,
+            exchange_rate=limits[window].exchange_rate, is_hard=budget.is_hard, freezes_at_limit=rule.freezes_at_limit,
             spent=found.amount, calls=found.calls,
         )
         for window, found in sums
@@ -158,7 +163,7 @@ def _changes_checked(budget: Budget, changes: dict[str, Any]) -> dict[str, Any]:
             changes.setdefault("action", (Budget.Action.FREEZE if is_hard else Budget.Action.NOTIFY).value)
     if unknown := set(changes) - set(CHANGEABLE):
         raise Invalid(f"{', '.join(sorted(unknown))} cannot be changed: retire this budget and make another.", field=min(unknown))
-    return {name: stored(name, value) for name, value in changes.items()}
+    return quoted_changes(budget, {name: stored(name, value) for name, value in changes.items()})
 
 
 @transaction.atomic
@@ -194,6 +199,10 @@ def _present_periods_follow(actor: Actor, budget: Budget) -> None:
     _check_moved(locked, budget)
     freezes = budget.action == Budget.Action.FREEZE
     rows.update(limit_amount=budget.limit_amount, is_hard=budget.is_hard, freezes_at_limit=freezes, refused_at=None, refused_amount=None)
+    if budget.quoted_limit is not None:
+        for period in rows.filter(exchange_rate__isnull=False):
+            limit = exchanged(budget.quoted_limit, period.exchange_rate or Decimal(1))
+            rows.filter(pk=period.pk).update(quoted_limit=budget.quoted_limit, limit_amount=limit)
     _note_passed_thresholds(rows.filter(spent__gt=0), budget)
     is_reached = Q(spent__gte=F("limit_amount") + F("topup"), is_hard=True, freezes_at_limit=True)
     turning = rows.filter(Q(frozen_at__isnull=False) & ~is_reached | Q(frozen_at=None) & is_reached & _recent(budget)).order_by("id")
@@ -221,7 +230,7 @@ def budget_facts(budget: Budget) -> dict[str, Any]:
     """The budget as the audit record keeps it."""
     names = (
         "name", "scope_kind", "team_id", "project_id", "member_id", "service_account_id", "api_key_id", "filters", "period_kind", "rolling_hours",
-        "anchor_day", "measure", "limit_amount", "currency", "is_hard", "action", "downgrade_models", "thresholds", "warns_ahead", "fails_open",
+        "anchor_day", "measure", "limit_amount", "currency", "quoted_limit", "quoted_currency", "is_hard", "action", "downgrade_models", "thresholds", "warns_ahead", "fails_open",
         "rollover_cap", "unpriced_call_amount", "counts_notional", "counts_from",
     )
     return {name: getattr(budget, name) for name in names}

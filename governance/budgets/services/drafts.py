@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from governance.budgets.calls import MOST_VALUES, filters_checked
 from governance.budgets.models import LONGEST_ROLLING_HOURS, Budget
+from governance.budgets.quoted import quote
 from governance.budgets.rules import Rule, rolling_start
 from governance.budgets.services.endings import LARGEST_HOLD
 from governance.errors import Forbidden, Invalid
 from governance.money import AmountTooLarge, quantize
 from governance.periods import Window, window_at
 from governance.tenancy.models import ApiKey, Member, Organization, Project, ServiceAccount, Team
-from governance.tenancy.services import currency_check
 
 HARD = (Budget.Action.FREEZE, Budget.Action.ASK)
 # The last day that a window may begin on, by its kind; others begin where they begin.
@@ -28,6 +28,8 @@ THRESHOLDS = (50, 80, 100)
 
 class BudgetFacts(TypedDict, total=False):
     """What a budget is made of. `limit_amount` and `rollover_cap` are in the measure: an amount of money, tokens or calls.
+
+    `currency` is what the limit is given in, where that is not the organization's; all other amounts are in the organization's.
 
     Without an `action` it is freeze where `is_hard`, else notify.
     """
@@ -73,7 +75,7 @@ def budget_drafted(organization: Organization, facts: BudgetFacts) -> Budget:
     budget = Budget(
         organization=organization, action=action, is_hard=action in HARD, counts_from=timezone.now(), **{name: stored(name, wanted[name]) for name in wanted}
     )
-    currency_check(budget.currency)
+    quote(budget, organization, currency=budget.currency, at=budget.counts_from)
     budget_check(budget)
     pools_check(budget)
     budget.counts_from = first_instant(organization, budget)

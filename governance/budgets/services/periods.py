@@ -14,6 +14,7 @@ import psycopg
 
 from governance import sql
 from governance.budgets.models import BudgetPeriod
+from governance.budgets.quoted import limit_of, terms_for
 from governance.budgets.rules import PeriodKey, Rules
 
 KEY_COLUMNS = {"budget_id": "bigint", "starts_at": "timestamptz", "session_key": "text", "task_key": "text"}
@@ -25,6 +26,7 @@ Spent = Mapping[tuple[PeriodKey, datetime | None], tuple[Decimal, int]]
 # from reading all of an organization's periods instead.
 ENSURE_COLUMNS = {
     **KEY_COLUMNS, "ends_at": "timestamptz", "slides_from": "timestamptz", "limit_amount": "numeric", "is_hard": "boolean", "freezes_at_limit": "boolean",
+    "quoted_limit": "numeric", "exchange_rate": "numeric",
 }
 ENSURE = f"""
 INSERT INTO budget_period (organization_id, {", ".join(ENSURE_COLUMNS)}, topup, spent, held, calls, created_at)
@@ -119,12 +121,17 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
     if not ordered:
         return
     budgets = [rules.by_id[key.budget_id] for key in ordered]
+    limits = [
+        limit_of(rule, terms_for(rule, rules.directory), starts_at=key.starts_at, ends_at=key.ends_at) for key, rule in zip(ordered, budgets, strict=True)
+    ]
     sql.execute(ENSURE, {
         "organization": organization_id,
         **key_arrays(ordered),
         "ends_at": [key.ends_at for key in ordered],
         "slides_from": [rule.slides_from(now) for rule in budgets],
-        "limit_amount": [rule.limit_amount for rule in budgets],
+        "limit_amount": [limit.amount for limit in limits],
+        "quoted_limit": [limit.quoted for limit in limits],
+        "exchange_rate": [limit.exchange_rate for limit in limits],
         "is_hard": [rule.is_hard for rule in budgets],
         "freezes_at_limit": [rule.freezes_at_limit for rule in budgets],
         "version": version,

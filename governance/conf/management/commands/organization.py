@@ -18,7 +18,7 @@ class Command(BaseCommand):
         create.add_argument("slug", help="its name in addresses: lower-case letters, digits and hyphens")
         create.add_argument("--name", default="", help="its name for people (the slug)")
         create.add_argument("--time-zone", default="UTC", help="where its days and budget periods begin, such as Europe/Berlin (UTC)")
-        create.add_argument("--currency", default="USD", help="USD, the price book's; no other is supported yet")
+        create.add_argument("--currency", default="USD", help="what its costs and budgets are counted in (ISO 4217)")
 
     def handle(self, *, slug: str, name: str, time_zone: str, currency: str, **_: Any) -> None:
         with refusals_told():
