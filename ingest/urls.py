@@ -8,12 +8,21 @@ from ingest.doors.otlp import LogsDoor, MetricsDoor, TracesDoor
 from ingest.doors.records import RecordsDoor
 from ingest.doors.settle import SettleDoor
 from ingest.guard.api import Findings
+from ingest.rerating import api as rerating
 
 urlpatterns = [
     path("api/v1/events", EventsDoor.as_view(), name="api-events"),
     path("api/v1/events/<slug:format_name>", RecordsDoor.as_view(), name="api-events-format"),
     path("api/v1/authorizations/<uuid:authorization_id>/settle", SettleDoor.as_view(), name="api-authorization-settle"),
     path("api/v1/guard/findings", Findings.as_view(), name="api-guard-findings"),
+    path("api/v1/rerating-runs", rerating.Runs.as_view(), name="api-rerating-runs"),
+    path("api/v1/rerating-runs/<int:run_id>", rerating.Run.as_view(), name="api-rerating-run"),
+    path("api/v1/rerating-runs/<int:run_id>/start", rerating.RunStart.as_view(), name="api-rerating-run-start"),
+    path("api/v1/rerating-runs/<int:run_id>/pause", rerating.RunPause.as_view(), name="api-rerating-run-pause"),
+    path("api/v1/rerating-runs/<int:run_id>/cancel", rerating.RunCancel.as_view(), name="api-rerating-run-cancel"),
+    path("api/v1/months", rerating.Months.as_view(), name="api-months"),
+    path("api/v1/months/<str:month>/close", rerating.Closing.as_view(), name="api-month-close"),
+    path("api/v1/months/<str:month>/reopen", rerating.Reopening.as_view(), name="api-month-reopen"),
     path("otlp/v1/logs", LogsDoor.as_view(), name="otlp-logs"),
     path("otlp/v1/metrics", MetricsDoor.as_view(), name="otlp-metrics"),
     path("otlp/v1/traces", TracesDoor.as_view(), name="otlp-traces"),

@@ -23,6 +23,8 @@ from governance.tenancy.access import Actor, Right
 TABS: tuple[tuple[str, str, Right | None], ...] = (
     ("prices", "Models", None),
     ("prices-unpriced", "Unpriced", Right.VIEW_SPEND),
+    ("prices-runs", "Runs", Right.VIEW_AUDIT),
+    ("prices-months", "Months", Right.VIEW_AUDIT),
 )
 TIERS = (("flagship", "Flagship"), ("standard", "Standard"), ("economy", "Economy"), ("unknown", "Not known"))
 TIER_TONES = {"flagship": "accent", "standard": "", "economy": "ok"}

@@ -18,7 +18,7 @@ from governance.pricing.book import current_book
 from governance.pricing.services import model_add
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
-from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput
+from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
 
@@ -48,6 +48,8 @@ class Things:
     freeze_id: int
     delegation_id: int
     team_slug: str
+    run_id: int
+    month: str
 
     @property
     def parts(self) -> dict[str, str]:
@@ -90,8 +92,12 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
     model = model_add(actor=None, provider="acme-gpu", slug="own/model")
     current_book(refresh=True)
+    run = ReratingRun.objects.create(
+        organization=organization, reason="list corrected", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
+    )
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
+        run.pk, "2026-01",
     )  # fmt: skip

@@ -23,7 +23,7 @@ ASKING = ALL - {Role.AUDITOR}
 # Who may open each page. A new page fails here until somebody says who it is for.
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
-    "prices": ALL, "price-model": ALL,
+    "prices": ALL, "price-model": ALL, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
@@ -36,10 +36,14 @@ PAGES: dict[str, frozenset[Role]] = {
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
 FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
-CHANGING: dict[str, frozenset[Role]] = {"settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE}}
+CHANGING: dict[str, frozenset[Role]] = {
+    "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
+    "prices-run": BUDGETING, "prices-months": BUDGETING,
+}
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
-    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
+    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs",
+    "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
     "settings-intake", "settings-labels", "settings-connect", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # What belongs to no organization: the price book is the same for all.
@@ -134,6 +138,9 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-delegations": {"get": Scope.READ, "post": Scope.ADMIN}, "api-delegation": {"delete": Scope.ADMIN},
     "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
     "api-guard-findings": {"get": Scope.READ},
+    "api-rerating-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-rerating-run": {"get": Scope.READ}, "api-rerating-run-start": {"post": Scope.ADMIN},
+    "api-rerating-run-pause": {"post": Scope.ADMIN}, "api-rerating-run-cancel": {"post": Scope.ADMIN},
+    "api-months": {"get": Scope.READ}, "api-month-close": {"post": Scope.ADMIN}, "api-month-reopen": {"post": Scope.ADMIN},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
 ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from governance.pricing.book import current_book
 from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, Scope, Team
+from governance.tenancy.months import month_close
 from ingest.doors.description import METHODS, openapi
 from tests.conftest import client_with, key_of, person
 
@@ -129,7 +131,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -138,6 +140,10 @@ def test_what_is_said_to_be_sent_is_taken(
     elif operation == "authorizations_hold":
         prices_load()
         current_book(refresh=True)
+    elif operation.startswith("month_"):
+        path = path.format(month="2026-10")
+        if operation == "month_reopen":
+            month_close(actor=member_actor(admin), month=date(2026, 10, 1), reason="Reported")
     elif operation == "approvals_file":
         frozen(caller, admin, body["session"])
     elif operation == "freezes_end":
