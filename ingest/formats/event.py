@@ -172,7 +172,8 @@ def control_character_field(event: UsageEvent) -> str:
 
 
 def has_control_character(text: str) -> bool:
-    return any(character < " " for character in text)
+    # Nearly all text is printable, which is asked in one step.
+    return not text.isprintable() and any(character < " " for character in text)
 
 
 TEXT_FIELDS = tuple(field.name for field in msgspec.structs.fields(UsageEvent) if field.default == "" or field.name in ("model", "status"))

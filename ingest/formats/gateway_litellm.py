@@ -7,7 +7,7 @@ empty; the session is in `trace_id`. An answer from LiteLLM's own cache is no ca
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from ingest.collector.readers.reading import Stateless
 from ingest.collector.readers.values import Fields, amount, count, identifier, instant, known, listed, mapping, text
@@ -36,7 +36,39 @@ NOBODY = "default_user_id"
 MOST_TAGS = 24
 
 
+class Record(TypedDict, total=False):
+    """What is read of a payload: all else, such as messages, the answer and the model's map, is passed over undecoded."""
+
+    id: Any
+    litellm_call_id: Any
+    trace_id: Any
+    session_id: Any
+    call_type: Any
+    cache_hit: Any
+    stream: Any
+    status: Any
+    custom_llm_provider: Any
+    startTime: Any
+    endTime: Any
+    completionStartTime: Any
+    model: Any
+    model_group: Any
+    metadata: Any
+    response_cost: Any
+    response_cost_failure_debug_info: Any
+    cost_breakdown: Any
+    prompt_tokens: Any
+    completion_tokens: Any
+    total_tokens: Any
+    request_tags: Any
+    end_user: Any
+    user_agent: Any
+    hidden_params: Any
+
+
 class Reader(Stateless):
+    shape = Record
+
     def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
         if record.get("cache_hit") is True:
             return

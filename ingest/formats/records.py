@@ -8,7 +8,7 @@ kept but those fields.
 import json
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -120,13 +120,15 @@ class Reading:
 
     def __init__(self, reader: Reader, labels: Mapping[str, Any]) -> None:
         self.reader, self.labels = reader, labels
+        # A reader that names the shape of its records has only that much of them decoded.
+        self.decode = msgspec.json.Decoder(getattr(reader, "shape", Any)).decode
         self.events: list[UsageEvent] = []
         self.positions: list[int] = []
         self.refused: list[Refusal] = []
 
     def take(self, document: Document, index: int) -> None:
         try:
-            record = decoded(document)
+            record = decoded(document, self.decode)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.refused.append(Refusal(index, fault_of(error)))
             return
@@ -157,11 +159,11 @@ class Reading:
             self.positions.append(index)
 
 
-def decoded(document: Document) -> Any:
+def decoded(document: Document, decode: Callable[[bytes], Any]) -> Any:
     piece = bytes(document)
     if piece.count(b",") > MOST_VALUES:
         raise msgspec.ValidationError("Expected `object`, got `array`")
-    return json_value.decode(piece)
+    return decode(piece)
 
 
 def labelled(fields: Fields, labels: Mapping[str, Any]) -> Fields:

@@ -10,9 +10,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tests.bench.events import Calls
+from tests.bench.formats import litellm_batch
 
 KINDS: dict[str, Callable[[Calls], bytes]] = {
     "batch": lambda calls: calls.batch(1000),
+    "batch of 100": lambda calls: calls.batch(100),
+    "litellm": litellm_batch,
     "single": Calls.single,
     "authorization": Calls.authorization,
 }

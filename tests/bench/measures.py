@@ -13,7 +13,7 @@ from django.db import connection
 
 from governance.conf import embedded
 from governance.pricing.services import prices_load
-from tests.bench import copying, report
+from tests.bench import copying, formats, report
 from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
 from tests.bench.crowd import crowd, resume
@@ -134,4 +134,7 @@ def _authorize(bench: Bench) -> None:
         bench.note(f"ratio {figure}", bench.found[f"authorize {figure}"][-1] / bench.found[f"bare {figure}"][-1])
 
 
-STEPS = {"batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume}
+STEPS = {
+    "batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume,
+    "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
+}

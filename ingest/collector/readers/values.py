@@ -41,7 +41,8 @@ def text(value: object, size: int = 200) -> str:
         value = str(value).lower()
     if not isinstance(value, str | int | float):
         return ""
-    return CONTROL.sub(" ", str(value)).strip()[:size]
+    written = str(value)
+    return (written if written.isprintable() else CONTROL.sub(" ", written)).strip()[:size]
 
 
 def identifier(value: object) -> str:
