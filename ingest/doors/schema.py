@@ -188,10 +188,10 @@ records_post = extend_schema(
 )
 
 
-def telemetry(service: str, group: str, scope: str, content: dict[str, Any]) -> dict[str, Any]:
-    """An OTLP/JSON request with one scope: `group` is its first key, `scope` the key of its scopes."""
+def telemetry(group: str, content: dict[str, Any], *, service: str = "claude-code", scope: str = "com.anthropic.claude_code") -> dict[str, Any]:
+    """An OTLP/JSON request with one scope; `group` is its first key, such as resourceLogs."""
     resource = {"attributes": attributes({"service.name": service, "service.version": "2.1.329", "team.id": "platform"})}
-    return {group: [{"resource": resource, scope: [{"scope": {"name": "com.anthropic.claude_code"}, **content}]}]}
+    return {group: [{"resource": resource, group.replace("resource", "scope"): [{"scope": {"name": scope}, **content}]}]}
 
 
 def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 NANOSECONDS = "1795255440807000000"
-LOGS = telemetry("claude-code", "resourceLogs", "scopeLogs", {"logRecords": [{
+LOGS = telemetry("resourceLogs", {"logRecords": [{
     "timeUnixNano": NANOSECONDS,
     "body": {"stringValue": "claude_code.api_request"},
     "attributes": attributes({
@@ -209,14 +209,18 @@ LOGS = telemetry("claude-code", "resourceLogs", "scopeLogs", {"logRecords": [{
         "cache_read_tokens": 10240, "output_tokens": 57, "cost_usd": 0.013119, "duration_ms": 146, "request_id": "req_011CQ4pvX7",
     }),
 }]})  # fmt: skip
-METRICS = telemetry("claude-code", "resourceMetrics", "scopeMetrics", {"metrics": [{
+METRICS = telemetry("resourceMetrics", {"metrics": [{
     "name": "claude_code.token.usage",
     "sum": {"dataPoints": [{"timeUnixNano": NANOSECONDS, "asDouble": 120, "attributes": attributes({"type": "input"})}], "aggregationTemporality": 1},
 }]})  # fmt: skip
-SPANS = telemetry("codex_exec", "resourceSpans", "scopeSpans", {"spans": [{
-    "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "model_call", "kind": 3,
+SPANS = telemetry("resourceSpans", {"spans": [{
+    "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "chat gpt-4o", "kind": 3,
     "startTimeUnixNano": NANOSECONDS, "endTimeUnixNano": NANOSECONDS,
-}]})  # fmt: skip
+    "attributes": attributes({
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.response.id": "chatcmpl-CQ4pvX7a1b2",
+        "gen_ai.usage.input_tokens": 1500, "gen_ai.usage.cache_read.input_tokens": 1024, "gen_ai.usage.output_tokens": 200,
+    }),
+}]}, service="checkout-agent", scope="opentelemetry.instrumentation.genai.openai")  # fmt: skip
 
 
 def otlp_post(signal: str, description: str, answer: str, *, sender: str, sent: dict[str, Any]) -> Any:
@@ -254,23 +258,25 @@ def otlp_post(signal: str, description: str, answer: str, *, sender: str, sent: 
 
 otlp_logs_post = otlp_post(
     "logs",
-    "Usage is read from log records: of Claude Code, one event for each `api_request` and `api_error`. "
-    "Records of clients that have no format here yet are named in `partialSuccess` and not stored.",
+    "One event for each call that Claude Code, Codex, Gemini CLI, Qwen Code or OpenCode reports in its log records; records that repeat spans do not count. "
+    "Records that count tokens under names that no format here knows are named in `partialSuccess` and not stored.",
     "ExportLogsServiceResponse",
     sender="Claude Code",
     sent=LOGS,
 )
 otlp_metrics_post = otlp_post(
     "metrics",
-    "Checked and answered, never counted: clients report the same usage in their log records.",
+    "Checked and answered: clients report the same usage in their log records or spans. Counted of services that say `weighhouse.signal=metrics` on their "
+    "resource, cumulative streams by what they grew.",
     "ExportMetricsServiceResponse",
     sender="Claude Code",
     sent=METRICS,
 )
 otlp_traces_post = otlp_post(
     "traces",
-    "Checked and answered, not counted: Claude Code's spans repeat its log records, and spans of other clients are not read yet.",
+    "One event for each span that is a model call, by OpenTelemetry's GenAI conventions, OpenInference or the Vercel AI SDK, counted once by the vendor's id "
+    "however many spans tell of it. Spans of agents, chains and tools do not count.",
     "ExportTraceServiceResponse",
-    sender="another client",
+    sender="an instrumented application",
     sent=SPANS,
 )

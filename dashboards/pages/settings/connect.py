@@ -29,9 +29,15 @@ class Snippet:
 
 
 def snippets(public_url: str, secret: str) -> list[Snippet]:
-    """What connects Claude Code, LiteLLM and a shell, with the key in place."""
+    """What connects each client, with the key in place."""
     return [
         Snippet("claude-code", "Claude Code", "In the shell, or in the env block of its settings.json. Five variables suffice.", claude_code(public_url, secret)),
+        Snippet("codex", "Codex", "In ~/.codex/config.toml.", codex(public_url, secret)),
+        Snippet("gemini-cli", "Gemini CLI", "In the shell.", gemini_cli(public_url, secret)),
+        Snippet("qwen-code", "Qwen Code", "The first line in ~/.qwen/settings.json, the second in the shell.", qwen_code(public_url, secret)),
+        Snippet("opencode", "OpenCode", "In the shell, with the plugin @devtheops/opencode-plugin-otel.", opencode(public_url, secret)),
+        Snippet("copilot", "GitHub Copilot", "In VS Code's settings.json.", copilot(public_url, secret)),
+        Snippet("opentelemetry", "OpenTelemetry", "Applications instrumented by OpenInference, OpenLLMetry, PydanticAI and others.", opentelemetry(public_url, secret)),
         Snippet("litellm", "LiteLLM proxy", "Beside config.yaml. The callback posts every call, cached tokens apart.", litellm(public_url, secret)),
         Snippet("curl", "curl", "One call, to see it arrive.", curl(public_url, secret)),
     ]
@@ -46,6 +52,81 @@ def claude_code(public_url: str, secret: str) -> str:
             "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
             f"export OTEL_EXPORTER_OTLP_ENDPOINT={public_url}/otlp",
             f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer {secret}"',
+        )
+    )
+
+
+def codex(public_url: str, secret: str) -> str:
+    """Its log exporter; traces and metrics are not needed."""
+    headers = f'{{ "Authorization" = "Bearer {secret}" }}'
+    return "\n".join(
+        (
+            "[otel]",
+            "log_user_prompt = false",
+            f'exporter = {{ otlp-http = {{ endpoint = "{public_url}/otlp/v1/logs", protocol = "binary", headers = {headers} }} }}',
+        )
+    )
+
+
+def gemini_cli(public_url: str, secret: str) -> str:
+    """Its telemetry, to a collector that we are."""
+    return "\n".join(
+        (
+            "export GEMINI_TELEMETRY_ENABLED=true",
+            "export GEMINI_TELEMETRY_TARGET=local",
+            "export GEMINI_TELEMETRY_USE_COLLECTOR=true",
+            "export GEMINI_TELEMETRY_OTLP_PROTOCOL=http",
+            f"export GEMINI_TELEMETRY_OTLP_ENDPOINT={public_url}/otlp",
+            "export GEMINI_TELEMETRY_LOG_PROMPTS=false",
+            f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer {secret}"',
+        )
+    )
+
+
+def qwen_code(public_url: str, secret: str) -> str:
+    """As Gemini CLI, whose fork it is, by its settings."""
+    endpoint = f'"otlpEndpoint": "{public_url}/otlp", "otlpProtocol": "http"'
+    return "\n".join(
+        (
+            f'{{"telemetry": {{"enabled": true, "target": "local", {endpoint}, "logPrompts": false}}}}',
+            f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer {secret}"',
+        )
+    )
+
+
+def opencode(public_url: str, secret: str) -> str:
+    """Its telemetry plugin's variables."""
+    return "\n".join(
+        (
+            "export OPENCODE_ENABLE_TELEMETRY=1",
+            "export OPENCODE_OTLP_PROTOCOL=http/protobuf",
+            f"export OPENCODE_OTLP_ENDPOINT={public_url}/otlp",
+            f'export OPENCODE_OTLP_HEADERS="Authorization=Bearer {secret}"',
+        )
+    )
+
+
+def copilot(public_url: str, secret: str) -> str:
+    """Copilot Chat's settings in VS Code."""
+    return "\n".join(
+        (
+            '"github.copilot.chat.otel.enabled": true,',
+            '"github.copilot.chat.otel.exporterType": "otlp-http",',
+            f'"github.copilot.chat.otel.otlpEndpoint": "{public_url}/otlp",',
+            f'"github.copilot.chat.otel.headers": {{"Authorization": "Bearer {secret}"}}',
+        )
+    )
+
+
+def opentelemetry(public_url: str, secret: str) -> str:
+    """The exporter's own variables, and whose the application is."""
+    return "\n".join(
+        (
+            f"export OTEL_EXPORTER_OTLP_ENDPOINT={public_url}/otlp",
+            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+            f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer {secret}"',
+            "export OTEL_SERVICE_NAME=my-agent",
+            "export OTEL_RESOURCE_ATTRIBUTES=team.id=platform,deployment.environment=prod",
         )
     )
 

@@ -83,7 +83,18 @@ def test_openinference_has_the_id_inside_the_answer() -> None:
 
 
 def test_langchains_record_of_an_answer_passes_the_vendors_id_on() -> None:
-    answer = {"generations": [[{"message": {"id": ["langchain", "AIMessage"], "kwargs": {"id": "lc_run--1", "response_metadata": {"id": "chatcmpl-Abcdef123456"}}}}]]}
+    answer = {
+        "generations": [
+            [
+                {
+                    "message": {
+                        "id": ["langchain", "AIMessage"],
+                        "kwargs": {"id": "lc_run--1", "response_metadata": {"id": "chatcmpl-Abcdef123456"}},
+                    }
+                }
+            ]
+        ]
+    }
     event = call({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "output.value": json.dumps(answer)})
     assert event.request_id == "chatcmpl-Abcdef123456"
     cut = json.dumps({"generations": [{"id": "chatcmpl-Abcdef123456", "text": "x" * 50}]})[:70]
@@ -140,7 +151,9 @@ def test_who_bills_is_told_by_the_server_that_was_called(address: str, provider:
 
 
 def test_failures_are_calls_without_counts() -> None:
-    event = call({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-fail", "error.type": "openai.RateLimitError"}, is_error=True)
+    event = call(
+        {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-fail", "error.type": "openai.RateLimitError"}, is_error=True
+    )
     assert (event.status, event.model, buckets(event)) == ("error", "gpt-fail", (None,) * 6)
     assert event.tags == {"error.type": "openai.RateLimitError"}
 
@@ -165,12 +178,20 @@ def test_litellm_says_cached_tokens_in_a_dict_written_as_text() -> None:
     assert buckets(event) == (120, 10240, 1536, 512, 57, None)
     assert (event.team, event.project, event.session, event.latency_ms) == ("payments", "alpha", "s9", None)
     assert (event.request_id, event.tags) == ("2c3bd870-bb5a-45fd-a8b3-9a24380f8f6a", {"nightly": "true"})
-    failed = call(values | {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0, "metadata.usage_object": "{}"}, "litellm", is_error=True)
+    failed = call(
+        values | {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0, "metadata.usage_object": "{}"}, "litellm", is_error=True
+    )
     assert (failed.status, failed.request_id, buckets(failed)) == ("error", "", (None,) * 6)
     assert none_of({"gen_ai.request.model": "gpt-4o", "llm.openai.usage": "{'prompt_tokens': 1500}"}, "litellm")
 
 
 @pytest.mark.parametrize("hostile", ["(" * 9_000, "{'a': " * 3_000, "{1: 2", "[]", "{'tags': 7}", "x" * 20_000, "{'tags': [[]]}"])
 def test_whatever_litellms_dict_holds_the_call_is_counted(hostile: str) -> None:
-    values = {"litellm.call_id": "c1", "gen_ai.request.model": "gpt-4o", "metadata.requester_metadata": hostile, "metadata.usage_object": hostile, **USED}
+    values = {
+        "litellm.call_id": "c1",
+        "gen_ai.request.model": "gpt-4o",
+        "metadata.requester_metadata": hostile,
+        "metadata.usage_object": hostile,
+        **USED,
+    }
     assert call(values, "litellm").input_tokens == 1500
