@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "governance.audit",
     "governance.pricing",
     "governance.budgets",
+    "governance.billing",
     "governance.approvals",
     "governance.notices",
     "ingest",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/v1/", include("governance.budgets.urls")),
     path("api/v1/", include("governance.approvals.urls")),
     path("api/v1/", include("governance.pricing.urls")),
+    path("api/v1/", include("governance.billing.urls")),
     path("api/v1/", include("governance.notices.urls")),
     path("", include("dashboards.urls")),
 ]

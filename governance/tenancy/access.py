@@ -39,7 +39,7 @@ RIGHTS: dict[str, frozenset[Right]] = {
 SEES_EVERY_TEAM = frozenset({Role.OWNER, Role.ADMIN, Role.FINANCE, Role.AUDITOR})
 KEY_RIGHTS: dict[str, frozenset[Right]] = {
     Scope.READ: frozenset({Right.VIEW_SPEND}),
-    Scope.ADMIN: frozenset({Right.VIEW_SPEND, Right.MANAGE_BUDGETS, Right.MANAGE_ORGANIZATION, Right.FREEZE}),
+    Scope.ADMIN: frozenset({Right.VIEW_SPEND, Right.MANAGE_BUDGETS, Right.MANAGE_ORGANIZATION, Right.MANAGE_PRICES, Right.FREEZE}),
 }
 
 

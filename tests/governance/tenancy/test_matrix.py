@@ -141,6 +141,10 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-rerating-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-rerating-run": {"get": Scope.READ}, "api-rerating-run-start": {"post": Scope.ADMIN},
     "api-rerating-run-pause": {"post": Scope.ADMIN}, "api-rerating-run-cancel": {"post": Scope.ADMIN},
     "api-months": {"get": Scope.READ}, "api-month-close": {"post": Scope.ADMIN}, "api-month-reopen": {"post": Scope.ADMIN},
+    "api-plans": {"get": Scope.READ, "post": Scope.ADMIN}, "api-plan": {"get": Scope.READ, "patch": Scope.ADMIN}, "api-plan-end": {"post": Scope.ADMIN},
+    "api-seats": {"get": Scope.READ, "post": Scope.ADMIN}, "api-seat-end": {"post": Scope.ADMIN},
+    "api-fleets": {"get": Scope.READ, "post": Scope.ADMIN}, "api-fleet": {"get": Scope.READ, "patch": Scope.ADMIN},
+    "api-fleet-end": {"post": Scope.ADMIN}, "api-fleet-hours": {"post": Scope.ADMIN},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
 ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]

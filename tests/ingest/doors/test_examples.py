@@ -25,6 +25,7 @@ from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from governance.tenancy.months import month_close
 from ingest.doors.description import METHODS, openapi
 from tests.conftest import client_with, key_of, person
+from tests.governance.billing.billed_things import billed_things
 
 pytestmark = pytest.mark.django_db
 SCOPES = (Scope.INGEST, Scope.AUTHORIZE, Scope.READ)
@@ -131,7 +132,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "plans_", "seats_", "fleets_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -163,6 +164,11 @@ def test_what_is_said_to_be_sent_is_taken(
         if operation == "budgets_transfer":
             body = body | {"to": month(admin, "Everybody", "5000", None).pk}
             held(caller)  # begins the windows of both
+    elif operation.startswith(("plans_", "seats_", "fleets_")):
+        billed = billed_things(admin)
+        path = billed.path(path)
+        if operation == "seats_give":
+            body = body | {"plan": billed.plan.pk, "member": person(organization, email="kim@acme.example", role=Role.ENGINEER).user.email}
     data = body if isinstance(body, str) else json.dumps(body)
     response = client.generic(method.upper(), path, data, content_type=media_type)
     assert response.status_code in (200, 201), response.content

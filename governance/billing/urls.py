@@ -1,0 +1,17 @@
+"""Addresses of the API in governance/billing."""
+
+from django.urls import path
+
+from governance.billing import api, api_fleets
+
+urlpatterns = [
+    path("plans", api.Plans.as_view(), name="api-plans"),
+    path("plans/<int:plan_id>", api.OnePlan.as_view(), name="api-plan"),
+    path("plans/<int:plan_id>/end", api.PlanEnd.as_view(), name="api-plan-end"),
+    path("seats", api.Seats.as_view(), name="api-seats"),
+    path("seats/<int:seat_id>/end", api.SeatEnd.as_view(), name="api-seat-end"),
+    path("fleets", api_fleets.Fleets.as_view(), name="api-fleets"),
+    path("fleets/<int:fleet_id>", api_fleets.OneFleet.as_view(), name="api-fleet"),
+    path("fleets/<int:fleet_id>/end", api_fleets.FleetEnd.as_view(), name="api-fleet-end"),
+    path("fleets/<int:fleet_id>/hours", api_fleets.FleetHoursEntered.as_view(), name="api-fleet-hours"),
+]
