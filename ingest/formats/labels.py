@@ -33,7 +33,12 @@ def labelled(labels: Attributes, *, members: Iterable[str] = ()) -> dict[str, st
 
 def first(labels: Attributes, keys: Iterable[str], size: int = 200) -> str | None:
     """The first of these labels that says something."""
-    return next((found for key in keys if (found := text(labels.get(key), size))), None)
+    # Most labels are not there: a generator would cost more than looking.
+    for key in keys:
+        value = labels.get(key)
+        if value is not None and (found := text(value, size)):
+            return found
+    return None
 
 
 def tags_of(own: Mapping[str, Scalar | None], resource: Attributes) -> dict[str, str] | None:

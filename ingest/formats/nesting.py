@@ -5,6 +5,7 @@ another trace; and, where a framework's span has no id, the one call of a librar
 model and counts. Of such sightings the more complete one is taken, with the labels that only another has.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_
 # These are taken from one sighting together: counts of two would not fit each other, and times belong to a span.
 OWN = (*COUNTS, "occurred_at", "latency_ms", "status", "trace", "parent", "id")
 
+DATED = re.compile(r"(?:[-@]20[0-9]{2}-?[0-9]{2}-?[0-9]{2})?")
 # No call lies deeper, and a request made of one endless line of spans must not cost the square of its length.
 DEEPEST = 64
 # Of more calls in one request the times are not compared, each with each.
@@ -131,9 +133,28 @@ def lies_within(inner: Call, outer: Call) -> bool:
         inner.span.source.scope != outer.span.source.scope
         and inner.span.source.resource == outer.span.source.resource
         and outer.span.start_unix_nano <= inner.span.start_unix_nano <= inner.span.end_unix_nano <= outer.span.end_unix_nano
-        and inner.fields.get("model") == outer.fields.get("model")
-        and counted(inner) == counted(outer)
+        and are_one_model(str(inner.fields.get("model")), str(outer.fields.get("model")))
+        and are_same_counts(comparable(inner), comparable(outer))
     )
+
+
+def are_one_model(first: str, second: str) -> bool:
+    """Whether two names are the same but for the date that one of them leaves out."""
+    short, long = sorted((first, second), key=len)
+    return long.startswith(short) and DATED.fullmatch(long[len(short) :]) is not None
+
+
+def comparable(call: Call) -> dict[str, Any]:
+    """The counts with all cache writes as one: not every instrumentation tells how long they last."""
+    found = counted(call)
+    writes = [found.pop(name) for name in ("cache_write_5m_tokens", "cache_write_1h_tokens") if name in found]
+    return found | ({"cache_write_tokens": sum(writes)} if writes and all(type(value) is int for value in writes) else {})
+
+
+def are_same_counts(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether both know the input and the output, and nothing that both know differs."""
+    both = first.keys() & second.keys()
+    return {"input_tokens", "output_tokens"} <= both and all(first[name] == second[name] for name in both)
 
 
 def counted(call: Call) -> dict[str, Any]:

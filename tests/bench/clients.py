@@ -11,14 +11,18 @@ from typing import Any
 
 from tests.bench.events import Calls
 from tests.bench.formats import litellm_batch
+from tests.bench.telemetry import logs_batch
 
 KINDS: dict[str, Callable[[Calls], bytes]] = {
     "batch": lambda calls: calls.batch(1000),
     "batch of 100": lambda calls: calls.batch(100),
+    "batch of 512": lambda calls: calls.batch(512),
+    "otlp": logs_batch,
     "litellm": litellm_batch,
     "single": Calls.single,
     "authorization": Calls.authorization,
 }
+PROTOBUF = ("otlp",)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def _serve(pipe: "Connection[Any, Any]", load: Load) -> None:
 
 def _requests(load: Load, client: int) -> list[bytes]:
     calls = Calls(load.seed * 1000 + client)
-    head = f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.secret}\r\nContent-Type: application/json\r\n"
+    kind = "application/x-protobuf" if load.kind in PROTOBUF else "application/json"
+    head = f"POST {load.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {load.secret}\r\nContent-Type: {kind}\r\n"
     bodies = (KINDS[load.kind](calls) for _ in range(load.each))
     return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ingest.formats import native, records
+from tests.bench import telemetry
 from tests.bench.events import Calls
 from tests.golden.answers import CHAT, GENERATED, MESSAGE
 
@@ -76,6 +77,8 @@ def parsing(bench: "Bench") -> None:
             bodies[file.harness] = "\n".join(texts).encode()
     native_batch = calls.batch(PARSED)
     bench.note("parse native us", cost_us(lambda: len(native.parse(native_batch, limit=PARSED).events)))
+    for name, read in telemetry.parsed(calls).items():
+        bench.note(f"parse {name} us", cost_us(read))
     for name, body in bodies.items():
         parse = lambda name=name, body=body: len(records.parse(body, name=name, labels={}, received_at=now).events)  # noqa: E731
         bench.note(f"parse {name} us", cost_us(parse))

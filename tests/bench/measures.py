@@ -13,7 +13,7 @@ from django.db import connection
 
 from governance.conf import embedded
 from governance.pricing.services import prices_load
-from tests.bench import copying, formats, report
+from tests.bench import copying, formats, report, telemetry
 from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
 from tests.bench.crowd import crowd, resume
@@ -136,5 +136,5 @@ def _authorize(bench: Bench) -> None:
 
 STEPS = {
     "batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume,
-    "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
+    "otlp": telemetry.doors, "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
 }

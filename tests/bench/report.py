@@ -28,6 +28,9 @@ NAMES = {
     "ratio max/s": "  rate to the baseline's",
 }
 NAMES |= {
+    "native 512 events/s": "baseline: native events over HTTP, 512 a request, 4 clients; events/s",
+    "otlp events/s": "OTLP protobuf log records of Claude Code, 512 a request, 4 clients; events/s",
+    "otlp ratio": "  ratio",
     "native 100 events/s": "baseline: native events over HTTP, 100 a request, 4 clients; events/s",
     "litellm events/s": "LiteLLM's generic_api batches of 100, 4 clients; events/s",
     "litellm ratio": "  ratio",

@@ -75,6 +75,9 @@ def captures() -> Iterator[tuple[str, Capture]]:
             yield name, capture(name)
 
 
+CAPTURES_OF_OTLP = dict(captures())
+
+
 def written(document: dict[str, Any], like: Capture) -> Capture:
     """The document as a request to the address of another, in JSON."""
     return Capture(like.path, JSON, json.dumps(document).encode())

@@ -14,9 +14,9 @@ from rest_framework.test import APIClient
 from ingest.formats.event import UsageEvent as Reported
 from ingest.models import UsageEvent
 from ingest.services.identity import identity_key
-from tests.golden.captures import FOLDER, Capture, captures, joined, singles, twin
+from tests.golden.captures import CAPTURES_OF_OTLP as CAPTURES
+from tests.golden.captures import FOLDER, Capture, joined, singles, twin
 
-CAPTURES = dict(captures())
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "otlp_events.json").read_text())
 WITH_CALLS = [name for name, sent in CAPTURES.items() if sent.signal != "metrics"]
 COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens")

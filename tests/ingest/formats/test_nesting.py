@@ -83,6 +83,15 @@ def test_a_frameworks_span_without_an_id_is_the_librarys_call_within_its_time() 
     assert event.request_id == "chatcmpl-Abcdef123456"
 
 
+def test_so_is_one_that_tells_less_of_cache_writes_and_of_the_models_date() -> None:
+    framework = {
+        "openinference.span.kind": "LLM", "llm.model_name": "claude-sonnet-4-5-20250929", "llm.token_count.prompt": 12408, "llm.token_count.completion": 57,
+        "llm.token_count.prompt_details.cache_read": 10240, "llm.token_count.prompt_details.cache_write": 2048, "session.id": "s1",
+    }  # fmt: skip
+    (event,) = calls((CHAIN, [span(framework, trace=1, start=0, end=2)]), (SDK, [span(NATIVE, trace=2, start=0.5, end=1.5)]))
+    assert (event.request_id, event.cache_write_1h_tokens, event.session) == ("msg_01Abcdef12345", 512, "s1")
+
+
 @pytest.mark.parametrize(
     "other",
     [
