@@ -22,6 +22,7 @@ from governance.tenancy.access import Actor, Right
 # (url name, label, right that opens it or None for every member). Each tab has a module and a template of its own.
 TABS: tuple[tuple[str, str, Right | None], ...] = (
     ("prices", "Models", None),
+    ("prices-changes", "Changes", Right.VIEW_SPEND),
     ("prices-unpriced", "Unpriced", Right.VIEW_SPEND),
     ("prices-runs", "Runs", Right.VIEW_AUDIT),
     ("prices-months", "Months", Right.VIEW_AUDIT),

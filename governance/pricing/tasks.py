@@ -26,3 +26,9 @@ def rates_read() -> int:
     except (DomainError, Unreachable) as problem:
         log.warning("No exchange rates were read: %s", problem)
         return 0
+
+
+@shared_task
+def price_source_sync(source: str) -> str:
+    """Reads one source, as somebody asked for."""
+    return source_sync(actor=None, source=source).state

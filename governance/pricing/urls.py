@@ -3,5 +3,13 @@
 from django.urls import path
 
 from governance.pricing import api
+from governance.pricing.sync import api as sync
 
-urlpatterns = [path("prices", api.PricesView.as_view(), name="api-prices")]
+urlpatterns = [
+    path("prices", api.PricesView.as_view(), name="api-prices"),
+    path("prices/runs", sync.RunsView.as_view(), name="api-price-runs"),
+    path("prices/runs/<int:reading_id>", sync.RunView.as_view(), name="api-price-run"),
+    path("prices/findings", sync.FindingsView.as_view(), name="api-price-findings"),
+    path("prices/findings/<int:finding_id>", sync.FindingView.as_view(), name="api-price-finding"),
+    path("prices/disagreements", sync.DisagreementsView.as_view(), name="api-price-disagreements"),
+]

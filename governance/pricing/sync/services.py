@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -303,6 +304,11 @@ def trust_set(*, actor: Actor | None, provider: str, sources: Sequence[str]) -> 
     return trust
 
 
+def reading_ask(source: str) -> None:
+    """Has a worker read the source once the transaction is over."""
+    transaction.on_commit(lambda: current_app.send_task("governance.pricing.tasks.price_source_sync", [source]))
+
+
 def sources_due() -> list[str]:
     """The online sources that are read daily."""
     off = set(SourceSetting.objects.filter(is_on=False).values_list("source", flat=True))
@@ -312,12 +318,3 @@ def sources_due() -> list[str]:
 def doubt_words(suspicions: Sequence[str]) -> list[str]:
     """The doubts as sentences' parts."""
     return [WORDS.get(word, word) for word in suspicions]
-
-
-def diff_of(source: str, body: bytes | None = None) -> tuple[PriceRun, list[PriceFinding]]:
-    """What reading the source would find, with nothing kept of it."""
-    with transaction.atomic():
-        run = source_sync(actor=None, source=source, body=body)
-        found = list(run.findings.order_by("kind", "provider", "slug"))
-        transaction.set_rollback(True)
-    return run, found

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from governance.audit.models import AuditRecord
@@ -15,7 +17,6 @@ from governance.pricing.book import current_book
 from governance.pricing.models import Model, PriceBook, PriceFinding, PriceRow, PriceRun, Provider, SourceQuote
 from governance.pricing.services import price_row_add, prices_load
 from governance.pricing.sources.rows import BEGINNING, SourceModel, SourceProvider, SourceRow
-from governance.pricing.sync import services
 from governance.pricing.sync.services import finding_accept, finding_reject, list_upload, source_switch, source_sync, sources_due, trust_set
 from governance.pricing.usage import Usage
 from governance.tenancy.access import member_actor
@@ -402,13 +403,40 @@ def test_bundled_list_does_not_undo_what_was_read_from_its_publisher() -> None:
     assert not prices_load().is_changed
 
 
-def test_trying_a_source_keeps_nothing() -> None:
-    catalogue()
-    run, found = services.diff_of("litellm", litellm(("glm-5.5", "2")))
+def command(*words: str) -> str:
+    told = StringIO()
+    call_command("prices", *words, stdout=told)
+    return told.getvalue()
 
-    assert (run.counts, [each.slug for each in found]) == ({"new_model": 1}, ["glm-5.5"])
+
+def test_diff_shows_what_would_be_found_and_keeps_nothing(tmp_path: Path) -> None:
+    catalogue()
+    (tmp_path / "list.json").write_bytes(litellm(("glm-5.5", "2")))
+    told = command("diff", "litellm", "--file", str(tmp_path / "list.json"))
+
+    assert "1 models read, 1 new model." in told
+    assert "new model        zai / glm-5.5" in told
     assert not PriceFinding.objects.exists()
     assert not Model.objects.filter(slug="glm-5.5").exists()
+
+
+def test_sync_reads_a_file_and_shows_each_amount(tmp_path: Path) -> None:
+    catalogue("0.6")
+    (tmp_path / "own.csv").write_bytes(b"model,input,output\nglm-5,0.78,0.6\n")
+    told = command("sync", "own", "--file", str(tmp_path / "own.csv"), "--provider", "zai")
+
+    assert "changed          zai / glm-5 +30.0 %" in told
+    assert "0.6 -> 0.78 USD per 1,000,000" in told
+    assert cost(datetime.now(UTC)) == Decimal("0.78")
+
+
+def test_sync_ends_with_an_error_when_a_source_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<html>")
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        command("sync", "litellm", "--file", str(tmp_path / "page.html"))
+    with pytest.raises(CommandError, match="--provider"):
+        command("sync", "own", "--file", str(tmp_path / "page.html"))
+    assert PriceRun.objects.get().state == PriceRun.State.FAILED
 
 
 def test_recorded_lists_go_in_over_the_bundled_one() -> None:

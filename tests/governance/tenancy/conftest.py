@@ -15,6 +15,7 @@ from governance.notices.sealing import sealed
 from governance.notices.signing import new_secret
 from governance.notices.tokens import link_make
 from governance.pricing.book import current_book
+from governance.pricing.models import PriceRun
 from governance.pricing.services import model_add
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
@@ -50,6 +51,7 @@ class Things:
     team_slug: str
     run_id: int
     month: str
+    reading_id: int
 
     @property
     def parts(self) -> dict[str, str]:
@@ -92,6 +94,7 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
     model = model_add(actor=None, provider="acme-gpu", slug="own/model")
     current_book(refresh=True)
+    reading = PriceRun.objects.create(source="litellm", state="done", started_at=now, finished_at=now)
     run = ReratingRun.objects.create(
         organization=organization, reason="list corrected", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
     )
@@ -99,5 +102,5 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01",
+        run.pk, "2026-01", reading.pk,
     )  # fmt: skip

@@ -24,6 +24,7 @@ ASKING = ALL - {Role.AUDITOR}
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
     "prices": ALL, "price-model": ALL, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
+    "prices-changes": SPENDING, "price-reading": SPENDING, "prices-disagreements": SPENDING,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
@@ -38,16 +39,16 @@ PAGES: dict[str, frozenset[Role]] = {
 FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
 CHANGING: dict[str, frozenset[Role]] = {
     "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
-    "prices-run": BUDGETING, "prices-months": BUDGETING,
+    "prices-run": BUDGETING, "prices-months": BUDGETING, "prices-changes": BUDGETING,
 }
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
-    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs",
+    "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs", "price-reading", "prices-disagreements",
     "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
     "settings-intake", "settings-labels", "settings-connect", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # What belongs to no organization: the price book is the same for all.
-COMMON = {"price-model"}
+COMMON = {"price-model", "price-reading"}
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
 FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
 
@@ -127,6 +128,8 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-authorizations": {"post": Scope.AUTHORIZE}, "api-authorization": {"get": Scope.AUTHORIZE, "delete": Scope.AUTHORIZE},
     "api-authorization-settle": {"post": Scope.AUTHORIZE}, "api-authorization-extend": {"post": Scope.AUTHORIZE},
     "api-authorizations-batch": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
+    "api-price-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-price-run": {"get": Scope.READ},
+    "api-price-findings": {"get": Scope.READ}, "api-price-finding": {"post": Scope.ADMIN}, "api-price-disagreements": {"get": Scope.READ},
     "api-budgets": {"get": Scope.READ, "post": Scope.ADMIN}, "api-budgets-preview": {"post": Scope.ADMIN},
     "api-budget": {"get": Scope.READ, "patch": Scope.ADMIN}, "api-budget-preview": {"post": Scope.ADMIN}, "api-budget-retire": {"post": Scope.ADMIN},
     "api-budget-transfer": {"post": Scope.ADMIN},
