@@ -71,7 +71,7 @@ EXAMPLE_DISAGREEMENT = {
 }
 
 
-class RunOut(serializers.ModelSerializer[PriceRun]):
+class PriceRunOut(serializers.ModelSerializer[PriceRun]):
     """One reading of a source. `counts` has findings by kind, and how many of them wait; `left_out` why entries were passed over."""
 
     left_out = serializers.DictField(child=serializers.IntegerField())
@@ -82,7 +82,7 @@ class RunOut(serializers.ModelSerializer[PriceRun]):
         fields = ["id", "source", "state", "started_at", "finished_at", "by", "problem", "failures", "models_read", "left_out", "counts"]
 
 
-class FindingOut(serializers.ModelSerializer[PriceFinding]):
+class PriceFindingOut(serializers.ModelSerializer[PriceFinding]):
     """What a reading found about a model. `steps` are the amounts that differ; `change` is a share, 0.83 for +83 %."""
 
     run = serializers.IntegerField(source="run_id")
@@ -98,44 +98,44 @@ class FindingOut(serializers.ModelSerializer[PriceFinding]):
         ]  # fmt: skip
 
 
-class RunsOut(serializers.Serializer[Any]):
-    runs = RunOut(many=True)
+class PriceRunsOut(serializers.Serializer[Any]):
+    runs = PriceRunOut(many=True)
 
 
-class RunWithFindingsOut(RunOut):
+class PriceRunWithFindingsOut(PriceRunOut):
     """A reading with what it found."""
 
-    findings = FindingOut(many=True)
+    findings = PriceFindingOut(many=True)
 
-    class Meta(RunOut.Meta):
-        fields = [*RunOut.Meta.fields, "findings"]
-
-
-class FindingsOut(serializers.Serializer[Any]):
-    findings = FindingOut(many=True)
+    class Meta(PriceRunOut.Meta):
+        fields = [*PriceRunOut.Meta.fields, "findings"]
 
 
-class ReadingIn(serializers.Serializer[Any]):
+class PriceFindingsOut(serializers.Serializer[Any]):
+    findings = PriceFindingOut(many=True)
+
+
+class PriceReadingIn(serializers.Serializer[Any]):
     """Which source is to be read now."""
 
     source = serializers.ChoiceField(list(services.ONLINE))  # type: ignore[assignment]
 
 
-class ReadingOut(serializers.Serializer[Any]):
+class PriceReadingOut(serializers.Serializer[Any]):
     """The source is being read; what is found becomes a run."""
 
     source = serializers.CharField()  # type: ignore[assignment]
     state = serializers.ChoiceField(["asked"])
 
 
-class DecisionIn(serializers.Serializer[Any]):
+class PriceDecisionIn(serializers.Serializer[Any]):
     """Whether what waits is right."""
 
     decision = serializers.ChoiceField(["accept", "reject"])
     note = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
 
 
-class QuoteOut(serializers.Serializer[Any]):
+class PriceQuoteOut(serializers.Serializer[Any]):
     currency = serializers.CharField()
     rates = serializers.DictField()
 
@@ -147,7 +147,7 @@ class DisagreementOut(serializers.Serializer[Any]):
     model = serializers.CharField()
     rated_by = serializers.CharField(help_text="the source of the row that rates calls")
     spread = serializers.CharField()
-    quotes = serializers.DictField(child=QuoteOut())
+    quotes = serializers.DictField(child=PriceQuoteOut())
 
 
 class DisagreementsOut(serializers.Serializer[Any]):
@@ -178,7 +178,7 @@ class RunsView(APIView):
             OpenApiParameter("limit", int, description=f"How many, at most {MOST}; 50 when absent."),
             OpenApiParameter("before", int, description="Only those before the reading of this id."),
         ],
-        responses={200: RunsOut, **PROBLEMS},
+        responses={200: PriceRunsOut, **PROBLEMS},
         examples=[OpenApiExample("Readings", value={"runs": [EXAMPLE_RUN]}, response_only=True, status_codes=["200"])],
     )
     def get(self, request: Request) -> Response:
@@ -187,13 +187,13 @@ class RunsView(APIView):
         rows = selectors.runs()
         if before := query.validated_data.get("before"):
             rows = rows.filter(pk__lt=before)
-        return Response({"runs": RunOut(rows[: query.validated_data["limit"]], many=True).data})
+        return Response({"runs": PriceRunOut(rows[: query.validated_data["limit"]], many=True).data})
 
     @extend_schema(
         operation_id="price_run_ask",
         summary="Have a source read now",
-        request=ReadingIn,
-        responses={202: ReadingOut, **PROBLEMS},
+        request=PriceReadingIn,
+        responses={202: PriceReadingOut, **PROBLEMS},
         examples=[
             OpenApiExample("OpenRouter", value={"source": "openrouter"}, request_only=True),
             OpenApiExample("Asked", value={"source": "openrouter", "state": "asked"}, response_only=True, status_codes=["202"]),
@@ -201,7 +201,7 @@ class RunsView(APIView):
     )
     def post(self, request: Request) -> Response:
         may_change_prices(actor_of(request))
-        asked = ReadingIn(data=request.data)
+        asked = PriceReadingIn(data=request.data)
         asked.is_valid(raise_exception=True)
         services.reading_ask(asked.validated_data["source"])
         return Response({"source": asked.validated_data["source"], "state": "asked"}, status=202)
@@ -215,12 +215,14 @@ class RunView(APIView):
     @extend_schema(
         operation_id="price_run",
         summary="One reading with everything it found",
-        responses={200: RunWithFindingsOut, **PROBLEMS},
-        examples=[OpenApiExample("A reading", value=EXAMPLE_RUN | {"findings": [EXAMPLE_FINDING]}, response_only=True, status_codes=["200"])],
+        responses={200: PriceRunWithFindingsOut, **PROBLEMS},
+        examples=[
+            OpenApiExample("A reading", value=EXAMPLE_RUN | {"findings": [EXAMPLE_FINDING]}, response_only=True, status_codes=["200"])
+        ],
     )
     def get(self, request: Request, reading_id: int) -> Response:
         run = selectors.run_named(min(reading_id, LARGEST_ID))
-        return Response({**RunOut(run).data, "findings": FindingOut(selectors.findings_of(run), many=True).data})
+        return Response({**PriceRunOut(run).data, "findings": PriceFindingOut(selectors.findings_of(run), many=True).data})
 
 
 class FindingsView(APIView):
@@ -232,13 +234,13 @@ class FindingsView(APIView):
         operation_id="price_findings",
         summary="Prices that wait for a decision, the oldest first",
         parameters=[OpenApiParameter("limit", int, description=f"How many, at most {MOST}; 50 when absent.")],
-        responses={200: FindingsOut, **PROBLEMS},
+        responses={200: PriceFindingsOut, **PROBLEMS},
         examples=[OpenApiExample("One waits", value={"findings": [EXAMPLE_FINDING]}, response_only=True, status_codes=["200"])],
     )
     def get(self, request: Request) -> Response:
         query = LimitQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Response({"findings": FindingOut(selectors.findings_waiting()[: query.validated_data["limit"]], many=True).data})
+        return Response({"findings": PriceFindingOut(selectors.findings_waiting()[: query.validated_data["limit"]], many=True).data})
 
 
 class FindingView(APIView):
@@ -249,8 +251,8 @@ class FindingView(APIView):
     @extend_schema(
         operation_id="price_finding_decide",
         summary="Accept or reject a price that waits; takes a key of a member who may change prices",
-        request=DecisionIn,
-        responses={200: FindingOut, **PROBLEMS},
+        request=PriceDecisionIn,
+        responses={200: PriceFindingOut, **PROBLEMS},
         examples=[
             OpenApiExample("It is a slip", value={"decision": "reject", "note": "Per token taken for per thousand."}, request_only=True),
             OpenApiExample("Rejected", value=EXAMPLE_FINDING | {"state": "rejected", "note": "Per token taken for per thousand."}, response_only=True, status_codes=["200"]),
@@ -258,11 +260,11 @@ class FindingView(APIView):
     )  # fmt: skip
     def post(self, request: Request, finding_id: int) -> Response:
         may_change_prices(actor_of(request))
-        asked = DecisionIn(data=request.data)
+        asked = PriceDecisionIn(data=request.data)
         asked.is_valid(raise_exception=True)
         decide = services.finding_accept if asked.validated_data["decision"] == "accept" else services.finding_reject
         finding = decide(actor=actor_of(request), finding_id=min(finding_id, LARGEST_ID), note=asked.validated_data["note"])
-        return Response(FindingOut(finding).data)
+        return Response(PriceFindingOut(finding).data)
 
 
 class DisagreementsView(APIView):
@@ -274,7 +276,11 @@ class DisagreementsView(APIView):
         operation_id="price_disagreements",
         summary="Models about which sources say different things, the widest apart first",
         responses={200: DisagreementsOut, **PROBLEMS},
-        examples=[OpenApiExample("Two say different things", value={"disagreements": [EXAMPLE_DISAGREEMENT]}, response_only=True, status_codes=["200"])],
+        examples=[
+            OpenApiExample(
+                "Two say different things", value={"disagreements": [EXAMPLE_DISAGREEMENT]}, response_only=True, status_codes=["200"]
+            )
+        ],
     )
     def get(self, request: Request) -> Response:
         rows = [

@@ -19,7 +19,9 @@ from governance.approvals.services import request_override
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_create, freeze_start
 from governance.pricing.book import current_book
+from governance.pricing.models import PriceFinding
 from governance.pricing.services import prices_load
+from governance.pricing.sync.services import list_upload
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from governance.tenancy.months import month_close
@@ -111,6 +113,13 @@ def filed(caller: APIClient, admin: Member) -> UUID:
     return UUID(caller.post("/api/v1/approvals", wanted, format="json").json()["id"])
 
 
+def price_that_waits() -> int:
+    """The id of a finding that somebody has to decide."""
+    prices_load()
+    list_upload(actor=None, provider="anthropic", body=b"model,input,output\nclaude-sonnet-4-5,3000,15000\n")
+    return int(PriceFinding.objects.get(state="waiting").pk)
+
+
 def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
     """A budget of a month, the team's or everybody's."""
     scope = "organization" if team is None else "team"
@@ -132,7 +141,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "plans_", "seats_", "fleets_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price_", "plans_", "seats_", "fleets_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -141,6 +150,8 @@ def test_what_is_said_to_be_sent_is_taken(
     elif operation == "authorizations_hold":
         prices_load()
         current_book(refresh=True)
+    elif operation == "price_finding_decide":
+        path = path.format(finding_id=price_that_waits())
     elif operation.startswith("month_"):
         path = path.format(month="2026-10")
         if operation == "month_reopen":
@@ -171,7 +182,7 @@ def test_what_is_said_to_be_sent_is_taken(
             body = body | {"plan": billed.plan.pk, "member": person(organization, email="kim@acme.example", role=Role.ENGINEER).user.email}
     data = body if isinstance(body, str) else json.dumps(body)
     response = client.generic(method.upper(), path, data, content_type=media_type)
-    assert response.status_code in (200, 201), response.content
+    assert response.status_code in (200, 201, 202), response.content
     answer = json.loads(response.content)
     assert answer.get("rejected", 0) == 0
     if path.endswith(("/logs", "/metrics")):
