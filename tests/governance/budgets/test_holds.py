@@ -185,7 +185,7 @@ def test_refusal_writes_what_its_figures_say(prices: None, admin: Member, api: A
     first = api.post("/api/v1/authorizations", {"session": "s1", "amount": "9.998"})
     assert first.status_code == 201
     short = api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.5"}).json()
-    assert short["detail"].endswith("has too little left: 0.0020 USD left of 10.00, 0.50 asked for.")
+    assert short["detail"].endswith("has too little left: 0.0020 USD left of 10.0000, 0.5000 asked for.")
     BudgetPeriod.objects.update(held=0, spent=Decimal("11.97884336"))
     over = api.post("/api/v1/authorizations", {"session": "s1", "amount": "0.5"}).json()
     assert over["left"] == "-1.97884336"
