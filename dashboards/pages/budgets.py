@@ -88,7 +88,8 @@ def budget_page(request: PageRequest, budget_id: int) -> HttpResponse:
     if request.method == "POST":
         access.require(request.actor, Right.MANAGE_BUDGETS)
         step = request.POST.get("step")
-        return retire_post(request, budget) if step == "retire" else transfer_post(request, budget) if step == "transfer" else change_post(request, budget)
+        steps = {"retire": retire_post, "transfer": transfer_post, "change": change_post, "preview": change_post}
+        return steps[step](request, budget) if step in steps else shown(request, budget, status=422)
     return shown(request, budget)
 
 

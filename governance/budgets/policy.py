@@ -30,7 +30,7 @@ def policy_of(actor: Actor) -> dict[str, Any]:
     return {
         "organization": actor.organization.slug,
         "budgets": [_budget(budget) for budget in budgets.order_by("id") if known.covers(budget.team or _team_of_project(budget), budget.member_id)],
-        "freezes": [freeze_facts(actor, freeze) for freeze in found if known.covers(freeze.team, freeze.member_id)],
+        "freezes": [freeze_facts(actor, freeze) for freeze in found if known.covers(freeze.team, _holder_of(freeze))],
         "stream": f"{settings.STREAM_URL}/api/v1/stream",
     }
 
@@ -48,6 +48,11 @@ class _Known:
         if self.member is None or member_id == self.member.pk:
             return True
         return member_id is None and (team is None or team.pk in self.teams)
+
+
+def _holder_of(freeze: Freeze) -> int | None:
+    """The member whose calls alone it stops."""
+    return freeze.api_key.member_id if freeze.api_key is not None else freeze.member_id
 
 
 def _team_of_project(budget: Budget) -> Any:

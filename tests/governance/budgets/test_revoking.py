@@ -115,6 +115,13 @@ def test_holder_and_the_holders_approver_hear_of_it(admin: Member, engineer: Mem
     assert [heard(member_actor(who)) for who in (engineer, lead, admin, outsider)] == [True, True, True, False]
 
 
+def test_policy_document_tells_of_a_members_key_to_its_holder_and_to_programs_only(admin: Member, engineer: Member, organization: Organization, other: KeyInHand) -> None:
+    mine = client_with(key_of(organization, Scope.AUTHORIZE, name="mine", member=engineer))
+    theirs = client_with(key_of(organization, Scope.AUTHORIZE, name="theirs", member=person(organization, email="far@acme.example", role="engineer")))
+    key_revoke(actor=member_actor(admin), key=key_of(organization, Scope.AUTHORIZE, name="leaked", member=engineer).row)
+    assert [len(client.get("/api/v1/policy").json()["freezes"]) for client in (mine, client_with(other), theirs)] == [1, 1, 0]
+
+
 def test_channel_of_the_service_accounts_team_is_told(admin: Member, organization: Organization, team: Team) -> None:
     account = ServiceAccount.objects.create(organization=organization, team=team, name="Nightly")
     actor = member_actor(admin)
