@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         harnesses = chosen(wanted.harness, wanted.path)
         sink = show if wanted.dry_run else post(wanted, environment)
         positions = Positions(None if wanted.dry_run else wanted.state or default_path(environment))
-        collector = Collector(sink, positions, labels=labels(wanted.label), is_final=wanted.dry_run)
+        # A file that is named is taken as it is; the harness's own may be in the middle of a call.
+        is_final = wanted.dry_run or (wanted.path is not None and not wanted.watch)
+        collector = Collector(sink, positions, labels=labels(wanted.label), is_final=is_final)
         return watched(collector, harnesses, wanted) if wanted.watch else once(collector, harnesses, wanted.path)
     except Refused as refusal:
         log.error("%s", refusal)  # noqa: TRY400 - the sentence is all there is to say

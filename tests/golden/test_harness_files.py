@@ -15,7 +15,7 @@ from governance.pricing.services import prices_load
 from ingest.collector.readers import readers
 from ingest.formats import records
 from ingest.models import RejectedInput, UsageEvent
-from tests.golden.captures import capture
+from tests.golden.captures import FOLDER, capture
 from tests.golden.harness_files import CLAUDE, COUNTS, FILES, OPENAI, Written, qwen_chat
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -185,3 +185,55 @@ def test_no_harness_is_without_a_file_here() -> None:
 def test_claude_counts_are_those_of_the_capture() -> None:
     assert sum(CLAUDE.values()) == 120 + 10240 + 1536 + 512 + 57
     assert all(isinstance(file.path, Path) and file.path.exists() for file in FILES)
+
+
+def test_sums_of_a_run_are_read_where_they_are_of_one_run_only() -> None:
+    stdout = (FOLDER / "gemini-cli/stdout-output-format-json.json").read_bytes()
+    (gemini,) = records.parse(stdout, name="run-sums", labels={}, received_at=NOW).events
+    assert [getattr(gemini, name) for name in ("input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens")] == [
+        600,
+        2000,
+        260,
+        80,
+    ]
+    assert gemini.tags == {"calls": "2"}
+    sums = {"requests": 2, "inputTokens": 3000, "outputTokens": 400, "cachedTokens": 2048, "thoughtsTokens": 128, "totalTokens": 3400}
+    row = {
+        "version": 1,
+        "sessionId": "8dd3f850",
+        "timestamp": 1795255928531,
+        "startTime": 1795255900000,
+        "project": "/home/dev/project",
+        "models": {"gpt-5": sums},
+    }
+    (qwen,) = read("run-sums", [row])
+    assert [getattr(qwen, name) for name in ("input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens")] == [
+        952,
+        2048,
+        400,
+        128,
+    ]
+
+
+@pytest.mark.parametrize("name", ["claude-code/stdout-output-format-json.json", "codex-cli/stdout-exec-json-turn1.jsonl"])
+def test_sums_that_go_on_over_sessions_are_refused(name: str) -> None:
+    parsed = records.parse((FOLDER / name).read_bytes(), name="run-sums", labels={}, received_at=NOW)
+    assert (parsed.events, len(parsed.refused)) == ([], 1)
+    assert "resumed" in parsed.refused[0].fault.reason
+
+
+@pytest.mark.parametrize("written", [2048, 1536])
+def test_openclaw_s_writes_for_an_hour_are_told_from_the_others_by_the_total(written: int) -> None:
+    row = rows_of("transcript_events")[5]
+    usage = {"input": 120, "output": 57, "cacheRead": 10240, "cacheWrite": written, "cacheWrite1h": 512, "totalTokens": 12465}
+    row["event_json"]["message"] |= {
+        "usage": usage,
+        "provider": "anthropic",
+        "model": "claude-sonnet-4-5",
+        "responseModel": None,
+        "responseId": "msg_01Mock00000480",
+    }
+    (event,) = read("openclaw", [row])
+    assert {name: getattr(event, name) for name in CLAUDE if name != "reasoning_tokens"} == {
+        name: CLAUDE[name] for name in CLAUDE if name != "reasoning_tokens"
+    }

@@ -54,13 +54,17 @@ class Reader(Stateless):
 
 
 def tokens(usage: Mapping[str, Any]) -> Fields:
-    """The disjoint buckets: what is written for an hour is a part of what is written."""
+    """The disjoint buckets. What is written for an hour is a part of what is written, unless only beside it the total comes out."""
+    names = ("input", "output", "cacheRead", "cacheWrite", "cacheWrite1h", "totalTokens")
+    known_counts = [count(usage.get(name)) for name in names]
+    is_beside = all(isinstance(one, int) for one in known_counts) and sum(known_counts[:5]) == known_counts[5]  # type: ignore[arg-type]
     reported = Reported(
         input=usage.get("input"),
         output=usage.get("output"),
         cache_read=usage.get("cacheRead"),
-        cache_write=usage.get("cacheWrite"),
-        cache_write_1h=count(usage.get("cacheWrite1h")),
+        cache_write=None if is_beside else usage.get("cacheWrite"),
+        cache_write_5m=usage.get("cacheWrite") if is_beside else None,
+        cache_write_1h=usage.get("cacheWrite1h"),
         reasoning=usage.get("reasoningTokens"),
         total=usage.get("totalTokens"),
     )

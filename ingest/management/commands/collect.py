@@ -38,7 +38,9 @@ class Command(BaseCommand):
         if options["path"] is not None and not options["path"].exists():
             raise CommandError(f"There is no {options['path']}.")
         counting = Counting(system_actor(organization_named(options["organization"])))
-        collector = Collector(counting, positions(counting.actor, is_kept=not options["again"]), is_final=not options["watch"])
+        # A file that is named is taken as it is; the harness's own may be in the middle of a call.
+        is_final = options["path"] is not None and not options["watch"]
+        collector = Collector(counting, positions(counting.actor, is_kept=not options["again"]), is_final=is_final)
         while True:
             done = collector.round(options["harness"], options["path"])
             if done.calls or done.unread or not options["watch"]:
