@@ -24,6 +24,8 @@ TABS: tuple[tuple[str, str, Right | None], ...] = (
     ("prices", "Models", None),
     ("prices-changes", "Changes", Right.VIEW_SPEND),
     ("prices-unpriced", "Unpriced", Right.VIEW_SPEND),
+    ("prices-terms", "Terms", Right.VIEW_AUDIT),
+    ("prices-currencies", "Currencies", Right.VIEW_SPEND),
     ("prices-runs", "Runs", Right.VIEW_AUDIT),
     ("prices-months", "Months", Right.VIEW_AUDIT),
 )

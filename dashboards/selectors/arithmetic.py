@@ -7,8 +7,10 @@ from decimal import Decimal
 
 from dashboards.components.figures import plain_decimal
 from governance.pricing.book import current_book
-from governance.pricing.models import PriceRow
+from governance.pricing.exchange import ONE
+from governance.pricing.models import PriceRow, Term
 from governance.pricing.sources.rows import BEGINNING
+from governance.pricing.terms import OwnTerm, converted, own_term
 from governance.pricing.usage import Line, Usage
 from ingest.models import UsageEvent
 
@@ -47,6 +49,11 @@ class Bill:
     seconds: float | None
     reason: str = ""
     why_different: str = ""
+    # What follows the lines up to the stored cost: the sum, what is off it, the exchange rate. Label and text.
+    steps: Sequence[tuple[str, str]] = ()
+    # What the call costs at list price, where that is not what it cost.
+    listed: str = ""
+    term: str = ""
 
     @property
     def price_begins(self) -> datetime | None:
@@ -69,27 +76,56 @@ def usage_of(call: UsageEvent) -> Usage:
 
 
 def bill_of(call: UsageEvent) -> Bill:
-    """The lines behind the call's stored cost, at the prices of the moment it was made."""
+    """The lines behind the call's stored cost, at the prices of the moment it was made and by the term that rated it."""
     price = PriceRow.objects.select_related("model__provider").filter(pk=call.price_id).first() if call.price_id else None
     seconds = None if call.latency_ms is None else call.latency_ms / 1000
     if call.cost is None:
-        why = (
-            "No price was known for this model when the call was made: it counts in tokens, not in money."
-            if call.input_tokens is not None or call.output_tokens is not None
-            else "Neither input nor output tokens were reported: the size of the call is not known, so no price could tell its cost."
-        )
-        return Bill((), "", "", "", price, seconds, why)
+        return Bill((), "", "", "", price, seconds, _why_unpriced(call))
+    row = Term.objects.select_related("team").filter(organization=call.organization_id, pk=call.term_id).first() if call.term_id else None
+    term = None if row is None else own_term(row)
     lines = current_book().explain(
-        provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), context=call.tags, price_id=call.price_id
+        provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), context=call.tags, price_id=call.price_id,
+        own=None if term is None else term.price,
     )
     stored = f"{call.currency} {plain_decimal(call.cost)}"
+    listed = f"{call.currency} {plain_decimal(call.list_cost)}" if call.list_cost is not None and call.list_cost != call.cost else ""
+    name = "" if row is None else f"{row.name}: {row.kind}"
     if not lines:
-        return Bill((), "", stored, "", price, seconds, f"The stored cost is {stored}; the price book has no arithmetic for it any more.")
+        reason = f"The stored cost is {stored}; the price book has no arithmetic for it any more."
+        return Bill((), "", stored, "", price, seconds, reason, listed=listed, term=name)
     total = sum((line.cost for line in lines), Decimal(0))
-    apart = call.cost - total
+    steps = _steps(call, total, term, row)
+    owed = converted(total, call.exchange_rate if call.exchange_rate is not None else ONE, None if term is None else term.factor)
+    apart = call.cost - (total if owed is None else owed)
     is_apart = abs(apart) >= Decimal("1e-15")
     why = "The call was rated by another price row or under special terms, such as batch processing." if is_apart else ""
-    return Bill([bill_line(line) for line in lines], plain_decimal(total), stored, plain_decimal(apart) if is_apart else "", price, seconds, "", why)
+    return Bill(
+        [bill_line(line) for line in lines], plain_decimal(total), stored, plain_decimal(apart) if is_apart else "", price, seconds, "", why, steps, listed, name
+    )
+
+
+def _why_unpriced(call: UsageEvent) -> str:
+    if call.input_tokens is None and call.output_tokens is None:
+        return "Neither input nor output tokens were reported: the size of the call is not known, so no price could tell its cost."
+    if call.price_currency and call.price_currency != call.currency:
+        return (
+            f"Its price is in {call.price_currency}, and no exchange rate to {call.currency} was known for its day: it counts in tokens, not in money. "
+            "Add the rate under Prices, Currencies; the call is rated as soon as it is there."
+        )
+    return "No price was known for this model when the call was made: it counts in tokens, not in money."
+
+
+def _steps(call: UsageEvent, total: Decimal, term: OwnTerm | None, row: Term | None) -> list[tuple[str, str]]:
+    """From the lines' sum to the stored cost, one step a line."""
+    steps, unit = [], call.price_currency or call.currency
+    if row is not None and term is not None and term.factor is not None:
+        steps.append(("Sum", f"{unit} {plain_decimal(total)}"))
+        steps.append((f"{row.name}, {plain_decimal(row.percent_off)} % off", f"\u2212{plain_decimal(total - total * term.factor)}"))
+    if call.exchange_rate is not None:
+        if not steps:
+            steps.append(("Sum", f"{unit} {plain_decimal(total)}"))
+        steps.append((f"1 {unit} in {call.currency}", f"\u00d7 {plain_decimal(call.exchange_rate)}"))
+    return steps
 
 
 def bill_line(line: Line) -> BillLine:

@@ -25,6 +25,7 @@ PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
     "prices": ALL, "price-model": ALL, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
     "prices-changes": SPENDING, "price-reading": SPENDING, "prices-disagreements": SPENDING,
+    "prices-terms": RECORD, "prices-currencies": SPENDING,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
@@ -40,6 +41,7 @@ FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
 CHANGING: dict[str, frozenset[Role]] = {
     "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
     "prices-run": BUDGETING, "prices-months": BUDGETING, "prices-changes": BUDGETING,
+    "prices-terms": BUDGETING, "prices-currencies": BUDGETING,
 }
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {

@@ -1,0 +1,124 @@
+"""The tabs Terms and Currencies, and a call's arithmetic under a term."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from dashboards.selectors.agreements import balances_drawn, charged_on
+from dashboards.selectors.arithmetic import bill_of
+from governance.pricing.agreements import balance_add, markup_set, term_add
+from governance.pricing.book import current_book
+from governance.pricing.models import ExchangeRate, ReferenceRate, Term
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member, Organization, Team
+from ingest.models import UsageEvent
+from tests.ingest.few_prices import few_prices
+from tests.ingest.test_own_terms import rate_of, yuan_model
+from tests.ingest.test_store import COST, event, store
+
+__all__ = ["few_prices"]
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("few_prices")]
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def visitor(client: Client, admin: Member) -> Client:
+    client.force_login(admin.user)
+    return client
+
+
+def typed(form: str, **fields: Any) -> dict[str, Any]:
+    return {"form": form, **{f"{form}-{name}": value for name, value in fields.items()}}
+
+
+def test_a_term_is_previewed_added_shown_and_ended(visitor: Client, admin: Member) -> None:
+    last_month = timezone.now().replace(day=1) - timedelta(days=3)
+    store(admin, event(1, occurred_at=last_month))
+    fields = typed("term", name="Contract 7", provider="anthropic", kind="percent", percent_off="10", currency="USD", first="2026-01-01")
+    preview = visitor.post("/o/acme/prices/terms", {**fields, "preview": "1"})
+    assert (preview.status_code, Term.objects.count()) == (200, 0)
+    effects = preview.context["effects"]
+    assert (effects.before, effects.after) == (COST, COST * 9 / 10)
+    assert visitor.post("/o/acme/prices/terms", fields).status_code == 302
+    made = Term.objects.get()
+    assert made.valid_from == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert "Contract 7" in visitor.get("/o/acme/prices/terms").content.decode()
+    assert visitor.post("/o/acme/prices/terms", typed("end", what=f"term-{made.pk}")).status_code == 302
+    made.refresh_from_db()
+    assert made.valid_to is not None
+
+
+def test_what_is_wrong_is_said_at_its_field(visitor: Client) -> None:
+    answer = visitor.post("/o/acme/prices/terms", typed("term", name="x", kind="percent", currency="ABC", first="2026-01-01", percent_off="5"))
+    assert answer.status_code == 422
+    assert "no currency" in answer.content.decode()
+
+
+def test_own_terms_of_others_are_not_shown(visitor: Client, other_organization: Organization) -> None:
+    Term.objects.create(organization=other_organization, name="Globex secret", percent_off=Decimal(1), valid_from=BEGINNING)
+    assert "Globex secret" not in visitor.get("/o/acme/prices/terms").content.decode()
+
+
+def test_a_call_shows_lines_discount_rate_and_total(admin: Member, team: Team) -> None:
+    yuan_model()
+    rate_of("EUR", "USD", "1.25")
+    rate_of("EUR", "CNY", "8")
+    term_add(actor=member_actor(admin), name="Contract 7", valid_from=BEGINNING, provider="zhipu-cn", percent_off=Decimal(25))
+    store(admin, event(1, provider="zhipu-cn", model="glm-yuan"))
+    bill = bill_of(UsageEvent.objects.get())
+    assert [line.cost for line in bill.lines] == ["0.02", "0.008"]
+    assert bill.steps == [("Sum", "CNY 0.028"), ("Contract 7, 25 % off", "\u22120.007"), ("1 CNY in USD", "\u00d7 0.15625")]
+    assert (bill.stored, bill.listed, bill.difference) == ("USD 0.00328125", "USD 0.004375", "")
+
+
+def test_a_commitment_is_drawn_down_by_what_its_scope_was_billed(admin: Member, team: Team) -> None:
+    actor, today = member_actor(admin), timezone.now().date()
+    balance_add(actor=actor, kind="commitment", name="Commit", amount=Decimal(1), starts_on=today - timedelta(days=9), provider="anthropic")
+    balance_add(actor=actor, kind="commitment", name="Other", amount=Decimal(1), starts_on=today - timedelta(days=9), provider="openai")
+    store(admin, event(1), event(2), event(3, billing_mode="subscription"))
+    used = {row.balance.name: row.used for row in balances_drawn(actor)}
+    assert used == {"Commit": 2 * COST, "Other": 0}
+
+
+def test_a_billed_amount_draws_on_one_credit_the_one_that_ends_first(admin: Member, team: Team) -> None:
+    actor, today = member_actor(admin), timezone.now().date()
+    for name, amount, days in (("late", Decimal(1), 90), ("soon", Decimal("0.006"), 30)):
+        balance_add(actor=actor, kind="credit", name=name, amount=amount, starts_on=today - timedelta(days=2), ends_on=today + timedelta(days=days))
+    store(admin, event(1), event(2))
+    found = {row.balance.name: row for row in balances_drawn(actor)}
+    assert (found["soon"].used, found["late"].used) == (Decimal("0.006"), 2 * COST - Decimal("0.006"))
+    assert found["soon"].state[0] == "used up"
+
+
+def test_a_markup_is_charged_on_and_budgets_and_costs_stay(admin: Member, team: Team) -> None:
+    actor, today = member_actor(admin), timezone.now().astimezone(admin.organization.zone).date()
+    markup_set(actor=actor, percent=Decimal(10), valid_from=today - timedelta(days=40))
+    markup_set(actor=actor, percent=Decimal(50), valid_from=today - timedelta(days=40), team=team)
+    store(admin, event(1), event(2, team="nobody"))
+    found = {line.team: line for line in charged_on(actor, first=today - timedelta(days=1), last=today)}
+    assert (found["Platform"].cost, found["Platform"].charged) == (COST, COST * 3 / 2)
+    assert found["Not allocated"].charged == COST * 11 / 10
+
+
+def test_rates_are_added_by_hand_and_by_file(visitor: Client) -> None:
+    today = timezone.now().date()
+    answer = visitor.post("/o/acme/prices/currencies", typed("rate", base="EUR", rate="1.25", quote="usd", day=f"{today}"))
+    assert answer.status_code == 302
+    body = SimpleUploadedFile("rates.csv", f"day,base,quote,rate\n{today},EUR,CNY,8\n".encode())
+    assert visitor.post("/o/acme/prices/currencies", typed("file", file=body)).status_code == 302
+    assert (ExchangeRate.objects.count(), ReferenceRate.objects.count()) == (2, 0)
+    page = visitor.get("/o/acme/prices/currencies").content.decode()
+    assert "0.15625" in page
+    assert visitor.post("/o/acme/prices/currencies", typed("file", file=SimpleUploadedFile("x.csv", b"nonsense"))).status_code == 422
+
+
+def test_a_rule_is_set(visitor: Client) -> None:
+    assert visitor.post("/o/acme/prices/currencies", typed("rule", basis="month", days_good_for="31", valid_from="2026-11-01")).status_code == 302
+    assert "one rate for a month" in visitor.get("/o/acme/prices/currencies").content.decode()
+    current_book(refresh=True)
