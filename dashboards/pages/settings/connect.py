@@ -34,7 +34,7 @@ def snippets(public_url: str, secret: str) -> list[Snippet]:
         Snippet("claude-code", "Claude Code", "In the shell, or in the env block of its settings.json. Five variables suffice.", claude_code(public_url, secret)),
         Snippet("codex", "Codex", "In ~/.codex/config.toml.", codex(public_url, secret)),
         Snippet("gemini-cli", "Gemini CLI", "In the shell.", gemini_cli(public_url, secret)),
-        Snippet("qwen-code", "Qwen Code", "The first line in ~/.qwen/settings.json, the second in the shell.", qwen_code(public_url, secret)),
+        Snippet("qwen-code", "Qwen Code", "The object in ~/.qwen/settings.json, the last line in the shell.", qwen_code(public_url, secret)),
         Snippet("opencode", "OpenCode", "In the shell, with the plugin @devtheops/opencode-plugin-otel.", opencode(public_url, secret)),
         Snippet("copilot", "GitHub Copilot", "In VS Code's settings.json.", copilot(public_url, secret)),
         Snippet("opentelemetry", "OpenTelemetry", "Applications instrumented by OpenInference, OpenLLMetry, PydanticAI and others.", opentelemetry(public_url, secret)),
@@ -58,12 +58,15 @@ def claude_code(public_url: str, secret: str) -> str:
 
 def codex(public_url: str, secret: str) -> str:
     """Its log exporter; traces and metrics are not needed."""
-    headers = f'{{ "Authorization" = "Bearer {secret}" }}'
     return "\n".join(
         (
             "[otel]",
             "log_user_prompt = false",
-            f'exporter = {{ otlp-http = {{ endpoint = "{public_url}/otlp/v1/logs", protocol = "binary", headers = {headers} }} }}',
+            '[otel.exporter."otlp-http"]',
+            f'endpoint = "{public_url}/otlp/v1/logs"',
+            'protocol = "binary"',
+            '[otel.exporter."otlp-http".headers]',
+            f'Authorization = "Bearer {secret}"',
         )
     )
 
@@ -85,10 +88,12 @@ def gemini_cli(public_url: str, secret: str) -> str:
 
 def qwen_code(public_url: str, secret: str) -> str:
     """As Gemini CLI, whose fork it is, by its settings."""
-    endpoint = f'"otlpEndpoint": "{public_url}/otlp", "otlpProtocol": "http"'
     return "\n".join(
         (
-            f'{{"telemetry": {{"enabled": true, "target": "local", {endpoint}, "logPrompts": false}}}}',
+            '{"telemetry": {',
+            '  "enabled": true, "target": "local", "logPrompts": false,',
+            f'  "otlpEndpoint": "{public_url}/otlp", "otlpProtocol": "http"',
+            "}}",
             f'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer {secret}"',
         )
     )
