@@ -18,6 +18,7 @@ from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
 from tests.bench.crowd import crowd, resume
 from tests.bench.servers import Web, processor_seconds, web
+from tests.bench.sources import sources
 from tests.bench.world import world_make
 
 # One measurement of one side in one round.
@@ -137,4 +138,5 @@ def _authorize(bench: Bench) -> None:
 STEPS = {
     "batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume,
     "otlp": telemetry.doors, "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
+    "sources": lambda bench: sources(bench.note),
 }

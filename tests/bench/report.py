@@ -60,6 +60,8 @@ for clients in (8, 64, 200):
     }
 NAMES |= {
     "paced p50 ms, 200": "200 clients on one budget, 200/s asked for; p50 ms", "paced p99 ms, 200": "  p99 ms (aim 50)",
+    "sync models": "reading a price list of so many models", "sync s, quotes": "  all of it new to the source and less trusted; s",
+    "sync s, nothing new": "  the same again; s", "sync s, all changed": "  every price changed, each becomes a row; s",
     "resume ms": "from the decision that grants more to the first call that passes, over HTTP; ms (aim 1,000)",
 }
 
