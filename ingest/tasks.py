@@ -10,13 +10,17 @@ from governance.tenancy.models import Organization
 from ingest.doors.repeats import REMEMBERED
 from ingest.guard.tasks import guard_forget, guard_look, guard_trial
 from ingest.models import IdempotencyKey
+from ingest.own_hardware import months_fix_all
 from ingest.partitions import months_ensure, months_retain
 from ingest.price_changes.tasks import price_changes_tell
 from ingest.rerating.tasks import rerating_look, rerating_work
 from ingest.signals.nested import spans_forget
 from ingest.signals.streams import streams_forget
 
-__all__ = ["guard_forget", "guard_look", "guard_trial", "idempotency_keys_forget", "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work", "signals_forget"]
+__all__ = [
+    "guard_forget", "guard_look", "guard_trial", "hardware_months_fix", "idempotency_keys_forget",
+    "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work", "signals_forget",
+]  # fmt: skip
 
 
 @shared_task
@@ -42,3 +46,9 @@ def idempotency_keys_forget() -> int:
 def signals_forget() -> int:
     """Forgets spans and metric streams that nothing refers to any more."""
     return spans_forget() + streams_forget()
+
+
+@shared_task
+def hardware_months_fix() -> int:
+    """Fixes what own hardware came to in months that are over."""
+    return months_fix_all(now=timezone.now())

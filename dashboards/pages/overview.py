@@ -27,6 +27,7 @@ from dashboards.selectors import overview as figures
 from dashboards.selectors import usage
 from dashboards.selectors.dimensions import NOTHING
 from dashboards.selectors.marks import address, marks_in
+from dashboards.selectors.modes import Modes, modes_of_month
 from dashboards.selectors.periods import Line
 from governance.periods import add_months
 from governance.tenancy.access import Actor, Right
@@ -76,6 +77,10 @@ class Overview:
     @cached_property
     def month_figures(self) -> Figures:
         return usage.totals(self.actor, window=self.month.window, sums=("cost",))
+
+    @cached_property
+    def modes(self) -> Modes:
+        return modes_of_month(self.actor, self.month, now=self.now)
 
     @cached_property
     def today(self) -> figures.Today:

@@ -26,6 +26,8 @@ TABS: tuple[tuple[str, str, Right | None], ...] = (
     ("prices-unpriced", "Unpriced", Right.VIEW_SPEND),
     ("prices-terms", "Terms", Right.VIEW_AUDIT),
     ("prices-currencies", "Currencies", Right.VIEW_SPEND),
+    ("prices-seats", "Seats", Right.VIEW_SPEND),
+    ("prices-hardware", "Own hardware", Right.VIEW_SPEND),
     ("prices-runs", "Runs", Right.VIEW_AUDIT),
     ("prices-months", "Months", Right.VIEW_AUDIT),
 )

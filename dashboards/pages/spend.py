@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,7 @@ from dashboards.insights.figures import MEASURES, Figures, Measure, figures_sum
 from dashboards.selectors import behind, usage
 from dashboards.selectors.dimensions import DIMENSIONS, NOTHING, Dimension, names_of
 from dashboards.selectors.marks import marks_in
+from dashboards.selectors.modes import seat_fees
 from governance.tenancy.access import Actor, Right
 
 
@@ -101,13 +103,22 @@ def spend(request: PageRequest) -> HttpResponse:
         "spend/spend.html",
         {
             "view": view, "range": view.range, "table": table, "sessions": sessions, "total": total, "before": before,
-            "chart": _chart(view, lines, total) if total.calls else None,
+            "fees": _fees(view), "chart": _chart(view, lines, total) if total.calls else None,
             "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
             "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view), "sessions_href": _sessions_href(view),
             "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
         },
     )  # fmt: skip
+
+
+def _fees(view: Explorer) -> tuple[Decimal, int] | None:
+    """What seats cost in the range and how many there were, where the filters leave them in: seats are not split by what calls are."""
+    modes = view.filters.get("billing-mode", ("subscription",))
+    if set(view.filters) - {"billing-mode"} or "subscription" not in modes:
+        return None
+    found = seat_fees(view.actor, view.range)
+    return found if found[1] else None
 
 
 def _lines(view: Explorer) -> list[Line]:

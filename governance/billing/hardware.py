@@ -29,7 +29,7 @@ class Rig:
     gpus: int
     rate: Decimal
     currency: str
-    exchange_rate: Decimal | None
+    exchange_rate: Fraction | None
     is_paid_by_work: bool
     hours: Fraction | None
     capacity_per_hour: int | None
@@ -94,7 +94,7 @@ def _amount(rig: Rig, tokens: Fraction | None) -> Fraction | None:
         hours = None if tokens is None or not rig.capacity_per_hour else tokens / rig.capacity_per_hour
     if hours is None or rig.exchange_rate is None:
         return None
-    return hours * rig.gpus * Fraction(rig.rate) * Fraction(rig.exchange_rate)
+    return hours * rig.gpus * Fraction(rig.rate) * rig.exchange_rate
 
 
 def _sum(parts: Sequence[Fraction | None]) -> Fraction | None:

@@ -22,6 +22,11 @@ class Days:
     first: date
     until: date
 
+    @classmethod
+    def of(cls, first: date, last: date) -> "Days":
+        """The days first to last, both included."""
+        return cls(first, last + timedelta(days=1))
+
     @property
     def count(self) -> int:
         return max((self.until - self.first).days, 0)
@@ -72,8 +77,3 @@ def prorated(fee: Decimal, kind: str, anchor: date, days: Days) -> list[Part]:
 def amount_of(share: Fraction) -> Decimal:
     """The fraction as a money column stores it, rounded once."""
     return quantize(CONTEXT.divide(Decimal(share.numerator), Decimal(share.denominator)))
-
-
-def last_days(today: date, number: int) -> Days:
-    """So many days, today the last of them."""
-    return Days(today - timedelta(days=number - 1), today + timedelta(days=1))

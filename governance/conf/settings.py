@@ -282,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "price-changes-tell": {"task": "ingest.price_changes.tasks.price_changes_tell", "schedule": 60.0, "options": {"expires": 60}},
     "guard-forget": {"task": "ingest.guard.tasks.guard_forget", "schedule": 86400.0},
     "rates-read": {"task": "governance.pricing.tasks.rates_read", "schedule": 21600.0, "options": {"expires": 3600}},
+    "hardware-months-fix": {"task": "ingest.tasks.hardware_months_fix", "schedule": 21600.0, "options": {"expires": 3600}},
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},

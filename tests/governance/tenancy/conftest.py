@@ -22,6 +22,7 @@ from governance.tenancy.models import Member, Organization, Role, ServiceAccount
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
+from tests.governance.billing.billed_things import billed_things
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Things:
     notice_id: int
     provider: str
     model: str
+    plan_id: int
+    fleet_id: int
     freeze_id: int
     delegation_id: int
     team_slug: str
@@ -92,6 +95,7 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     )
     delegation = Delegation.objects.create(organization=organization, delegator=people[Role.APPROVER], delegate=people[Role.ADMIN], starts_at=now, ends_at=now + timedelta(days=1))
     token = link_make(organization=organization, request_id=request.pk, member=None).rpartition("/")[2]
+    billed = billed_things(engineer)
     model = model_add(actor=None, provider="acme-gpu", slug="own/model")
     current_book(refresh=True)
     reading = PriceRun.objects.create(source="litellm", state="done", started_at=now, finished_at=now)
@@ -101,6 +105,6 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
-        token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
+        token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
         run.pk, "2026-01", reading.pk,
     )  # fmt: skip

@@ -23,6 +23,7 @@ ASKING = ALL - {Role.AUDITOR}
 # Who may open each page. A new page fails here until somebody says who it is for.
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
+    "prices-seats": SPENDING, "prices-plan": BUDGETING, "prices-hardware": SPENDING, "prices-fleet": BUDGETING,
     "prices": ALL, "price-model": ALL, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
     "prices-changes": SPENDING, "price-reading": SPENDING, "prices-disagreements": SPENDING,
     "prices-terms": RECORD, "prices-currencies": SPENDING,
@@ -42,6 +43,7 @@ CHANGING: dict[str, frozenset[Role]] = {
     "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
     "prices-run": BUDGETING, "prices-months": BUDGETING, "prices-changes": BUDGETING,
     "prices-terms": BUDGETING, "prices-currencies": BUDGETING,
+    "prices-seats": BUDGETING, "prices-hardware": BUDGETING,
 }
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
