@@ -82,7 +82,7 @@ def test_odd_events_harm_no_good_one(api: APIClient, changes: list[dict[str, Any
     body=some.binary(max_size=200),
     content_type=some.sampled_from(["application/json", "application/x-ndjson", "application/x-protobuf", "text/plain"]),
 )
-@pytest.mark.parametrize("path", ["/api/v1/events", "/otlp/v1/logs", "/otlp/v1/metrics", "/otlp/v1/traces"])
+@pytest.mark.parametrize("path", ["/api/v1/events", "/api/v1/events/litellm", "/api/v1/events/claude-code", "/otlp/v1/logs", "/otlp/v1/metrics", "/otlp/v1/traces"])
 def test_any_bytes_get_an_answer(api: APIClient, path: str, body: bytes, content_type: str) -> None:
     assert api.generic("POST", path, cast("str", body), content_type=content_type).status_code in DOCUMENTED
 
