@@ -15,7 +15,8 @@ def _branch(table: str, at: str, condition: str) -> str:
     # Branches of the same types can be read as one table.
     labels = LABELS if is_event else [name if name.endswith("_id") or name == "tags" else f"{name}::text" for name in LABELS]
     columns = [*labels, *(name if is_event else f"{value} AS {name}" for name, value in CALLED.items())]
-    return f"SELECT organization_id, {at} AS occurred_at, {1 if is_event else 0}::bigint AS call, cost, list_cost, {', '.join(columns)} FROM {table} WHERE {condition}"  # noqa: S608
+    is_later = "false" if at == "occurred_at" else "true"
+    return f"SELECT organization_id, {at} AS occurred_at, {is_later} AS is_later, {1 if is_event else 0}::bigint AS call, cost, list_cost, {', '.join(columns)} FROM {table} WHERE {condition}"  # noqa: S608
 
 
 def _counted(window: str) -> str:
@@ -28,6 +29,6 @@ def _counted(window: str) -> str:
     return f"({' UNION ALL '.join(branches)}) counted"
 
 
-# `call` is 1 for a call and 0 for an adjustment, `occurred_at` is when it counts.
+# `call` is 1 for a call and 0 for an adjustment, `occurred_at` is when it counts, `is_later` says whether that is for a closed month.
 EVERYTHING = _counted("")
 IN_WINDOW = _counted(f" AND {WINDOW}")

@@ -26,12 +26,15 @@ from governance.budgets.calls import POOLS, TAG
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.previews import change_preview
 from governance.budgets.refused import refused_by_periods
+from governance.budgets.rules import rules_of
 from governance.budgets.services import budget_change, budget_retire, budget_transfer
 from governance.budgets.services.transfers import period_movable
 from governance.budgets.tree import budget_seen, budgets_visible, present_periods, teams_below
 from governance.errors import DomainError
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right, scoped
+from governance.tenancy.directory import directory_of
+from ingest.later import Later, later_of
 
 MONEY_IN_SPEND = ("environment", TAG)
 
@@ -211,11 +214,21 @@ def budget_context(request: PageRequest, budget: Budget, form: ChangeForm | None
         context |= {"movable": max(period_movable(line.period), 0), "transfer_form": TransferForm(targets=targets) if targets else None}
     context["spend_href"] = spend_href(actor, budget, period) if actor.can(Right.VIEW_SPEND) else ""
     context["over"] = over_text(actor, budget, period) if period.left < 0 else ""
+    context["later"] = later_of_period(actor, budget, period)
     context["chart"] = course_chart(actor, budget, period, line, now=now)
     if len(past) > 1:
         bars = [(short_name(row), row.spent, row.allowance, row.pk == line.period.pk) for row in past[:12][::-1]]
         context["periods_chart"] = period_bars(bars, currency=budget.unit)
     return context
+
+
+def later_of_period(actor: Actor, budget: Budget, period: BudgetPeriod) -> Later | None:
+    """What the period counts for months that were closed."""
+    if not budget.is_active or period._state.adding or budget.measure != Budget.Measure.MONEY:
+        return None
+    rules = rules_of(directory_of(actor.organization, actor.organization.config_version))
+    rule = rules.by_id.get(budget.pk)
+    return None if rule is None else later_of(rules.directory, rule, starts_at=period.slides_from or period.starts_at, ends_at=period.ends_at)
 
 
 def spend_href(actor: Actor, budget: Budget, period: BudgetPeriod) -> str:

@@ -26,6 +26,7 @@ from dashboards.selectors.dimensions import DIMENSIONS, NOTHING, Dimension, name
 from dashboards.selectors.marks import marks_in
 from dashboards.selectors.modes import seat_fees
 from governance.tenancy.access import Actor, Right
+from ingest.later import Later, later_in
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def spend(request: PageRequest) -> HttpResponse:
             "fees": _fees(view), "chart": _chart(view, lines, total) if total.calls else None,
             "dimensions": [(entry, view.address(by=entry.slug)) for entry in DIMENSIONS.values()],
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
-            "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view), "sessions_href": _sessions_href(view),
+            "later": _later(view), "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view), "sessions_href": _sessions_href(view),
             "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
         },
     )  # fmt: skip
@@ -119,6 +120,13 @@ def _fees(view: Explorer) -> tuple[Decimal, int] | None:
         return None
     found = seat_fees(view.actor, view.range)
     return found if found[1] else None
+
+
+def _later(view: Explorer) -> Later | None:
+    """What the range counts for months that were closed; told to who sees all of it, without filters."""
+    if view.filters or view.actor.team_ids is not None:
+        return None
+    return later_in(view.actor.organization, starts_at=view.range.starts_at, ends_at=view.range.ends_at)
 
 
 def _lines(view: Explorer) -> list[Line]:

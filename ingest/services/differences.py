@@ -82,7 +82,7 @@ class Differences:
             self._authorize(old, -1)
             self._authorize(new, 1)
             self._sessions_touch(old, new, changes.keys())
-        if not LABELLED.isdisjoint(changes):
+        if not LABELLED.isdisjoint(changes) and not _stays_priced(old, changes):
             self._label(old, -1)
             self._label(old._replace(**changes), 1)
 
@@ -180,6 +180,11 @@ class Differences:
             at = row.occurred_at
             calls, first, last = self.labels.get(name, (0, at, at))
             self.labels[name] = (calls + sign, min(first, at), max(last, at))
+
+
+def _stays_priced(row: Any, changes: Mapping[str, Any]) -> bool:
+    """Whether only the price of a call that had one becomes another, which leaves its names as known as they were."""
+    return changes.keys() <= MONEY and changes.get("price_id", row.price_id) is not None and row.price_id is not None
 
 
 def session_rows(sessions: Mapping[str, SessionDifference]) -> list[dict[str, Any]]:

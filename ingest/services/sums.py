@@ -52,7 +52,8 @@ class Sums:
         return sum(self.counts[4:9])
 
     def add(self, other: "Sums") -> None:
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        if any(other.counts):
+            self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.cost += other.cost
         self.notional_cost += other.notional_cost
         self.list_cost += other.list_cost

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.budgets.services import budget_create
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, MonthClose, Organization, Role, Scope
 from ingest.models import UsageEvent
@@ -38,7 +39,7 @@ def at(name: str, organization: Organization, **parts: Any) -> str:
 
 def asked(**fields: Any) -> dict[str, Any]:
     today = timezone.localdate()
-    return {"reason": "list corrected", "first": today - timedelta(days=3), "last": today, **fields}
+    return {"reason": "list corrected", "first": today - timedelta(days=3), "last": today + timedelta(days=1), **fields}
 
 
 def test_run_goes_from_the_form_over_its_preview_to_every_calls_old_and_new(page: Client, admin: Member, organization: Organization) -> None:
@@ -129,3 +130,14 @@ def test_key_of_nobody_makes_no_run(organization: Organization) -> None:
 
 def test_engineers_key_does_not_see_runs(engineer: Member, organization: Organization) -> None:
     assert client_with(key_of(organization, Scope.READ, member=engineer)).get("/api/v1/rerating-runs").status_code == 403
+
+
+def test_spend_and_budget_say_what_they_count_for_closed_months(page: Client, admin: Member, organization: Organization, last_month: datetime) -> None:
+    budget = budget_create(actor=member_actor(admin), name="All", scope_kind="organization", period_kind="month", limit_amount=Decimal(1))
+    spend, own = at("spend", organization), at("budget", organization, budget_id=budget.pk)
+    store(admin, event(1))
+    close(admin, last_month)
+    assert "for closed months" not in page.get(spend).content.decode() + page.get(own).content.decode()
+    store(admin, event(2, occurred_at=last_month))
+    for address in (spend, own):
+        assert "for closed months" in page.get(address).content.decode(), address

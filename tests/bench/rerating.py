@@ -1,0 +1,265 @@
+"""A re-rating of many calls, measured beside calls that come in meanwhile: `python -m tests.bench.rerating [--events 1000000]`."""
+
+import argparse
+import cProfile
+import multiprocessing
+import os
+import pstats
+import resource
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+SAMPLE = 20_000
+SESSIONS = 2_000
+DAYS = 10
+PACE = 50.0
+BASELINE_S = 20.0
+WATCH_S = 0.005
+# Copies of the sample, each a little later: other calls of the same sessions.
+COPY = """
+INSERT INTO usage_event SELECT (jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid(), 'occurred_at', e.occurred_at + %(later)s::interval))).*
+FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
+"""
+SPANS = """
+UPDATE session s SET first_at = x.first_at, last_at = x.last_at FROM (
+    SELECT session, min(occurred_at) AS first_at, max(occurred_at) AS last_at FROM usage_event WHERE organization_id = %(organization)s AND session <> '' GROUP BY 1
+) x WHERE s.organization_id = %(organization)s AND s.key = x.session
+"""
+WAITS = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)::float8 FROM pg_locks WHERE NOT granted AND pid = %s"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.rerating", description=__doc__)
+    parser.add_argument("--profile", action="store_true", help="print where the worker's own time goes")
+    parser.add_argument("--events", type=int, default=1_000_000, help="so many calls are re-rated (1,000,000)")
+    wanted = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="weighhouse-bench-"))
+    folder.chmod(0o755)  # the database's own user passes through it when we are root
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        for name in ("DATABASE_URL", "BROKER_URL"):
+            os.environ.pop(name, None)
+        os.environ |= {"VAR": str(folder), "DJANGO_SETTINGS_MODULE": "governance.conf.settings", "LOG_LEVEL": "WARNING"}
+        import django
+
+        from governance.conf import embedded
+
+        django.setup()
+        stack.enter_context(embedded.running(folder))
+        measure(embedded.database_url(folder), wanted.events, is_profiled=wanted.profile)
+    return 0
+
+
+def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from governance.pricing.services import prices_load
+    from governance.tenancy.models import Organization
+    from ingest.verify import organization_verify
+    from tests.bench import labels
+    from tests.bench.world import world_make
+
+    settings.CELERY_BROKER_URL = "memory://"
+    call_command("migrate", verbosity=0)
+    prices_load()
+    world_make()
+    organization = Organization.objects.get(slug=labels.SLUG)
+    began = time.monotonic()
+    calls_make(organization, events)
+    print(f"{events:,} calls of {SESSIONS:,} sessions over {DAYS} days stored in {time.monotonic() - began:,.0f} s", flush=True)
+    with Meanwhile(address, organization.pk) as meanwhile:
+        before = meanwhile.latencies(BASELINE_S)
+        found = profiled(rerate, organization) if is_profiled else rerate(organization)
+        during = meanwhile.stop()
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load average {load}")
+    for name, figure in found.items():
+        print(f"{name:<70}{figure:>14,.1f}")
+    print(f"{'single posts in process, 50/s asked for, without a run: p50, p99 ms':<70}{percentile(before, 50):>14,.1f}{percentile(before, 99):>10,.1f}")
+    print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
+    print(f"{'longest that a post waited for a lock, ms (seen every 5 ms)':<70}{meanwhile.longest_wait_s * 1000:>14,.1f}")
+    print(f"{'memory of the worker at its peak, MB RSS':<70}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>14,.0f}")
+    print(f"differences that verify finds: {len(organization_verify(organization))}")
+
+
+def calls_make(organization: Any, events: int) -> None:
+    """Stores a sample as it comes in, copies it in the database, and has verify make the sums."""
+    from django.db import connection, transaction
+    from django.utils import timezone
+
+    from governance import sql
+    from governance.tenancy.access import system_actor
+    from ingest.partitions import months_ensure
+    from ingest.services import events_store
+    from ingest.verify import organization_repair
+    from tests.bench import labels
+
+    months_ensure(today=timezone.now().date())
+    actor, first = system_actor(organization), timezone.now() - timedelta(days=DAYS)
+    sample = min(SAMPLE, events)
+    for start in range(0, sample, 1000):
+        events_store(actor=actor, api_key=None, source="rest", events=[call(number, first, labels.TEAMS) for number in range(start, min(start + 1000, sample))])
+    until, left, copies = timezone.now(), events - sample, 0
+    while left > 0:
+        copies += 1
+        sql.execute(COPY, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "most": min(left, sample)})
+        left -= sample
+    with transaction.atomic():
+        sql.execute(SPANS, {"organization": organization.pk})
+    organization_repair(organization)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE usage_event")
+
+
+def call(number: int, first: datetime, teams: Sequence[str]) -> Any:
+    from ingest.formats.event import UsageEvent
+
+    return UsageEvent(
+        id=f"call-{number}", occurred_at=first + timedelta(seconds=number * DAYS * 86_000 / SAMPLE), provider="anthropic",
+        model=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")[number % 3], session=f"s-{number // 80}-{number % 8}", team=teams[number % len(teams)],
+        harness="claude-code", role=("worker", "planner")[number % 2], input_tokens=1000 + number % 4000, cache_read_tokens=number % 9000, output_tokens=100 + number % 700,
+        latency_ms=900,
+    )  # fmt: skip
+
+
+def profiled(work: Callable[[Any], dict[str, float]], organization: Any) -> dict[str, float]:
+    """What the work returns, having printed where its time went."""
+    with cProfile.Profile() as profile:
+        found = work(organization)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+    return found
+
+
+def rerate(organization: Any) -> dict[str, float]:
+    """A run over every call, with another price for each of its models."""
+    from django.utils import timezone
+
+    from governance.pricing.models import Model
+    from governance.pricing.services import price_row_add
+    from governance.tenancy.access import system_actor
+    from ingest.rerating.models import ReratingRun
+    from ingest.rerating.services import run_create, run_start
+    from ingest.rerating.working import run_work
+
+    until, actor = timezone.now(), system_actor(organization)
+    for model in Model.objects.filter(provider__slug="anthropic", slug__in=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")):
+        rates = {"input_tokens": Decimal("2.5"), "cache_read_tokens": Decimal("0.25"), "output_tokens": Decimal("12.5")}
+        price_row_add(actor=None, model=model, valid_from=until - timedelta(days=DAYS + 2), rates=rates)
+    run = run_create(actor=actor, reason="bench", starts_at=until - timedelta(days=DAYS + 1), ends_at=until - timedelta(minutes=30))
+    began = time.monotonic()
+    run_work(run.pk)
+    worked_out = time.monotonic() - began
+    run = run_start(actor=actor, run=ReratingRun.objects.get(pk=run.pk))
+    began, used = time.monotonic(), time.process_time()
+    while run_work(run.pk):
+        pass
+    seconds, used = time.monotonic() - began, time.process_time() - used
+    run.refresh_from_db()
+    if run.state != ReratingRun.State.DONE:
+        raise RuntimeError(f"the run is {run.state}")
+    return {
+        "preview, events/s": run.events_total / worked_out if run.events_total else 0.0,
+        "re-rated, events/s (aim 20,000)": run.events_changed / seconds, "re-rated, events": float(run.events_changed), "re-rated in, s": seconds,
+        "  of which the worker's own processor time, s": used,
+    }
+
+
+class Meanwhile:
+    """Another process that stores single calls of now, and a watch on the locks that it waits for."""
+
+    def __init__(self, address: str, organization_id: int) -> None:
+        self.address, self.longest_wait_s, self.is_over = address, 0.0, threading.Event()
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=post, args=(theirs, address, organization_id), daemon=True)
+        self.process.start()
+        self.backend: int = self.pipe.recv()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.process.terminate()
+        self.process.join()
+
+    def latencies(self, seconds: float) -> list[float]:
+        """In ms, of the posts in so many seconds from now."""
+        self.pipe.send("new")
+        time.sleep(seconds)
+        self.pipe.send("new")
+        self.pipe.recv()
+        found: list[float] = self.pipe.recv()
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+        return found
+
+    def stop(self) -> list[float]:
+        """In ms, of the posts since then."""
+        self.pipe.send("new")
+        found: list[float] = self.pipe.recv()
+        self.is_over.set()
+        self.watch.join()
+        return found
+
+    def _watch(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.address, autocommit=True) as connection:
+            while not self.is_over.wait(WATCH_S):
+                row = connection.execute(WAITS, [self.backend]).fetchone()
+                self.longest_wait_s = max(self.longest_wait_s, row[0] if row else 0.0)
+
+
+def post(pipe: Connection, address: str, organization_id: int) -> None:
+    """Stores one call after the other at the pace. Answers each message with the latencies since the last one, in ms."""
+    os.environ["DATABASE_URL"] = address
+    import django
+
+    django.setup()
+    from django.db import connection
+    from django.utils import timezone
+
+    from governance.tenancy.access import system_actor
+    from governance.tenancy.models import Organization
+    from ingest.services import events_store
+    from tests.bench import labels
+
+    actor, number, latencies = system_actor(Organization.objects.get(pk=organization_id)), 10_000_000, list[float]()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pipe.send(cursor.fetchone()[0])
+    due = time.monotonic()
+    while True:
+        if pipe.poll():
+            pipe.recv()
+            pipe.send(latencies)
+            latencies = []
+        number += 1
+        due = max(due + 1 / PACE, time.monotonic() - 1)
+        time.sleep(max(0.0, due - time.monotonic()))
+        began = time.monotonic()
+        sent = call(number, timezone.now() - timedelta(seconds=number * DAYS * 86_000 / SAMPLE), labels.TEAMS)
+        events_store(actor=actor, api_key=None, source="rest", events=[sent])
+        latencies.append((time.monotonic() - began) * 1000)
+
+
+def percentile(figures: Sequence[float], percent: int) -> float:
+    """The figure that so many percent lie at or below."""
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
