@@ -22,7 +22,7 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import budgets, guard, stories
+from ingest.demo import budgets, guard, seats, stories
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
@@ -79,6 +79,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
     contract_prices(begins=plan.calendar[0].starts_at - timedelta(days=365), rises=plan.price_rise_at)
     # First what people come to see decided, then the days that budgets are measured by.
     budgets.session_budgets_create(actor=actor)
+    seats.seats_create(actor=actor, begins=plan.calendar[0].date)
     session_hold(actor, plan, say=say)
     outcomes = history_load(organization, plan, processes=processes, say=say)
     budgets.session_thresholds_set(actor=actor)
