@@ -93,7 +93,7 @@ class FleetOut(msgspec.Struct, frozen=True, kw_only=True):
     field_notes: ClassVar[dict[str, str]] = NOTES
 
 
-class MonthOut(msgspec.Struct, frozen=True, kw_only=True):
+class FleetMonthOut(msgspec.Struct, frozen=True, kw_only=True):
     """A month of a model that is over and fixed. Amounts are in the organization's currency."""
 
     model: str
@@ -115,7 +115,7 @@ class FleetList(msgspec.Struct, frozen=True):
     """Fleets by name, and the months that are fixed, latest first."""
 
     items: list[FleetOut]
-    months: list[MonthOut]
+    months: list[FleetMonthOut]
 
 
 class HoursIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
