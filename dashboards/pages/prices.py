@@ -35,6 +35,7 @@ TIERS = (("flagship", "Flagship"), ("standard", "Standard"), ("economy", "Econom
 TIER_TONES = {"flagship": "accent", "standard": "", "economy": "ok"}
 WEIGHTS = (("open", "Open"), ("closed", "Closed"))
 LONGEST_TEXT = 200
+MOST_CANDIDATES = 6
 
 
 def shown(request: PageRequest, name: str, tab: str, values: dict[str, Any], status: int = 200) -> HttpResponse:  # noqa: PLR0917
@@ -77,12 +78,12 @@ def price_list(request: PageRequest) -> HttpResponse:
 
 
 def meant_by(actor: Actor, book: Book, text: str, providers: Sequence[str]) -> dict[str, Any]:
-    """What a call that reports the text as its model would be priced as, by the one provider chosen or by the name alone."""
+    """What a call that reports the text as its model would be priced as, by the one provider chosen or by the name alone, and why."""
     biller = providers[0] if len(providers) == 1 else ""
-    model = book.entry(biller, text)
-    if model is None:
-        return {"meant": None, "biller": biller}
-    return {"meant": {"provider": book.provider_of(biller, text), "model": model.slug, "href": model_address(actor, model.provider, model.slug)}, "biller": biller}
+    match = book.resolve(biller, text)
+    model = match.entry
+    found = {"match": match, "biller": biller, "could": [(entry, model_address(actor, entry.provider, entry.slug)) for entry in match.candidates[:MOST_CANDIDATES]]}
+    return found | {"meant": model, "meant_href": model_address(actor, model.provider, model.slug) if model else ""}
 
 
 def _filter_bar(request: PageRequest, book: Book) -> FilterBar:

@@ -1,22 +1,18 @@
 """What the pages of prices show of the book: a model with its amounts at an instant, and the same model at other providers."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from governance.pricing.book import Book, CatalogueModel, Row
-from governance.pricing.catalogue import FACTS
 from governance.pricing.models import Model, Provider
+from governance.pricing.naming import family_key
 from governance.pricing.sources.rows import BEGINNING
 
 MILLION = 1_000_000
-REGION = re.compile(r"^(regional|global|us|eu|apac|jp|au|us-gov)\.")
-VERSION = re.compile(r"-v\d+(:\d+)?$")
-DATE = re.compile(r"-20\d{2}-?[01]\d-?[0-3]\d")
 
 
 @dataclass(frozen=True)
@@ -100,13 +96,3 @@ def offers_elsewhere(book: Book, model: CatalogueModel, at: datetime) -> list[Of
     wanted = family_key(model.slug)
     same = (other for other in book.models() if other.maker == model.maker and family_key(other.slug) == wanted)
     return [Offer(other, at) for other in same]
-
-
-@cache
-def family_key(slug: str) -> str:
-    """What remains of a model's name when everything a provider adds to it is gone: `us.anthropic.claude-opus-4-6-v1:0` → `claude-opus-4-6`."""
-    name = slug.lower().rpartition("/")[2].replace("@", "-")
-    name = REGION.sub("", name)
-    owner, dot, rest = name.partition(".")
-    name = rest if dot and owner in FACTS["owners"] else name
-    return re.sub(r"[._]", "-", VERSION.sub("", DATE.sub("", name)))

@@ -17,16 +17,16 @@ from typing import Any
 
 from governance.money import quantize
 from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json, rates_merged
-from governance.pricing.calls import kind_of_call
+from governance.pricing.calls import KINDS_OF_CALL, kind_of_call
 from governance.pricing.catalogue import FACTS, maker_of
 from governance.pricing.exchange import ExchangeRates
-from governance.pricing.matching import Candidate, Directory, Seller, names_in
+from governance.pricing.matching import UNKNOWN, Candidate, Directory, Match, Seller, names_in
 from governance.pricing.models import Model, PriceBook, PriceRow, Provider
 from governance.pricing.own import OwnPrice
 from governance.pricing.quotes import reference_quotes
 from governance.pricing.usage import Line, ModelPrice, Rating, Usage, Weighed
 
-NO_MODEL = "no price for this model"
+NO_MODEL = UNKNOWN
 NO_ROW = "no price for this model on this date"
 # No call costs as much: an absurd count is listed as unpriced, and sums of costs fit their columns.
 LARGEST_COST = Decimal(1_000_000)
@@ -135,6 +135,14 @@ class Found:
     provider: str
     model: CatalogueModel
     is_own: bool
+    # The kind of call that the name itself says, and where the call was served.
+    kind: str = ""
+    region: str = ""
+
+    @property
+    def why_no_row(self) -> str:
+        """Why no row holds for the call."""
+        return f"no price for {self.kind} calls of this model" if self.kind else NO_ROW
 
 
 class Book:
@@ -146,6 +154,7 @@ class Book:
         self.rates = ExchangeRates() if rates is None else rates
         self._directory = Directory(sellers, aliases=FACTS["provider_aliases"], neutral=frozenset(FACTS["neutral_providers"]))
         self._names: dict[tuple[str, str], Found | None] = {}
+        self._reasons: dict[tuple[str, str], str] = {}
         self._rate_sets: dict[tuple[int, ...], RateSet] = {}
 
     def models(self) -> Sequence[CatalogueModel]:
@@ -186,13 +195,13 @@ class Book:
         found = self._found(provider, model)
         if found is None:
             if own is None or not own.rates:
-                return Weighed(provider, model, maker_of(provider, model), "unknown", None, "", None, NO_MODEL)
+                return Weighed(provider, model, maker_of(provider, model), "unknown", None, "", None, self._reasons.get((provider, model), NO_MODEL))
             names, rows = (provider, model, maker_of(provider, model), "unknown"), []
         else:
             known = found.model
             names, rows = (found.provider, known.slug, known.maker, known.tier), self._rows(found, at, context)
             if not rows and (own is None or not own.rates):
-                return Weighed(*names, None, "", None, NO_ROW)
+                return Weighed(*names, None, "", None, found.why_no_row)
         price_id = rows[0].id if rows else None
         currency = own.currency if own is not None and own.rates else rows[0].currency
         try:
@@ -251,6 +260,15 @@ class Book:
         found = self._found(provider, model)
         return found.model if found else None
 
+    def resolve(self, provider: str, model: str) -> Match[CatalogueModel]:
+        """What the reported names mean, with the steps of reading them, or why that is not certain and what they could mean."""
+        return self._directory.resolve(provider, model)
+
+    def call_context(self, provider: str, model: str, said: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """What a call says of itself, with what the name of its model says beside the model: for `explain`, to which stored names say less."""
+        found = self._found(provider, model)
+        return said if found is None or not (found.kind or found.region) else _said(found, said)
+
     def provider_of(self, provider: str, model: str) -> str:
         """Who bills for a call of these names, as it is stored; the provider as it was reported where the model is not recognised."""
         found = self._found(provider, model)
@@ -262,10 +280,15 @@ class Book:
             return self._names[key]
         except KeyError:
             pass
-        match = self._directory.find(provider, model)
-        found = None if match is None else Found(match[0], match[1], match[0] == match[1].provider)
+        match = self._directory.resolve(provider, model)
+        found = None
+        if match.entry is not None:
+            found = Found(match.provider, match.entry, match.provider == match.entry.provider, match.kind, match.region)
         if len(self._names) >= REMEMBERED_NAMES:
             self._names.clear()
+            self._reasons.clear()
+        if found is None:
+            self._reasons[key] = match.reason
         self._names[key] = found
         return found
 
@@ -274,9 +297,14 @@ class Book:
         row = found.model.row_at(at)
         if row is None:
             return []
+        if found.kind or found.region:
+            context = _said(found, context)
         if not context or not found.is_own or not found.model.special:
-            return [row]
-        return [*found.model.overrides_at(at, kind_of_call(context)), row]
+            return [] if found.kind else [row]
+        overriding = found.model.overrides_at(at, kind_of_call(context))
+        if found.kind and not any(KINDS_OF_CALL[found.kind] & other.context.items() for other in overriding):
+            return []  # a kind of call that has no price of its own is not taken for an ordinary one
+        return [*overriding, row]
 
     def _rows_of(self, found: Found, at: datetime, price_id: int) -> list[Row]:
         """The row with this id; one for a special kind of call together with the ordinary row it leaves the rest to."""
@@ -303,6 +331,14 @@ class Book:
             if own is None or own.id:
                 self._rate_sets[key] = prepared
         return prepared
+
+
+def _said(found: Found, said: Mapping[str, str] | None) -> dict[str, str]:
+    """What the call says, and before it what its model's name says."""
+    named = {"region": found.region} if found.region else {}
+    if found.kind:
+        named |= dict(KINDS_OF_CALL[found.kind])
+    return {**named, **(said or {})}
 
 
 def book_load() -> tuple[tuple[Any, ...], Book]:

@@ -21,6 +21,13 @@ MEANT: dict[tuple[str, str], tuple[str, str]] = {
     ("traffic_type", "on_demand_flex"): FLEX,
     ("traffic_type", "on_demand_priority"): PRIORITY,
 }
+# What the end of a model's name says, and the contexts of price rows that are meant by it.
+KINDS_OF_CALL: dict[str, frozenset[tuple[str, str]]] = {
+    "batch": frozenset({BATCH}),
+    "fast": frozenset({("speed", "fast"), ("service_tier", "fast")}),
+    "flex": frozenset({FLEX}),
+    "priority": frozenset({PRIORITY}),
+}
 # Names of the attribute under which a call says where it was served.
 REGION_KEYS = ("region", "inference_geo", "data_residency", "cloud.region", "aws_region", "location")
 _SAID = frozenset(key for key, _ in MEANT) | frozenset(REGION_KEYS[1:])

@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
-from dashboards.selectors.prices import family_key
 from governance.pricing.book import current_book
 from governance.pricing.models import Model
+from governance.pricing.naming import family_key
 from governance.pricing.services import price_row_add
 from governance.tenancy.models import Member, Organization
 from tests.dashboards.usage_made import call, use
@@ -45,7 +45,7 @@ def test_unknown_name_is_said_to_have_no_price(visitor: Client) -> None:
     answer = visitor.get("/o/acme/prices?q=our-own-llama")
 
     assert answer.context["table"].rows == []
-    assert "has no price" in answer.content.decode()
+    assert "stays unpriced: no price for this model." in answer.content.decode()
 
 
 def test_list_is_narrowed_by_provider_maker_tier_and_weights(visitor: Client) -> None:

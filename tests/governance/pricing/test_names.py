@@ -1,12 +1,15 @@
 """The names that clients report find the right biller and model, and nothing is guessed."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from governance.pricing.book import REMEMBERED_NAMES, Book
 from governance.pricing.catalogue import facts_of, tier_of
-from governance.pricing.matching import compile_rule
+from governance.pricing.matching import FINE_TUNE, ON_OWN_HARDWARE, UNCERTAIN, UNKNOWN, compile_rule
 from governance.pricing.usage import Usage
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -35,6 +38,28 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         ("", "openrouter/anthropic/claude-opus-4.8", "openrouter/anthropic/claude-opus-4.8"),
         ("zhipu", "glm-5-turbo", "zhipuai/GLM-5-Turbo"),
         ("xai", "grok-4.3", "x-ai/grok-4.3"),
+        ("", "openai/ft:gpt-4o-mini-2024-07-18:acme::id", "openai/ft:gpt-4o-mini"),
+        ("", "ft:gpt-4o-2024-08-06:acme::id", "openai/ft:gpt-4o"),
+        ("", "bedrock/us-east-1/anthropic.claude-opus-4-6-v1:0", "aws/regional.anthropic.claude-opus-4-6-v1:0"),
+        ("", "bedrock/converse/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("", "us.anthropic.claude-opus-4-6-v1:0", "aws/regional.anthropic.claude-opus-4-6-v1:0"),
+        ("aws", "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-opus-4-6-v1:0", "aws/regional.anthropic.claude-opus-4-6-v1:0"),
+        ("aws", "arn:aws:bedrock:us-east-1:1:application-inference-profile/abcd1234", None),
+        ("", "vertex_ai/claude-sonnet-4-5@20250929", "google/claude-sonnet-4-5"),
+        ("", "vertex_ai/europe-west4/gemini-2.5-pro", "google/gemini-2.5-pro"),
+        ("google", "publishers/anthropic/models/claude-sonnet-4-5@20250929", "google/claude-sonnet-4-5"),
+        ("", "azure/eu/gpt-4o-2024-08-06", "azure/gpt-4o"),
+        ("", "azure/global-standard/gpt-5.4", "azure/gpt-5.4"),
+        ("", "azure/prod-chat", None),
+        ("openrouter", "anthropic/claude-opus-4.6:thinking", "openrouter/anthropic/claude-opus-4.6"),
+        ("openrouter", "deepseek/deepseek-r1:free", "openrouter/deepseek/deepseek-r1:free"),
+        ("openrouter", "openai/gpt-5:nitro", None),
+        ("openrouter", "openai/gpt-5:online", None),
+        ("openrouter", "openai/gpt-5:free", None),
+        ("anthropic", "claude-opus-4-6:batch", "anthropic/claude-opus-4-6"),
+        ("x-ai", "grok-4-fast", "x-ai/grok-4-fast-reasoning"),
+        ("", "ollama/deepseek-r1:14b", None),
+        ("vllm", "deepseek-chat", None),
         ("our own machine", "deepseek-v3.2", None),
         ("", "llama-3.3-70b", None),
         ("", "xiaomi/mimo-v2-pro", None),
@@ -114,3 +139,66 @@ def test_tier_follows_the_output_amount_and_the_named_exceptions(book: Book, pro
 
 def test_tier_word_is_a_word_and_not_a_part_of_one() -> None:
     assert tier_of("gemini-ultra", None) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "reason"),
+    [
+        ("openrouter", "openai/gpt-5:nitro", "“:nitro” asks for the fastest seller: another price than the model's own"),
+        ("", "llama-3.3-70b-instruct", UNCERTAIN),
+        ("openai", "ft:o3:acme::id", FINE_TUNE),
+        ("", "hosted_vllm/deepseek-chat", ON_OWN_HARDWARE),
+        ("azure", "prod-chat", UNKNOWN),
+        ("azure", "claude-opus-4-6:batch", "no price for batch calls of this model"),
+        ("deepseek", "deepseek-v4-pro:flex", "no price for flex calls of this model"),
+    ],
+)
+def test_name_that_is_not_certain_stays_unpriced_and_says_why(book: Book, provider: str, model: str, reason: str) -> None:
+    rating = book.rate(provider=provider, model=model, at=NOW, usage=Usage(input_tokens=10, output_tokens=1))
+
+    assert (rating.cost, rating.reason) == (None, reason)
+
+
+def test_what_an_uncertain_name_could_mean_is_listed(book: Book) -> None:
+    could = book.resolve("", "llama-3.3-70b-instruct").candidates
+
+    assert len(could) > 1
+    assert {model.maker for model in could} == {"meta"}
+    assert [model.slug for model in book.resolve("openrouter", "openai/gpt-5:online").candidates] == ["openai/gpt-5"]
+
+
+@pytest.mark.parametrize(
+    ("model", "context"),
+    [("claude-opus-4-6:batch", {"processing": "batch"}), ("claude-opus-4-6-batch", {"processing": "batch"}), ("claude-opus-5-fast", {"speed": "fast"})],
+)
+def test_kind_of_call_in_the_name_costs_what_the_kind_costs(book: Book, model: str, context: dict[str, str]) -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+    plain = model.removesuffix("-batch").removesuffix("-fast").removesuffix(":batch")
+
+    named = book.rate(provider="anthropic", model=model, at=NOW, usage=usage)
+    said = book.rate(provider="anthropic", model=plain, at=NOW, usage=usage, context=context)
+
+    assert named == said
+    assert named.cost != book.rate(provider="anthropic", model=plain, at=NOW, usage=usage).cost
+    lines = book.explain(
+        provider=named.provider, model=named.model, at=NOW, usage=usage, context=book.call_context("anthropic", model, None), price_id=named.price_id
+    )
+    assert sum((line.cost for line in lines), Decimal(0)) == named.cost
+
+
+def test_how_a_name_was_read_is_said_step_by_step(book: Book) -> None:
+    steps = book.resolve("", "azure/eu/claude-opus-4-8").steps
+
+    assert steps == (
+        "“azure/” before the name is azure.",
+        "“claude-opus-4-8” is one of the names of a model of anthropic.",
+        "azure sells it at the list of anthropic.",
+        "“eu” before it is where it was served.",
+    )
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_text_can_be_read_as_a_name(book: Book, model: str, provider: str) -> None:
+    match = book.resolve(provider, model)
+
+    assert (match.entry is None) == bool(match.reason)
