@@ -24,6 +24,7 @@ TABS: tuple[tuple[str, str, Right | None], ...] = (
     ("prices", "Models", None),
     ("prices-changes", "Changes", Right.VIEW_SPEND),
     ("prices-unpriced", "Unpriced", Right.VIEW_SPEND),
+    ("prices-names", "Names", Right.VIEW_SPEND),
     ("prices-terms", "Terms", Right.VIEW_AUDIT),
     ("prices-currencies", "Currencies", Right.VIEW_SPEND),
     ("prices-seats", "Seats", Right.VIEW_SPEND),

@@ -25,7 +25,7 @@ from dashboards.selectors import usage
 from dashboards.selectors.prices import Offer, model_row, offers_elsewhere, per_million, provider_names
 from governance.errors import NotFound
 from governance.periods import Window
-from governance.pricing.book import CatalogueModel, Row, current_book
+from governance.pricing.book import Book, CatalogueModel, Row, current_book
 from governance.pricing.meters import in_order
 from governance.pricing.models import Model, PriceRow
 from governance.pricing.selectors import price_history
@@ -62,7 +62,10 @@ def price_model(request: PageRequest, provider: str, model: str) -> HttpResponse
     """One model as one provider sells it. Without a row in the table, 404."""
     book, now, actor = current_book(), timezone.now(), request.actor
     stored = model_row(provider, model)
-    found = next((entry for entry in book.models() if (entry.provider, entry.slug) == (provider, model)), None)
+    found = _listed(book, provider, model)
+    if stored is not None and found is None:  # it was added a moment ago
+        book = current_book(refresh=True)
+        found = _listed(book, provider, model)
     if stored is None or found is None:
         raise NotFound("There is no such model in the price book.")
     tables = {"rows": _rows_table(request, stored), "elsewhere": _elsewhere_table(request, found, now)}
@@ -76,6 +79,10 @@ def price_model(request: PageRequest, provider: str, model: str) -> HttpResponse
         "names": [name for name in found.names if name != found.slug.lower()], **_used(actor, found, now),
     }  # fmt: skip
     return shown(request, "model", "prices", values)
+
+
+def _listed(book: Book, provider: str, slug: str) -> CatalogueModel | None:
+    return next((entry for entry in book.models() if (entry.provider, entry.slug) == (provider, slug)), None)
 
 
 def kinds_of(model: CatalogueModel, at: datetime) -> list[Kind]:

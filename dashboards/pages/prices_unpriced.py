@@ -9,8 +9,10 @@ from django.utils import timezone
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.pages.prices import shown
+from dashboards.pages.prices_names import name_address
 from dashboards.selectors.dimensions import NOTHING
 from dashboards.selectors.unpriced import Unpriced, unpriced_models
+from governance.pricing.book import current_book
 from governance.tenancy.access import Right
 
 
@@ -29,10 +31,13 @@ def _lacking_table(request: PageRequest, found: list[Unpriced]) -> Table:
     columns = [
         Column("model", "Model", href=lambda row: _model_href(request, row, "tokens")),
         Column("provider", "Provider", value=lambda row: row.provider or None),
+        Column("why", "Why", value=lambda row: current_book().resolve(row.provider, row.model).reason or "no price on this date", is_sortable=False),
         Column("calls", "Calls without a price", kind="count"),
         Column("tokens", "Tokens of these calls", kind="tokens", title="A dash where the sums hold priced calls of the same model as well"),
         Column("last", "Last day", kind="day"),
     ]
+    if request.actor.can(Right.MANAGE_PRICES):
+        columns.append(Column("act", "Decide", value=lambda _row: "What is it?", href=lambda row: name_address(request.actor, row.provider, row.model), is_sortable=False))
     return Table.from_request(
         request, id="unpriced", title="Without a price", note="last 30 days, calls of known size", columns=columns, rows=[row for row in found if row.calls],
         sort="-calls", search=("model", "provider"), empty="Every call of known size had a price.",

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from dashboards.components.figures import plain_decimal
+from dashboards.components.meter_words import hours_text, kind_label, meter_label, per_text
 from governance.pricing.book import current_book
 from governance.pricing.exchange import ONE
 from governance.pricing.models import PriceRow, Term
@@ -13,18 +14,6 @@ from governance.pricing.sources.rows import BEGINNING
 from governance.pricing.terms import OwnTerm, converted, own_term
 from governance.pricing.usage import Line, Usage
 from ingest.models import UsageEvent
-
-PER = {1: "each", 1000: "per 1,000", 3600: "per hour", 1_000_000: "per million", 1_000_000_000: "per billion"}
-WORDS = {
-    "input_tokens": "Input, uncached",
-    "cache_read_tokens": "Read from cache",
-    "cache_write_tokens": "Written to cache",
-    "cache_write_5m_tokens": "Written to cache, 5 minutes",
-    "cache_write_1h_tokens": "Written to cache, 1 hour",
-    "output_tokens": "Output",
-    "output_reasoning_tokens": "Reasoning",
-    "requests": "Request",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +49,14 @@ class Bill:
         """When the price took effect; None when the lists do not know since when it holds."""
         return None if self.price is None or self.price.valid_from == BEGINNING else self.price.valid_from
 
+    @property
+    def kind(self) -> str:
+        """The kind of call that the price row is for, and the hours of the day; empty for an ordinary row."""
+        if self.price is None:
+            return ""
+        hours = hours_text(self.price.daily_from, self.price.daily_to)
+        return f"{kind_label(self.price.context)}{f', {hours}' if hours else ''}" if self.price.context or hours else ""
+
 
 def usage_of(call: UsageEvent) -> Usage:
     """The call's metered quantities."""
@@ -83,9 +80,10 @@ def bill_of(call: UsageEvent) -> Bill:
         return Bill((), "", "", "", price, seconds, _why_unpriced(call))
     row = Term.objects.select_related("team").filter(organization=call.organization_id, pk=call.term_id).first() if call.term_id else None
     term = None if row is None else own_term(row)
-    lines = current_book().explain(
-        provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), context=call.tags, price_id=call.price_id,
-        own=None if term is None else term.price,
+    book = current_book()
+    lines = book.explain(
+        provider=call.provider, model=call.model, at=call.occurred_at, usage=usage_of(call), price_id=call.price_id,
+        context=book.call_context(call.provider, call.model_reported, call.tags), own=None if term is None else term.price,
     )
     stored = f"{call.currency} {plain_decimal(call.cost)}"
     listed = f"{call.currency} {plain_decimal(call.list_cost)}" if call.list_cost is not None and call.list_cost != call.cost else ""
@@ -112,7 +110,9 @@ def _why_unpriced(call: UsageEvent) -> str:
             f"Its price is in {call.price_currency}, and no exchange rate to {call.currency} was known for its day: it counts in tokens, not in money. "
             "Add the rate under Prices, Currencies; the call is rated as soon as it is there."
         )
-    return "No price was known for this model when the call was made: it counts in tokens, not in money."
+    rating = current_book().rate(provider=call.provider, model=call.model_reported, at=call.occurred_at, usage=usage_of(call), context=call.tags)
+    why = f" Still so: {rating.reason}." if rating.reason else ""
+    return f"No price was known for this model when the call was made: it counts in tokens, not in money.{why}"
 
 
 def _steps(call: UsageEvent, total: Decimal, term: OwnTerm | None, row: Term | None) -> list[tuple[str, str]]:
@@ -129,6 +129,6 @@ def _steps(call: UsageEvent, total: Decimal, term: OwnTerm | None, row: Term | N
 
 
 def bill_line(line: Line) -> BillLine:
-    label = WORDS.get(line.meter, line.meter.replace("_", " ").capitalize())
-    price = f"{plain_decimal(line.amount)} {PER.get(line.per, f'per {line.per:,}')}"
+    label = "Input, uncached" if line.meter == "input_tokens" else meter_label(line.meter)
+    price = f"{plain_decimal(line.amount)} {per_text(line.per)}"
     return BillLine(label, f"{line.quantity.normalize():,f}", price, plain_decimal(line.cost))

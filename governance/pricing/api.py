@@ -114,7 +114,9 @@ class PricesView(APIView):
         book = current_book()
         model = book.entry(asked["provider"], asked["model"])
         if model is None:
-            raise NotFound("There is no price for this model.", model=asked["model"], provider=asked["provider"])
+            read = book.resolve(asked["provider"], asked["model"])
+            could = [{"provider": other.provider, "model": other.slug} for other in read.candidates]
+            raise NotFound("There is no price for this model.", model=asked["model"], provider=asked["provider"], reason=read.reason, candidates=could)
         provider = book.provider_of(asked["provider"], asked["model"])
         return Response(prices_answer(model, provider=provider, at=at) | {"book_version": book.version})
 

@@ -265,9 +265,13 @@ class Book:
         return self._directory.resolve(provider, model)
 
     def call_context(self, provider: str, model: str, said: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        """What a call says of itself, with what the name of its model says beside the model: for `explain`, to which stored names say less."""
+        """What a call says of itself by the one name of each kind, with what the name of its model says beside the model.
+
+        For `explain`, to which the stored names say less, and for an organization's own terms.
+        """
         found = self._found(provider, model)
-        return said if found is None or not (found.kind or found.region) else _said(found, said)
+        told = said if found is None or not (found.kind or found.region) else _said(found, said)
+        return kind_of_call(told) if told else told
 
     def provider_of(self, provider: str, model: str) -> str:
         """Who bills for a call of these names, as it is stored; the provider as it was reported where the model is not recognised."""

@@ -110,3 +110,32 @@ class PriceBook(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.version}"
+
+
+class NameMapping(models.Model):
+    """What an organization means by a model's name that price lists do not know, such as a deployment's, in [valid_from, valid_to).
+
+    It is only for that organization, and goes before whatever the name means to everybody. `provider` and `name` are as calls
+    report them, in lower case; an empty provider stands for every one.
+    """
+
+    organization = models.ForeignKey("tenancy.Organization", on_delete=models.CASCADE, related_name="+")
+    provider = models.CharField(max_length=80, blank=True)
+    name = models.CharField(max_length=200)
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="+")
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+    made_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+    maker_label = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "name_mapping"
+        ordering = ["name", "provider", "valid_from", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "provider", "name"], condition=models.Q(valid_to=None), name="name_mapping_open"),
+            models.CheckConstraint(condition=models.Q(valid_to=None) | models.Q(valid_to__gt=models.F("valid_from")), name="name_mapping_span"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.model}"

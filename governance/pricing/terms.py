@@ -23,6 +23,8 @@ from governance.pricing.calls import kind_of_call
 from governance.pricing.exchange import ONE, SAME, Exchange, ExchangeRates
 from governance.pricing.models import ExchangeRule, Term
 from governance.pricing.own import OwnPrice
+from governance.pricing.own_names import NONE as NO_NAMES
+from governance.pricing.own_names import OwnNames, own_names_load
 from governance.pricing.quotes import quotes_of
 from governance.pricing.usage import Rating, Usage, Weighed
 from governance.tenancy.directory import Directory, directory_of
@@ -87,6 +89,7 @@ class Terms:
     rates: ExchangeRates
     # Oldest first.
     bases: Sequence[Basis] = ()
+    names: OwnNames = NO_NAMES
     _scopes: dict[tuple[str, str, int | None], tuple[OwnTerm, ...]] = field(default_factory=dict)
 
     def rate(
@@ -105,8 +108,11 @@ class Terms:
 
         `at` is an aware instant; `provider` and `model` as the call names them. Never raises for odd usage or unknown names.
         """
+        if self.names.spans:
+            provider, model = self.names.meant(book, provider=provider, model=model, at=at)
         listed = book.weigh(provider=provider, model=model, at=at, usage=usage, context=context)
-        term = self.applying(listed, at=at, context=context, team_id=team_id) if self.terms and is_metered else None
+        said = book.call_context(provider, model, context) if self.terms else context
+        term = self.applying(listed, at=at, context=said, team_id=team_id) if self.terms and is_metered else None
         if term is None:
             return self.at_list_price(book, listed, at)
         charged = listed
@@ -299,6 +305,7 @@ def terms_load(directory: Directory) -> Terms:
         terms=[own_term(term) for term in Term.objects.filter(organization=organization).order_by("id")],
         rates=ExchangeRates(quotes_of(organization)),
         bases=bases_of(ExchangeRule.objects.filter(organization=organization).order_by("id")),
+        names=own_names_load(organization),
     )
 
 

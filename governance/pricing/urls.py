@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.pricing import api
+from governance.pricing import api, api_models
 from governance.pricing.sync import api as sync
 
 urlpatterns = [
@@ -12,4 +12,8 @@ urlpatterns = [
     path("prices/findings", sync.FindingsView.as_view(), name="api-price-findings"),
     path("prices/findings/<int:finding_id>", sync.FindingView.as_view(), name="api-price-finding"),
     path("prices/disagreements", sync.DisagreementsView.as_view(), name="api-price-disagreements"),
+    path("prices/models", api_models.PriceModelsView.as_view(), name="api-prices-models"),
+    path("prices/read", api_models.PriceNamesReadView.as_view(), name="api-prices-read"),
+    path("prices/names", api_models.NameMappingsView.as_view(), name="api-prices-names"),
+    path("prices/names/<int:mapping_id>", api_models.NameMappingView.as_view(), name="api-prices-name"),
 ]

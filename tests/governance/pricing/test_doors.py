@@ -124,3 +124,40 @@ def test_command_fails_when_there_is_no_price(prices: None) -> None:
         shown("show", "glm-5", "--at", "yesterday")
     with pytest.raises(CommandError, match="is not a date"):
         shown("show", "glm-5", "--at", "0001-01-01T00:00+14:00")
+
+
+def test_api_finds_models_page_by_page(prices: None, api: APIClient) -> None:
+    first = api.get("/api/v1/prices/models", {"q": "glm", "limit": 2, "at": "2026-04-01"}).json()
+    second = api.get("/api/v1/prices/models", {"q": "glm", "limit": 2, "offset": first["next"]}).json()
+
+    assert [item["model"] for item in first["items"]] == ["GLM-5", "GLM-6"]
+    assert first["items"][0]["price"]["rates"]["output_tokens"]["base"] == "1.83"
+    assert ([item["model"] for item in second["items"]], second["next"], first["total"]) == (["GLM-7"], None, 3)
+    assert api.get("/api/v1/prices/models", {"tier": "huge"}).status_code == 422
+
+
+def test_api_says_how_a_name_is_read_and_what_it_could_mean(prices: None, api: APIClient) -> None:
+    read = api.get("/api/v1/prices/read", {"model": "glm-5:batch"}).json()
+    unknown = api.get("/api/v1/prices/read", {"model": "somebody/glm-5"}).json()
+    refused = api.get("/api/v1/prices", {"model": "somebody/glm-5"})
+
+    assert (read["model"], read["kind"], read["reason"]) == ({"provider": "zhipuai", "model": "GLM-5"}, "batch", "")
+    assert (unknown["model"], unknown["reason"]) == (None, "the name could mean several models")
+    assert unknown["candidates"] == [{"provider": "zhipuai", "model": "GLM-5"}]
+    assert (refused.status_code, refused.json()["reason"]) == (404, "the name could mean several models")
+
+
+def test_api_maps_a_name_for_the_key_s_organization_and_ends_it(prices: None, organization: Organization, other_organization: Organization) -> None:
+    admin, stranger = (client_with(key_of(row, Scope.ADMIN, Scope.READ)) for row in (organization, other_organization))
+    given = {"name": "prod-chat", "reported_provider": "azure", "provider": "zhipuai", "model": "GLM-5", "valid_from": "2026-11-01T00:00:00Z"}
+
+    made = admin.post("/api/v1/prices/names", given)
+    mapping = made.json()
+
+    assert (made.status_code, mapping["valid_to"]) == (201, None)
+    assert [row["name"] for row in admin.get("/api/v1/prices/names").json()["items"]] == ["prod-chat"]
+    assert stranger.get("/api/v1/prices/names").json() == {"items": []}
+    assert stranger.delete(f"/api/v1/prices/names/{mapping['id']}").status_code == 404
+    assert admin.delete(f"/api/v1/prices/names/{mapping['id']}").json()["valid_to"] is not None
+    assert admin.post("/api/v1/prices/names", given | {"model": "GLM-99"}).status_code == 404
+    assert admin.post("/api/v1/prices/names", given | {"valid_from": "soon"}).status_code == 422

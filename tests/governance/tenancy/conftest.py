@@ -16,8 +16,9 @@ from governance.notices.signing import new_secret
 from governance.notices.tokens import link_make
 from governance.pricing.book import current_book
 from governance.pricing.models import PriceRun
+from governance.pricing.own_names import name_mapping_add
 from governance.pricing.services import model_add
-from governance.tenancy.access import member_actor
+from governance.tenancy.access import member_actor, system_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
 from tests.conftest import key_of, person
@@ -55,6 +56,7 @@ class Things:
     run_id: int
     month: str
     reading_id: int
+    mapping_id: int
 
     @property
     def parts(self) -> dict[str, str]:
@@ -102,9 +104,10 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     run = ReratingRun.objects.create(
         organization=organization, reason="list corrected", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
     )
+    mapping = name_mapping_add(actor=system_actor(organization), name="prod-chat", model=model, valid_from=now)
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01", reading.pk,
+        run.pk, "2026-01", reading.pk, mapping.pk,
     )  # fmt: skip

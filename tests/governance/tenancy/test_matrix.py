@@ -24,7 +24,7 @@ ASKING = ALL - {Role.AUDITOR}
 PAGES: dict[str, frozenset[Role]] = {
     "overview": SPENDING, "first-event": SPENDING, "spend": SPENDING, "routing": SPENDING, "lockin": SPENDING, "lockin-sessions": SPENDING, "prices-unpriced": SPENDING,
     "prices-seats": SPENDING, "prices-plan": BUDGETING, "prices-hardware": SPENDING, "prices-fleet": BUDGETING,
-    "prices": ALL, "price-model": ALL, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
+    "prices": ALL, "price-model": ALL, "prices-names": SPENDING, "prices-add": BUDGETING, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
     "prices-changes": SPENDING, "price-reading": SPENDING, "prices-disagreements": SPENDING,
     "prices-terms": RECORD, "prices-currencies": SPENDING,
     "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
@@ -42,7 +42,7 @@ FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
 CHANGING: dict[str, frozenset[Role]] = {
     "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
     "prices-run": BUDGETING, "prices-months": BUDGETING, "prices-changes": BUDGETING,
-    "prices-terms": BUDGETING, "prices-currencies": BUDGETING,
+    "prices-terms": BUDGETING, "prices-currencies": BUDGETING, "prices-names": BUDGETING,
     "prices-seats": BUDGETING, "prices-hardware": BUDGETING,
 }
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
@@ -134,6 +134,8 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-authorizations-batch": {"post": Scope.AUTHORIZE}, "api-session": {"get": Scope.READ}, "api-prices": {"get": Scope.READ},
     "api-price-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-price-run": {"get": Scope.READ},
     "api-price-findings": {"get": Scope.READ}, "api-price-finding": {"post": Scope.ADMIN}, "api-price-disagreements": {"get": Scope.READ},
+    "api-prices-models": {"get": Scope.READ}, "api-prices-read": {"get": Scope.READ}, "api-prices-names": {"get": Scope.READ, "post": Scope.ADMIN},
+    "api-prices-name": {"delete": Scope.ADMIN},
     "api-budgets": {"get": Scope.READ, "post": Scope.ADMIN}, "api-budgets-preview": {"post": Scope.ADMIN},
     "api-budget": {"get": Scope.READ, "patch": Scope.ADMIN}, "api-budget-preview": {"post": Scope.ADMIN}, "api-budget-retire": {"post": Scope.ADMIN},
     "api-budget-transfer": {"post": Scope.ADMIN},

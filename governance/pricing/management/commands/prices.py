@@ -12,8 +12,9 @@ from django.db import transaction
 from governance.errors import DomainError
 from governance.pricing import services
 from governance.pricing.book import CatalogueModel, Row, current_book
-from governance.pricing.meters import in_order
-from governance.pricing.models import PriceFinding, PriceRun
+from governance.pricing.matching import Match
+from governance.pricing.meters import EVERY_METER, in_order
+from governance.pricing.models import PriceFinding, PriceRow, PriceRun
 from governance.pricing.sources.rows import BEGINNING
 from governance.pricing.sync.services import ONLINE, doubt_words, list_upload, source_sync, sources_due
 from governance.pricing.sync.trust import OWN
@@ -88,10 +89,13 @@ class Command(BaseCommand):
             raise CommandError("Nothing was changed by what could not be read.")
 
     def _show(self, name: str, *, provider: str, at: datetime) -> None:
-        model = current_book(refresh=True).entry(provider, name)
+        read = current_book(refresh=True).resolve(provider, name)
+        model = read.entry
         if model is None:
-            raise CommandError(f"There is no price for {name}{f' from {provider}' if provider else ''}. Is the book loaded (prices load)?")
-        for line in _description(model, at):
+            could = ", ".join(f"{other.provider}/{other.slug}" for other in read.candidates)
+            reported = f"{name}{f' from {provider}' if provider else ''}"
+            raise CommandError(f"There is no price for {reported}: {read.reason}.{f' It could be {could}.' if could else ''} Is the book loaded (prices load)?")
+        for line in [*_reading(read), *_description(model, at)]:
             self.stdout.write(line)
         if model.row_at(at) is None:
             raise CommandError(f"No price of {model.slug} is valid on {at:%Y-%m-%d}.")
@@ -128,6 +132,14 @@ def _instant(text: str) -> datetime:
         raise ArgumentTypeError(f"'{text}' is not a date such as 2026-03-16 or an instant such as 2026-03-16T12:00Z") from None
 
 
+def _reading(read: Match[CatalogueModel]) -> Iterable[str]:
+    """How the name was read, where it says more than the model's own."""
+    for step in read.steps:
+        yield f"# {step}"
+    if read.kind:
+        yield f"# Calls of this name cost what {read.kind} calls cost."
+
+
 def _description(model: CatalogueModel, at: datetime) -> Iterable[str]:
     yield f"{model.provider} / {model.slug}"
     facts = {"made by": model.maker, "country": model.country, "tier": model.tier, "context window": model.context_window}
@@ -142,15 +154,21 @@ def _description(model: CatalogueModel, at: datetime) -> Iterable[str]:
             # A row for a kind of call replaces amounts of the ordinary one; without any it leaves all of them.
             yield from _rates(other) if other.rates else ["  the ordinary price"]
     yield "History:"
+    announced = dict(PriceRow.objects.filter(pk__in=[other.id for other in model.rows]).values_list("pk", "announced_at"))
     for other in sorted(model.rows, key=lambda other: (other.valid_from, other.id)):
-        yield f"  row {other.id}: {_span(other)}{f', for {_kind(other)}' if other.context else ''}"
+        told = f", announced {day:%Y-%m-%d}" if (day := announced.get(other.id)) else ""
+        yield f"  row {other.id}: {_span(other)}{f', for {_kind(other)}' if other.context else ''}, {other.source}{told}"
 
 
 def _rates(row: Row) -> Iterable[str]:
     if not row.rates:
         yield "  free of charge"
     for meter, rate in in_order(row.rates).items():
-        tiers = "".join(f"; {amount} above {threshold:,} input tokens" for threshold, amount in rate.get("tiers", ()))
+        if "factor" in rate:
+            yield f"  {'everything' if meter == EVERY_METER else meter:<32}{rate['factor']:>12} times the price otherwise"
+            continue
+        above = "for what is above {:,}" if rate.get("marginal") else "above {:,} input tokens"
+        tiers = "".join(f"; {amount} {above.format(int(threshold))}" for threshold, amount in rate.get("tiers", ()))
         least = f"; at least {rate['least']} are billed" if rate.get("least") else ""
         yield f"  {meter:<32}{rate['base']:>12} per {rate['per']:,}{tiers}{least}"
 
