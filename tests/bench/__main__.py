@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-STEPS = ("batch", "single", "authorize", "crowd", "resume", "otlp", "litellm", "parse", "transcript", "sources")
+STEPS = ("batch", "single", "authorize", "crowd", "resume", "otlp", "litellm", "parse", "transcript", "sources", "prices")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from tests.bench import copying, formats, report, telemetry
 from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
 from tests.bench.crowd import crowd, resume
+from tests.bench.prices import prices
 from tests.bench.servers import Web, processor_seconds, web
 from tests.bench.sources import sources
 from tests.bench.world import world_make
@@ -138,5 +139,5 @@ def _authorize(bench: Bench) -> None:
 STEPS = {
     "batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume,
     "otlp": telemetry.doors, "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
-    "sources": lambda bench: sources(bench.note),
+    "sources": lambda bench: sources(bench.note), "prices": prices,
 }
