@@ -7,7 +7,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
@@ -142,7 +142,7 @@ class Found:
     @property
     def why_no_row(self) -> str:
         """Why no row holds for the call."""
-        return f"no price for {self.kind} calls of this model" if self.kind else NO_ROW
+        return no_price_for(self.kind) if self.kind else NO_ROW
 
 
 class Book:
@@ -261,8 +261,17 @@ class Book:
         return found.model if found else None
 
     def resolve(self, provider: str, model: str) -> Match[CatalogueModel]:
-        """What the reported names mean, with the steps of reading them, or why that is not certain and what they could mean."""
-        return self._directory.resolve(provider, model)
+        """What the reported names mean, with the steps of reading them, or why that is not certain and what they could mean.
+
+        A kind of call that the name says and that the model has no price for is not certain: it may be another model.
+        """
+        match = self._directory.resolve(provider, model)
+        if match.entry is None or not match.kind:
+            return match
+        is_own = match.provider == match.entry.provider
+        if is_own and any(KINDS_OF_CALL[match.kind] & row.context.items() for row in match.entry.special):
+            return match
+        return replace(match, entry=None, reason=no_price_for(match.kind), candidates=(match.entry,))
 
     def call_context(self, provider: str, model: str, said: Mapping[str, str] | None) -> Mapping[str, str] | None:
         """What a call says of itself by the one name of each kind, with what the name of its model says beside the model.
@@ -284,7 +293,7 @@ class Book:
             return self._names[key]
         except KeyError:
             pass
-        match = self._directory.resolve(provider, model)
+        match = self.resolve(provider, model)
         found = None
         if match.entry is not None:
             found = Found(match.provider, match.entry, match.provider == match.entry.provider, match.kind, match.region)
@@ -335,6 +344,11 @@ class Book:
             if own is None or own.id:
                 self._rate_sets[key] = prepared
         return prepared
+
+
+def no_price_for(kind: str) -> str:
+    """Why a call of this kind has no price."""
+    return f"no price for {kind} calls of this model"
 
 
 def _said(found: Found, said: Mapping[str, str] | None) -> dict[str, str]:
