@@ -26,7 +26,7 @@ SEPTEMBER, OCTOBER = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (9, 
 def test_a_price_without_a_known_start_is_not_dated_1970(begins: datetime, ends: datetime | None, said: str) -> None:
     model = Model(slug="m", name="M", provider=Provider(slug="p", name="P"))
     price = PriceRow(pk=1, model=model, valid_from=begins, valid_to=ends, rates={}, source="list")
-    bill, call = Bill(seconds=None, price=price), UsageEvent(id=UUID(int=1), occurred_at=SEPTEMBER)
+    bill, call = Bill((), "", "", "", price, None), UsageEvent(id=UUID(int=1), occurred_at=SEPTEMBER)
     shown = render_to_string("sessions/_call.html", {"bill": bill, "call": call, "zone": UTC, "organization": Organization(slug="acme")})
     assert said in shown
     assert "1970" not in shown
