@@ -9,7 +9,7 @@ from django.utils import timezone
 from governance.pricing.models import Model
 from governance.pricing.own_names import name_mapping_add
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member, Organization
+from governance.tenancy.models import Member, Organization, Role
 from ingest.models import UsageEvent as StoredEvent
 from ingest.rerating.unpriced import unpriced_rerate
 from ingest.rerating.working import run_work
@@ -51,7 +51,7 @@ def test_calls_before_the_decision_are_priced_after_it(admin: Member, organizati
 
 def test_name_means_nothing_to_others(admin: Member, other_organization: Organization) -> None:
     is_sonnet(admin)
-    stranger = person(other_organization, email="admin@globex.example", role=admin.role)
+    stranger = person(other_organization, email="admin@globex.example", role=Role(admin.role))
     store(stranger, event(1, provider="our-gateway", model="prod-chat"))
 
     assert StoredEvent.objects.get().cost is None

@@ -52,10 +52,10 @@ def test_list_is_narrowed_by_provider_maker_tier_and_weights(visitor: Client) ->
     def offers(query: str) -> list[object]:
         return visitor.get(f"/o/acme/prices?{query}").context["table"].every_row  # type: ignore[no-any-return]
 
-    assert {offer.provider for offer in offers("provider=deepseek")} == {"deepseek"}  # type: ignore[attr-defined]
-    assert {offer.model.tier for offer in offers("tier=flagship")} == {"flagship"}  # type: ignore[attr-defined]
-    assert {offer.model.has_open_weights for offer in offers("weights=open")} == {True}  # type: ignore[attr-defined]
-    assert {offer.model.maker for offer in offers("maker=anthropic")} == {"anthropic"}  # type: ignore[attr-defined]
+    assert {offer.provider for offer in offers("provider=deepseek")} == {"deepseek"}
+    assert {offer.model.tier for offer in offers("tier=flagship")} == {"flagship"}
+    assert {offer.model.has_open_weights for offer in offers("weights=open")} == {True}
+    assert {offer.model.maker for offer in offers("maker=anthropic")} == {"anthropic"}
 
 
 def test_list_comes_as_a_file_with_exact_amounts_and_their_currency(visitor: Client) -> None:

@@ -73,7 +73,8 @@ def test_budgets_of_keys_and_service_accounts_freeze_the_sessions_that_they_ran_
 ) -> None:
     account = ServiceAccount.objects.create(organization=organization, name="nightly", team=team)
     mine, other, programs = key_of(organization, name="mine").row, key_of(organization, name="other").row, key_of(organization, name="job", service_account=account).row
-    actor, common = member_actor(admin), {"period_kind": "lifetime", "measure": "calls", "limit_amount": Decimal(1)}
+    actor = member_actor(admin)
+    common: dict[str, Any] = {"period_kind": "lifetime", "measure": "calls", "limit_amount": Decimal(1)}
     budget_create(actor=actor, name="Of the key", scope_kind="key", api_key=mine, **common)
     budget_create(actor=actor, name="Of the program", scope_kind="service_account", service_account=account, **common)
     post("by-mine", mine)
@@ -88,7 +89,8 @@ def test_budgets_of_keys_and_service_accounts_freeze_the_sessions_that_they_ran_
 def test_pools_teams_projects_and_tasks_with_filters(client: Client, admin: Member, organization: Organization, team: Team, post: Callable[..., None]) -> None:
     core = Team.objects.create(organization=organization, slug="core", name="Core", parent=team)
     project = Project.objects.create(organization=organization, slug="site", name="Site")
-    actor, common = member_actor(admin), {"period_kind": "lifetime", "measure": "calls", "limit_amount": Decimal(1)}
+    actor = member_actor(admin)
+    common: dict[str, Any] = {"period_kind": "lifetime", "measure": "calls", "limit_amount": Decimal(1)}
     budget_create(actor=actor, name="Pool", scope_kind="organization", filters={"team": [team.pk], "role": ["planner"]}, **common)
     budget_create(actor=actor, name="Site's", scope_kind="project", project=project, filters={"role": ["judge"]}, **common)
     budget_create(actor=actor, name="Task's", scope_kind="task", filters={"role": ["worker"]}, **common | {"period_kind": "task"})

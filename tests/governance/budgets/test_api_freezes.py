@@ -51,7 +51,7 @@ def test_switch_is_thrown_and_released(switch: APIClient, api: APIClient, organi
 
 
 def test_same_key_gives_the_first_answer_and_throws_nothing_twice(switch: APIClient) -> None:
-    once = {"HTTP_IDEMPOTENCY_KEY": "leak-1"}
+    once: dict[str, Any] = {"HTTP_IDEMPOTENCY_KEY": "leak-1"}
     made = switch.post(FREEZES, WANTED, **once)
     switch.post(f"{FREEZES}/{made.json()['id']}/end", {})
     again = switch.post(FREEZES, WANTED, **once)
@@ -76,7 +76,7 @@ def test_what_cannot_be_frozen_is_refused(body: dict[str, Any], status: int, fie
 
 def test_broken_bodies_and_queries_are_told_so(switch: APIClient) -> None:
     for body in (b"", b"[]", b"{", b"\xff", b'{"scope":"model","reason":"a","name":"x","name":1}'):
-        assert switch.generic("POST", FREEZES, body, content_type="application/json").status_code == 422
+        assert switch.post(FREEZES, body, content_type="application/json").status_code == 422
     for query in ("active=maybe", "limit=0", "limit=201", "limit=x", "before=-1", f"before={10**30}"):
         assert switch.get(f"{FREEZES}?{query}").status_code == 422
     assert switch.get(f"{FREEZES}/{10**25}").status_code == 404
@@ -122,7 +122,8 @@ def test_budgets_freeze_and_a_revoked_key_are_not_ended_here(switch: APIClient, 
 
 def test_pages_of_the_list_hold_every_freeze_once(switch: APIClient, admin: Member) -> None:
     made = [freeze_start(actor=member_actor(admin), scope_kind="model", scope_key=f"m-{number}", reason="odd").pk for number in range(5)]
-    found, before = [], ""
+    found: list[Any] = []
+    before: str | None = ""
     while before is not None:
         page = switch.get(f"{FREEZES}?limit=2{before and f'&before={before}'}").json()
         found += [row["id"] for row in page["items"]]

@@ -194,7 +194,7 @@ class Interleavings(RuleBasedStateMachine):
     def hold_part(self, team: str, session: str, wanted: Decimal, least: str | None, minutes: int, role: str) -> None:
         """What does not fit as a whole is granted to the last digit that does."""
         request = AuthorizationIn(
-            team=team, session=session, role=role, amount=wanted, ttl_seconds=60 * minutes, allow_partial=True, min_amount=least and Decimal(least)
+            team=team, session=session, role=role, amount=wanted, ttl_seconds=60 * minutes, allow_partial=True, min_amount=Decimal(least) if least else None
         )
         if not self._is_attributed(request) or (least is not None and Decimal(least) > wanted):
             return
@@ -255,7 +255,7 @@ class Interleavings(RuleBasedStateMachine):
         is_over = hold.state != "held" or hold.expires_at <= self.now
         more = self.reference.places_of_more(hold, self.now, amount=Decimal(amount or 0), calls=calls)
         is_fitting = is_over or self.reference.fits_more(more, self._frozen()) or self.reference.fits_more(more, self._frozen_after_sweep())
-        request = ExtensionIn(amount=amount and Decimal(amount), ttl_seconds=minutes and 60 * minutes, calls=calls)
+        request = ExtensionIn(amount=Decimal(amount) if amount else None, ttl_seconds=minutes and 60 * minutes, calls=calls)
         try:
             with self.clock() as now:
                 held = authorization_extend(actor=self.actor, api_key=None, authorization_id=made, request=request, now=now)

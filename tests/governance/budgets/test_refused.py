@@ -139,7 +139,8 @@ def test_granted_calls_write_no_count(api: APIClient, month: int) -> None:
 def test_counts_are_exact_while_they_are_added_up(transactional_db: None, admin: Member, organization: Organization, api_key: KeyInHand) -> None:
     """Four threads are refused while another adds up all the time: no refusal is lost, none counted twice."""
     freeze_start(actor=member_actor(admin), scope_kind="organization", scope_key="", reason="stop")
-    done, wrong = threading.Event(), []
+    done = threading.Event()
+    wrong: list[Any] = []
 
     def asking() -> None:
         try:

@@ -51,7 +51,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def send(api: APIClient, given: dict[str, Any]) -> Any:
-    return api.post(PATH, **({} if "content_type" in given else {"format": "json"}), **given)
+    how: dict[str, Any] = {} if "content_type" in given else {"format": "json"}
+    return api.post(PATH, **how, **given)
 
 
 def test_key_in_memory_is_not_looked_up_apart(remembered: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:

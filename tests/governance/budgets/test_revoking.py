@@ -18,7 +18,7 @@ from governance.notices.endpoints import endpoint_create
 from governance.notices.models import Signal
 from governance.notices.stream.listening import Heard
 from governance.tenancy.access import Actor, member_actor, system_actor
-from governance.tenancy.models import Member, Organization, Scope, ServiceAccount, Team
+from governance.tenancy.models import Member, Organization, Role, Scope, ServiceAccount, Team
 from tests.conftest import KeyInHand, client_with, key_of, person
 from tests.governance.budgets.test_freezes import ask, seen
 
@@ -111,13 +111,13 @@ def heard(actor: Actor) -> bool:
 def test_holder_and_the_holders_approver_hear_of_it(admin: Member, engineer: Member, lead: Member, organization: Organization) -> None:
     key = key_of(organization, Scope.AUTHORIZE, name="Robin's", member=engineer)
     key_revoke(actor=member_actor(admin), key=key.row)
-    outsider = person(organization, email="far@acme.example", role="engineer")
+    outsider = person(organization, email="far@acme.example", role=Role.ENGINEER)
     assert [heard(member_actor(who)) for who in (engineer, lead, admin, outsider)] == [True, True, True, False]
 
 
 def test_policy_document_tells_of_a_members_key_to_its_holder_and_to_programs_only(admin: Member, engineer: Member, organization: Organization, other: KeyInHand) -> None:
     mine = client_with(key_of(organization, Scope.AUTHORIZE, name="mine", member=engineer))
-    theirs = client_with(key_of(organization, Scope.AUTHORIZE, name="theirs", member=person(organization, email="far@acme.example", role="engineer")))
+    theirs = client_with(key_of(organization, Scope.AUTHORIZE, name="theirs", member=person(organization, email="far@acme.example", role=Role.ENGINEER)))
     key_revoke(actor=member_actor(admin), key=key_of(organization, Scope.AUTHORIZE, name="leaked", member=engineer).row)
     assert [len(client.get("/api/v1/policy").json()["freezes"]) for client in (mine, client_with(other), theirs)] == [1, 1, 0]
 

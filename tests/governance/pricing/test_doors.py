@@ -127,8 +127,8 @@ def test_command_fails_when_there_is_no_price(prices: None) -> None:
 
 
 def test_api_finds_models_page_by_page(prices: None, api: APIClient) -> None:
-    first = api.get("/api/v1/prices/models", {"q": "glm", "limit": 2, "at": "2026-04-01"}).json()
-    second = api.get("/api/v1/prices/models", {"q": "glm", "limit": 2, "offset": first["next"]}).json()
+    first = api.get("/api/v1/prices/models", {"q": "glm", "limit": "2", "at": "2026-04-01"}).json()
+    second = api.get("/api/v1/prices/models", {"q": "glm", "limit": "2", "offset": str(first["next"])}).json()
 
     assert [item["model"] for item in first["items"]] == ["GLM-5", "GLM-6"]
     assert first["items"][0]["price"]["rates"]["output_tokens"]["base"] == "1.83"

@@ -114,7 +114,7 @@ def test_geminis_version_is_nodes_and_not_told() -> None:
 
 @pytest.mark.parametrize(("source", "name"), [(GEMINI, "gemini_cli.api_error"), (QWEN, "qwen-code.api_error")])
 def test_each_retry_that_failed_is_a_call(source: Source, name: str) -> None:
-    failed = {
+    failed: dict[str, Any] = {
         "event.name": name,
         "session.id": "s1",
         "model": "m",
@@ -130,7 +130,7 @@ def test_each_retry_that_failed_is_a_call(source: Source, name: str) -> None:
 
 
 def test_the_twins_of_geminis_records_are_not_counted() -> None:
-    twin = {
+    twin: dict[str, Any] = {
         "event.name": "gen_ai.client.inference.operation.details",
         "gen_ai.usage.input_tokens": 1300,
         "gen_ai.response.id": "x",
