@@ -27,9 +27,12 @@ OWN_HARDWARE = frozenset({
 # Endings that name a kind of call, at prices of its own.
 KINDS = {"batch": "batch", "batches": "batch", "fast": "fast", "flex": "flex", "priority": "priority"}
 # Endings that change nothing about the price.
-PLAIN = frozenset({"thinking", "beta", "extended", "self-moderated"})
+PLAIN = frozenset({"thinking", "beta", "self-moderated"})
 # Endings by which a router takes another seller, or adds something that tokens do not tell.
-ROUTED = {"nitro": "the fastest seller", "floor": "the cheapest seller", "exacto": "chosen sellers", "online": "a web search beside each call", "free": "calls free of charge"}
+ROUTED = {
+    "nitro": "the fastest seller", "floor": "the cheapest seller", "exacto": "chosen sellers", "extended": "a longer context",
+    "online": "a web search beside each call", "free": "calls free of charge",
+}  # fmt: skip
 ENDING = re.compile(r"^(?P<base>.+?)(?P<mark>[:/-])(?P<ending>[a-z-]+?)$")
 FINE_TUNE = re.compile(r"^ft:(?P<base>[^:]+)(?::.*)?$")
 
