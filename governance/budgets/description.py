@@ -10,7 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from governance.budgets.services import AuthorizationIn, ExtensionIn
-from governance.tenancy.openapi import Problem, problems
+from governance.tenancy.openapi import KEY_NEEDED, Problem, problems
 
 State = Literal["held", "settling", "settled", "voided", "expired"]
 
@@ -277,6 +277,7 @@ IDEMPOTENCY = OpenApiParameter(
 authorization_post = extend_schema(
     operation_id="authorizations_hold",
     tags=["authorizations"],
+    auth=KEY_NEEDED,
     summary="Ask whether a call may go on, and hold its estimate",
     description=(
         "Holds `amount`, or what the price book makes of model and tokens, against every budget that applies to the labels: all or none. "

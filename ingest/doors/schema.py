@@ -7,7 +7,7 @@ from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 
-from governance.tenancy.openapi import problems
+from governance.tenancy.openapi import KEY_NEEDED, problems
 from ingest.formats.event import MAX_TAGS, MAX_UNITS, Outcome, UsageEvent
 
 LIMITS = (
@@ -105,12 +105,9 @@ REFUSALS = {
     "s503": "The database gave way; send the same again.",
 }
 
-# Requirements as OpenAPI writes them; the library's annotation says less than it takes.
-KEY_NEEDED: Any = [{"apiKey": []}]
 events_post = extend_schema(
     operation_id="events_post",
     tags=["usage"],
-    # The door looks the key up in a way of its own, which to the caller is the same.
     auth=KEY_NEEDED,
     summary="Report usage",
     description=(
