@@ -180,14 +180,15 @@ def id_check(number: int) -> int:
 def days_asked(request: Request, actor: Actor) -> Days:
     """The days [from, to) of the query; the running local month by default. Raises Invalid."""
     month = timezone.now().astimezone(actor.organization.zone).date().replace(day=1)
-    first = _day_of(request, "from", month)
-    until = _day_of(request, "to", add_months(first.replace(day=1), 1))
+    first = day_of(request, "from", month)
+    until = day_of(request, "to", add_months(first.replace(day=1), 1))
     if not first < until <= first + LONGEST:
         raise Invalid("The days end after they begin, at most ten years later.", field="to")
     return Days(first, until)
 
 
-def _day_of(request: Request, name: str, default: date) -> date:
+def day_of(request: Request, name: str, default: date) -> date:
+    """The day of a query's parameter. Raises Invalid."""
     text = request.query_params.get(name)
     if text is None:
         return default

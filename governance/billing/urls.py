@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.billing import api, api_fleets
+from governance.billing import api, api_agreements, api_fleets
 
 urlpatterns = [
     path("plans", api.Plans.as_view(), name="api-plans"),
@@ -14,4 +14,11 @@ urlpatterns = [
     path("fleets/<int:fleet_id>", api_fleets.OneFleet.as_view(), name="api-fleet"),
     path("fleets/<int:fleet_id>/end", api_fleets.FleetEnd.as_view(), name="api-fleet-end"),
     path("fleets/<int:fleet_id>/hours", api_fleets.FleetHoursEntered.as_view(), name="api-fleet-hours"),
+    path("prices/terms", api_agreements.Terms.as_view(), name="api-price-terms"),
+    path("prices/terms/<int:term_id>/end", api_agreements.TermEnd.as_view(), name="api-price-term-end"),
+    path("prices/balances", api_agreements.Balances.as_view(), name="api-price-balances"),
+    path("prices/balances/<int:balance_id>/end", api_agreements.BalanceEnd.as_view(), name="api-price-balance-end"),
+    path("prices/markups", api_agreements.Markups.as_view(), name="api-price-markups"),
+    path("exchange-rates", api_agreements.ExchangeRates.as_view(), name="api-exchange-rates"),
+    path("exchange-rates/file", api_agreements.ExchangeRatesFile.as_view(), name="api-exchange-rates-file"),
 ]

@@ -154,6 +154,10 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-seats": {"get": Scope.READ, "post": Scope.ADMIN}, "api-seat-end": {"post": Scope.ADMIN},
     "api-fleets": {"get": Scope.READ, "post": Scope.ADMIN}, "api-fleet": {"get": Scope.READ, "patch": Scope.ADMIN},
     "api-fleet-end": {"post": Scope.ADMIN}, "api-fleet-hours": {"post": Scope.ADMIN},
+    "api-price-terms": {"get": Scope.READ, "post": Scope.ADMIN}, "api-price-term-end": {"post": Scope.ADMIN},
+    "api-price-balances": {"get": Scope.READ, "post": Scope.ADMIN}, "api-price-balance-end": {"post": Scope.ADMIN},
+    "api-price-markups": {"get": Scope.READ, "post": Scope.ADMIN},
+    "api-exchange-rates": {"get": Scope.READ, "post": Scope.ADMIN}, "api-exchange-rates-file": {"post": Scope.ADMIN},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
 ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]

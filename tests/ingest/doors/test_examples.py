@@ -18,6 +18,7 @@ from governance.approvals.policy import ADMINS, Band, Override, Rules, Step
 from governance.approvals.services import request_override
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_create, freeze_start
+from governance.pricing.agreements import BalanceFacts, balance_add, term_add
 from governance.pricing.book import current_book
 from governance.pricing.models import PriceFinding
 from governance.pricing.services import prices_load
@@ -141,7 +142,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price_", "plans_", "seats_", "fleets_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price_", "plans_", "seats_", "fleets_", "exchange_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -150,6 +151,12 @@ def test_what_is_said_to_be_sent_is_taken(
     elif operation == "authorizations_hold":
         prices_load()
         current_book(refresh=True)
+    elif operation == "price_terms_end":
+        term = term_add(actor=member_actor(admin), name="MSA", valid_from=timezone.now(), percent_off=Decimal(5))
+        path = path.format(term_id=term.pk)
+    elif operation == "price_balances_end":
+        facts: BalanceFacts = {"kind": "credit", "name": "Start", "amount": Decimal(5), "starts_on": date(2026, 11, 1)}
+        path = path.format(balance_id=balance_add(actor=member_actor(admin), **facts).pk)
     elif operation == "price_finding_decide":
         path = path.format(finding_id=price_that_waits())
     elif operation.startswith("month_"):
