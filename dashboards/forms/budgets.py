@@ -134,11 +134,14 @@ class BudgetForm(FilterFields, LimitForm):
         label="Charge for a call that has no price",
         help_text="A cautious amount for models whose price is not known yet. Empty: nothing is charged.",
     )
-    field_order = ("name", "scope_kind", *OWNERS, "measure", "period_kind", "limit_amount", "action", "thresholds")
+    currency = forms.ChoiceField(required=False, label="Currency", help_text="Another one is converted at the rate of each window's first day.")
+    field_order = ("name", "scope_kind", *OWNERS, "measure", "period_kind", "limit_amount", "currency", "action", "thresholds")
 
-    def __init__(self, *args: Any, owners: dict[str, Choices], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, owners: dict[str, Choices], currencies: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, owners=owners, **kwargs)
-        for name in ("measure", "period_kind", "rolling_length", "rolling_unit", "anchor_weekday", "anchor_day"):
+        self.currencies = currencies
+        self.fields["currency"].choices = [(code, code) for code in currencies]  # type: ignore[attr-defined]
+        for name in ("measure", "period_kind", "currency", "rolling_length", "rolling_unit", "anchor_weekday", "anchor_day"):
             self.fields[name].is_conditional = True  # type: ignore[attr-defined]
         scopes = {field: scope for scope, field in OWNER_OF_SCOPE.items()}
         for name, word in OWNERS.items():
@@ -149,6 +152,8 @@ class BudgetForm(FilterFields, LimitForm):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
         cleaned["measure"] = cleaned.get("measure") or "money"
+        if cleaned["measure"] != "money" or not cleaned.get("currency"):
+            cleaned["currency"] = None
         if cleaned.get("scope_kind") in TEMPLATES:
             cleaned["period_kind"] = cleaned["scope_kind"]
         else:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from dashboards.access import PageRequest, page
 from dashboards.forms.budgets import OWNERS, BudgetForm, Choices
 from dashboards.selectors.budget_course import known_labels
+from dashboards.selectors.quoted_limits import currencies_known
 from governance.budgets.models import Budget
 from governance.budgets.previews import creation_preview
 from governance.budgets.services import budget_create
@@ -34,7 +35,8 @@ def budget_new(request: PageRequest) -> HttpResponse:
     form = budget_form(request)
     is_look = request.POST.get("step") == "preview"
     context: dict[str, Any] = {"form": form, "is_look": False, "known": known_labels(actor, now=now)}
-    context["limit_hint"] = f"In {actor.organization.currency}, or a whole number of tokens or calls."
+    own = "the currency beside it" if len(form.currencies) > 1 else actor.organization.currency
+    context["limit_hint"] = f"In {own}, or a whole number of tokens or calls."
     if request.method == "GET":
         return render(request, "budgets/new.html", context)
     if not form.is_valid():
@@ -65,6 +67,7 @@ def budget_form(request: PageRequest) -> BudgetForm:
             "warns_ahead": True,
         },
         owners=owners_of(request.actor),
+        currencies=currencies_known(request.actor),
     )
 
 

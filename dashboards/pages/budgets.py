@@ -22,6 +22,7 @@ from dashboards.forms.budgets import ChangeForm, TransferForm
 from dashboards.pages.spend import spend_address
 from dashboards.selectors import periods
 from dashboards.selectors.budget_history import history_of
+from dashboards.selectors.quoted_limits import quoted_of
 from governance.budgets.calls import POOLS, TAG
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.previews import change_preview
@@ -109,7 +110,7 @@ def change_form(budget: Budget, data: Any = None) -> ChangeForm:
     initial = {
         "seen": budget.version,
         "name": budget.name,
-        "limit_amount": plain_decimal(budget.limit_amount),
+        "limit_amount": plain_decimal(budget.limit_amount if budget.quoted_limit is None else budget.quoted_limit),
         "action": budget.action,
         "downgrade_models": ", ".join(budget.downgrade_models),
         "thresholds": ", ".join(str(percent) for percent in budget.thresholds),
@@ -194,6 +195,7 @@ def budget_context(request: PageRequest, budget: Budget, form: ChangeForm | None
         "is_money": budget.measure == Budget.Measure.MONEY,
         "period": period,
         "period_name": period_name(period),
+        "quoted": quoted_of(budget, period),
         "is_present": period.pk == line.period.pk,
         "past": [(row, period_name(row)) for row in past],
         "topups": periods.topups_of(actor, budget),

@@ -1,10 +1,12 @@
 """Template tags that say in words what a budget limits, over which window, and what happens at the limit."""
 
+from decimal import Context, Decimal
 from typing import Any
 
 from django import template
 
 from dashboards.components import budget_words as words
+from dashboards.components.figures import plain_decimal
 from governance.budgets.models import Budget, ThresholdCrossing, TopUp
 
 register = template.Library()
@@ -39,6 +41,12 @@ def topup_words(topup: TopUp) -> str:
 @register.filter
 def crossing_words(crossing: ThresholdCrossing) -> str:
     return f"{crossing.percent} % passed" if crossing.percent else "Forecast to reach its limit"
+
+
+@register.filter
+def rate(value: Decimal) -> str:
+    """An exchange rate with six digits, for reading."""
+    return plain_decimal(value.normalize(Context(prec=6)))
 
 
 @register.filter

@@ -79,4 +79,6 @@ def preview_out(preview: Preview) -> dict[str, Any]:
     return {
         "freezes": listed(preview.freezes), "thaws": listed(preview.thaws), "spent": digits(preview.spent), "calls": preview.calls,
         "limit": digits(preview.limit), "unit": preview.unit, "refuses": preview.refuses,
+        "quoted_limit": None if preview.quoted_limit is None else digits(preview.quoted_limit), "quoted_currency": preview.quoted_currency,
+        "exchange_rate": None if preview.exchange_rate is None else digits(preview.exchange_rate),
     }  # fmt: skip

@@ -16,7 +16,7 @@ Measure = Literal["money", "tokens", "calls"]
 Action = Literal["freeze", "ask", "downgrade", "notify"]
 LIMIT_NOTES = {
     "currency": "What the limit is given in, where that is not the organization's currency: each window's limit is it at the rate of the window's first day.",
-    "limit": "In the measure: an amount of money in the organization's currency, tokens or calls.",
+    "limit": "In the measure: an amount of money, tokens or calls. Money is in the organization's currency, or in the one that the limit was given in.",
     "action": (
         "At the limit. `freeze`: every call is refused until somebody grants more. `ask`: what does not fit is refused. "
         "`downgrade`: all models but `downgrade_models` are refused. `notify`: nothing is refused."
@@ -199,6 +199,13 @@ class TouchedOut(msgspec.Struct, frozen=True):
     spent: Decimal
 
 
+QUOTED_NOTES = {
+    "quoted_limit": "The limit as it is given in another currency.",
+    "quoted_currency": "Empty: the organization's.",
+    "exchange_rate": "What makes `limit` of it: of the present window's first day. Null for windows that never end; these keep the rate of the day it was given.",
+}
+
+
 class PreviewOut(msgspec.Struct, frozen=True, kw_only=True):
     """What it would do at this moment."""
 
@@ -209,8 +216,11 @@ class PreviewOut(msgspec.Struct, frozen=True, kw_only=True):
     limit: Decimal
     unit: str
     refuses: int
+    quoted_limit: Decimal | None
+    quoted_currency: str
+    exchange_rate: Decimal | None
 
-    field_notes: ClassVar[dict[str, str]] = {"refuses": "Periods at the limit that would not freeze, but refuse what does not fit."}
+    field_notes: ClassVar[dict[str, str]] = QUOTED_NOTES | {"refuses": "Periods at the limit that would not freeze, but refuse what does not fit."}
 
 
 class TransferOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,10 +274,11 @@ CHANGED = STANDING | {
     "versions": [{"number": 2, "at": "2026-11-21T10:05:00Z", "by": "Kim", "facts": FACTS | {"limit_amount": "750.000000000000000"}}, MADE_AT],
 }  # fmt: skip
 RETIRED = DETAIL | {"active": False}
-PREVIEW = {"freezes": [], "thaws": [], "spent": "41200380", "calls": 1730, "limit": MADE["limit"], "unit": "tokens", "refuses": 0}
+UNQUOTED = {"quoted_limit": None, "quoted_currency": "", "exchange_rate": None}
+PREVIEW = {"freezes": [], "thaws": [], "spent": "41200380", "calls": 1730, "limit": MADE["limit"], "unit": "tokens", "refuses": 0, **UNQUOTED}
 FREEZING = {
     "freezes": [{"name": "Platform", "session": "", "task": "", "spent": "318.42"}], "thaws": [], "spent": "318.42", "calls": 2114, "limit": "300",
-    "unit": "USD", "refuses": 0,
+    "unit": "USD", "refuses": 0, **UNQUOTED,
 }  # fmt: skip
 GIVEN = {
     "given": WINDOW | {"topup": "-100", "left": "80.08"},

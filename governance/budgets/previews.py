@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import Case, DecimalField, F, Q, QuerySet, Value, When
 
 from governance.budgets.ledger import LedgerSum, ledger
 from governance.budgets.models import Budget, BudgetPeriod
+from governance.budgets.quoted import Limit, limit_of, quoted_changes, terms_for
 from governance.budgets.rules import rule_of
 from governance.budgets.services.drafts import BudgetFacts, budget_drafted, stored, window_of
 from governance.budgets.tree import present_periods
+from governance.money import DIGITS, PLACES
+from governance.pricing.terms import exchanged
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.directory import Directory, directory_of
 from governance.tenancy.models import Organization
@@ -21,6 +24,7 @@ RECENT = timedelta(days=1)
 SHOWN = 8
 MOST = 200
 ZERO = Decimal(0)
+MONEY: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=DIGITS, decimal_places=PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,10 @@ class Preview:
     unit: str
     scope_kind: str
     refuses: int = 0
+    # The limit as it is given in another currency, and the rate of the present window's first day; without a window that of now.
+    quoted_limit: Decimal | None = None
+    quoted_currency: str = ""
+    exchange_rate: Decimal | None = None
 
     @property
     def is_template(self) -> bool:
@@ -80,7 +88,8 @@ def creation_preview(actor: Actor, wanted: BudgetFacts, *, now: datetime) -> Pre
     # A budget of nothing is reached before anything is used.
     if not alive and not budget.is_template:
         alive = [LedgerSum("", ZERO, 0, now)]
-    reached = sorted((found for found in alive if found.amount >= budget.limit_amount), key=lambda found: -found.amount)
+    limit = _first_limit(organization, budget, now)
+    reached = sorted((found for found in alive if found.amount >= limit.amount), key=lambda found: -found.amount)
     freezes = budget.action == Budget.Action.FREEZE
     return Preview(
         freezes=[Touched(_name(budget, found.session_key, found.task_key), found.session_key, found.task_key, found.amount) for found in reached if freezes],
@@ -88,11 +97,21 @@ def creation_preview(actor: Actor, wanted: BudgetFacts, *, now: datetime) -> Pre
         spent=sum((found.amount for found in alive), ZERO),
         calls=sum(found.calls for found in alive),
         subjects=len(alive) if budget.is_template else 0,
-        limit=budget.limit_amount,
+        limit=limit.amount,
         unit=budget.unit,
         scope_kind=budget.scope_kind,
         refuses=len(reached) if budget.action in (Budget.Action.ASK, Budget.Action.DOWNGRADE) else 0,
+        quoted_limit=budget.quoted_limit,
+        quoted_currency=budget.quoted_currency,
+        exchange_rate=limit.exchange_rate,
     )
+
+
+def _first_limit(organization: Organization, budget: Budget, now: datetime) -> Limit:
+    """The limit that the budget's present window would begin with."""
+    window = window_of(organization, budget, now)
+    terms = terms_for(budget, directory_of(organization, organization.config_version))
+    return limit_of(budget, terms, starts_at=window.starts_at, ends_at=window.ends_at)
 
 
 def present_sums(directory: Directory, budget: Budget, organization: Organization, *, now: datetime) -> Sequence[LedgerSum]:
@@ -107,11 +126,12 @@ def present_sums(directory: Directory, budget: Budget, organization: Organizatio
 
 
 def change_preview(actor: Actor, budget: Budget, changes: Mapping[str, Any], *, now: datetime) -> Preview:
-    """What changes of the limit or of the action would do to the periods that run now. Raises Invalid."""
-    limit = stored("limit_amount", changes.get("limit_amount", budget.limit_amount))
+    """What changes of the limit, in the currency it was given in, or of the action would do to the periods that run now. Raises Invalid."""
+    wanted = quoted_changes(budget, {"limit_amount": stored("limit_amount", changes["limit_amount"])} if "limit_amount" in changes else {})
+    limit, quoted = wanted.get("limit_amount", budget.limit_amount), wanted.get("quoted_limit", budget.quoted_limit)
     action = changes.get("action", budget.action)
     rows = scoped(actor, BudgetPeriod.objects.filter(budget=budget)).filter(Q(ends_at=None) | Q(ends_at__gt=now))
-    rows = rows.annotate(would_allow=F("topup") + limit).order_by("-spent", "id")
+    rows = rows.annotate(would_allow=F("topup") + _limits_by_rate(rows, limit, quoted)).order_by("-spent", "id")
     reached = Q(spent__gte=F("would_allow"))
     freezing = reached if action == Budget.Action.FREEZE else Q(pk__in=[])
     present = present_periods(actor, [budget], now=now)[budget.pk]
@@ -122,11 +142,24 @@ def change_preview(actor: Actor, budget: Budget, changes: Mapping[str, Any], *, 
         spent=present.spent,
         calls=present.calls,
         subjects=0,
-        limit=limit,
+        limit=limit if quoted is None or present.exchange_rate is None else exchanged(quoted, present.exchange_rate),
         unit=budget.unit,
         scope_kind=budget.scope_kind,
         refuses=refuses,
+        quoted_limit=quoted,
+        quoted_currency=budget.quoted_currency,
+        exchange_rate=present.exchange_rate,
     )
+
+
+def _limits_by_rate(rows: QuerySet[BudgetPeriod], limit: Decimal, quoted: Decimal | None) -> Case | Value:
+    """The limit that each period would have: what is given in another currency at the period's own rate."""
+    fallback = Value(limit, output_field=MONEY)
+    if quoted is None:
+        return fallback
+    rates = rows.filter(exchange_rate__isnull=False).order_by().values_list("exchange_rate", flat=True).distinct()
+    cases = [When(exchange_rate=rate, then=Value(exchanged(quoted, rate), output_field=MONEY)) for rate in rates if rate is not None]
+    return Case(*cases, default=fallback, output_field=MONEY) if cases else fallback
 
 
 def _touched(budget: Budget, rows: Iterable[BudgetPeriod]) -> list[Touched]:

@@ -4,15 +4,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
-from governance.budgets.models import BudgetPeriod
+from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_change, budget_create
 from governance.errors import Invalid
+from governance.money import digits
 from governance.periods import first_day, local_midnight, next_day
 from governance.pricing.models import ExchangeRate
 from governance.tenancy.access import Actor, member_actor
-from governance.tenancy.models import Member, Organization
+from governance.tenancy.models import Member, Organization, Scope
 from governance.tenancy.services import organization_touch
 from tests.conftest import client_with, key_of
 from tests.ingest.few_prices import few_prices
@@ -92,3 +94,52 @@ def test_a_hold_asked_for_in_another_currency_is_held_in_the_organizations(actor
     assert BudgetPeriod.objects.get().held == 3
     refused = api.post("/api/v1/authorizations", {"session": "s", "amount": "2", "currency": "CNY"})
     assert (refused.status_code, refused.json()["field"]) == (422, "currency")
+
+
+@pytest.mark.usefixtures("rates")
+def test_the_preview_of_a_change_takes_the_limit_as_it_was_given(actor: Actor, admin: Member) -> None:
+    budget = budget_create(actor=actor, name="Month", scope_kind="organization", period_kind="month", limit_amount=Decimal(100), currency="EUR")
+    store(admin, event(1, team=""))
+    rate = rate_at_month_start(admin.organization)
+    below, above = COST / rate - Decimal("0.001"), COST / rate + Decimal("0.001")
+    api = client_with(key_of(admin.organization, Scope.READ, Scope.ADMIN, name="terraform"))
+    found = api.post(f"/api/v1/budgets/{budget.pk}/preview", {"limit": f"{below:.12f}"}).json()
+    assert [row["name"] for row in found["freezes"]] == ["Month"]
+    assert (found["quoted_currency"], Decimal(found["exchange_rate"])) == ("EUR", rate)
+    assert abs(Decimal(found["limit"]) - Decimal(found["quoted_limit"]) * rate) < Decimal("1e-14")
+    assert api.post(f"/api/v1/budgets/{budget.pk}/preview", {"limit": f"{above:.12f}"}).json()["freezes"] == []
+    assert api.post(f"/api/v1/budgets/{budget.pk}/preview", {"action": "ask"}).json()["limit"] == digits(100 * rate)
+
+
+@pytest.mark.usefixtures("rates")
+def test_the_preview_of_a_new_budget_takes_the_rate_of_its_first_day(actor: Actor, admin: Member) -> None:
+    api = client_with(key_of(admin.organization, Scope.READ, Scope.ADMIN, name="terraform"))
+    wanted = {"name": "Month", "scope": "organization", "period": "month", "limit": "100", "currency": "EUR"}
+    found = api.post("/api/v1/budgets/preview", wanted).json()
+    rate = rate_at_month_start(admin.organization)
+    assert (Decimal(found["limit"]), found["quoted_limit"], Decimal(found["exchange_rate"])) == (100 * rate, "100", rate)
+
+
+@pytest.mark.usefixtures("rates")
+def test_the_page_shows_and_changes_the_limit_as_it_was_given(actor: Actor, admin: Member, client: Client) -> None:
+    client.force_login(admin.user)
+    form = {"name": "Month", "scope_kind": "organization", "period_kind": "month", "limit_amount": "100", "currency": "EUR", "action": "notify", "thresholds": "80"}
+    assert '<option value="EUR"' in client.get("/o/acme/budgets/new").content.decode()
+    assert "makes" in client.post("/o/acme/budgets/new", form | {"step": "preview"}).content.decode()
+    assert client.post("/o/acme/budgets/new", form | {"step": "create"}).status_code == 302
+    budget = Budget.objects.get()
+    page = client.get(f"/o/acme/budgets/{budget.pk}").content.decode()
+    rate = rate_at_month_start(admin.organization)
+    assert (budget.quoted_limit, budget.quoted_currency) == (100, "EUR")
+    assert f"at {digits(rate)} USD a EUR" in page
+    assert 'value="100"' in page
+    change = {"step": "change", "seen": "1", "name": "Month", "limit_amount": "100", "action": "notify", "thresholds": "80"}
+    assert client.post(f"/o/acme/budgets/{budget.pk}", change).status_code == 302
+    assert BudgetPeriod.objects.get().limit_amount == 100 * rate
+    client.post(f"/o/acme/budgets/{budget.pk}", change | {"limit_amount": "50", "seen": "1" if Budget.objects.get().version == 1 else "2"})
+    assert (Budget.objects.get().quoted_limit, BudgetPeriod.objects.get().limit_amount) == (50, 50 * rate)
+
+
+def test_no_currency_is_offered_where_no_rate_is_known(admin: Member, client: Client) -> None:
+    client.force_login(admin.user)
+    assert 'name="currency"' not in client.get("/o/acme/budgets/new").content.decode()
