@@ -123,10 +123,20 @@ def _seats_table(request: PageRequest, view: SeatsView) -> Table:
         money("metered", "Billed besides", value=lambda row: row.use.metered or None, title="Calls of the same person on the same harness that were billed by the call", is_for_wide=True),
         Column("included", "Included use", "percent", value=_included_share, title="Used in the running billing period, of what is included"),
     ]
+    # What says the same on every line only takes room from the rest.
+    silent = _silent(view) if request.GET.get("format") != "csv" else frozenset()
+    columns = [column for column in columns if column.key not in silent]
     return Table.from_request(
-        request, id="seats", title="Seats", note=f"idle: nothing for {view.idle_days} days", columns=columns, rows=view.rows, search=("member", "team", "plan"), sort="member",
+        request, id="seats", title="Seats", note=f"idle: nothing for {view.idle_days} days", columns=columns, rows=view.rows,
+        search=tuple(key for key in ("member", "team", "plan") if key not in silent), sort="member",
         empty="Nobody had a seat in these days. Make a plan below, then give its seats, one by one or from a CSV.",
     )  # fmt: skip
+
+
+def _silent(view: SeatsView) -> frozenset[str]:
+    """Columns with nothing to tell apart: of one plan only, of nothing included."""
+    alike = ("plan", len({row.seat.plan_id for row in view.rows}) < 2), ("included", all(row.included is None for row in view.rows))
+    return frozenset(name for name, is_silent in alike if is_silent)
 
 
 def _included_share(row: SeatRow) -> Any:
