@@ -34,6 +34,8 @@ class Figures:
     latency_calls: int = 0
     cost: Decimal = ZERO
     notional_cost: Decimal = ZERO
+    # The billed calls at list price; what is less than this, the organization's own terms took off.
+    list_cost: Decimal = ZERO
     weighed_calls: int = 0
     weighed_tokens: int = 0
     weighed_cost: Decimal = ZERO
@@ -58,6 +60,16 @@ class Figures:
     def unpriced_measured_calls(self) -> int:
         """Calls without a known price, other than those whose size is not known either: no price would help those."""
         return max(self.unpriced_calls - self.unmeasured_calls, 0)
+
+    @property
+    def discount(self) -> Decimal:
+        """What own terms took off the list price of the billed calls; less than zero where they cost more."""
+        return self.list_cost - self.cost
+
+    @property
+    def discount_share(self) -> Decimal | None:
+        """The discount as a part of the list price, 0 to 1."""
+        return self.discount / self.list_cost if self.list_cost else None
 
     @property
     def cost_per_call(self) -> Decimal | None:

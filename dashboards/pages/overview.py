@@ -76,7 +76,7 @@ class Overview:
 
     @cached_property
     def month_figures(self) -> Figures:
-        return usage.totals(self.actor, window=self.month.window, sums=("cost",))
+        return usage.totals(self.actor, window=self.month.window, sums=("cost", "list_cost"))
 
     @cached_property
     def modes(self) -> Modes:

@@ -1,6 +1,6 @@
 """Spend: usage by one dimension and measure, chart and table in step, narrowed by clicking, with the sessions behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -174,16 +174,16 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
     foot: dict[str, Any] = {
         "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency)) if before else None,
         "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_measured_calls or None, "tokens": total.tokens,
-        "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share,
+        "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share, "list": total.list_cost or None, "discount": total.discount_share,
     }  # fmt: skip
     return Table.from_request(
-        request, id=f"spend-by-{view.by.slug}", columns=_columns(view, is_known_before=bool(before)), rows=lines, sort="", search=("name",), page_size=25,
+        request, id=f"spend-by-{view.by.slug}", columns=_columns(view, total, is_known_before=bool(before)), rows=lines, sort="", search=("name",), page_size=25,
         title=f"By {view.by.label.lower()}", note="click a name to look inside it", foot=foot,
         empty="Nothing was used in this range with these filters. Take a wider range or remove a filter." if view.filters else "Nothing was used in this range. Take a wider one.",
     )  # fmt: skip
 
 
-def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
+def _columns(view: Explorer, total: Figures, *, is_known_before: bool) -> list[Column]:
     money = partial(Column, kind="money", currency=view.currency)
     is_coloured = view.by.slug in BRANDED
     first = Column(
@@ -193,6 +193,7 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
     return [
         first,
         money("cost", "Billed", value=lambda line: line.figures.billed, title="Billed cost; subscription usage is not in it"),
+        *(_discount_columns(money) if total.discount else []),
         Column(
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before) if is_known_before else None,
             title=f"{view.measure.label} against {view.before.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
@@ -207,6 +208,14 @@ def _columns(view: Explorer, *, is_known_before: bool) -> list[Column]:
         Column("errors", "Errors", "percent", value=lambda line: line.figures.error_share),
         money("notional", "Subscription", value=lambda line: line.figures.notional_cost or None, title="Subscription usage at list price; not billed, in no total"),
     ]  # fmt: skip
+
+
+def _discount_columns(money: Callable[..., Column]) -> list[Column]:
+    """What own terms took off, where they did."""
+    return [
+        money("list", "At list price", value=lambda line: line.figures.list_cost or None, title="The billed calls by the price book alone"),
+        Column("discount", "Discount", "percent", value=lambda line: line.figures.discount_share, title="What own terms took off the list price"),
+    ]
 
 
 def _move(view: Explorer, now: Figures, before: Figures | None) -> tuple[Any, Any] | None:

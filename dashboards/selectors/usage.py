@@ -29,7 +29,7 @@ SUMS: dict[str, Sum] = {
     "weighed_cost": Sum("cost", filter=IS_WEIGHED, default=Decimal(0)),
 }
 HOUR = timedelta(hours=1)
-MONEY = ("cost", "notional_cost", "weighed_cost")
+MONEY = ("cost", "notional_cost", "list_cost", "weighed_cost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 import csv
 import re
+from datetime import timedelta
 from decimal import Decimal
 from html import unescape
 
 import pytest
+import time_machine
 from django.test import Client
 
 from dashboards.components.figures import plain_decimal
 from dashboards.insights.figures import MEASURES
 from dashboards.selectors.dimensions import DIMENSIONS
+from governance.pricing.agreements import term_add
+from governance.tenancy.access import system_actor
 from governance.tenancy.models import Member, Organization
-from tests.dashboards.usage_made import events_sql
+from tests.dashboards.usage_made import NOW, call, events_sql, use
 
 pytestmark = pytest.mark.django_db
 RANGE = "range=custom&from=2026-10-20&to=2026-11-18"
@@ -109,3 +113,21 @@ def _first_link(page: str, pattern: str) -> str:
 
 def _from(base: str, link: str) -> str:
     return link if link.startswith("/") else base + link
+
+
+def test_list_price_stands_beside_cost_where_own_terms_made_it_another(visitor: Client, varied: Organization) -> None:
+    assert "taken off by own terms" not in visitor.get(f"/o/acme/spend?{RANGE}").content.decode()
+    terms = {"name": "MSA", "provider": "openai", "percent_off": Decimal(20), "valid_from": NOW - timedelta(days=40)}
+    term_add(actor=system_actor(varied), **terms)
+    use(varied, [call(provider="openai", model="gpt-5", input_tokens=1_000_000) for _ in range(3)])
+    answer = visitor.get(f"/o/acme/spend?{RANGE}")
+    ((cost, listed),) = events_sql(varied, "sum(cost), sum(coalesce(list_cost, cost))", where=BILLED)
+    total = answer.context["total"]
+    assert (total.cost, total.list_cost, total.discount) == (cost, listed, listed - cost)
+    assert "taken off by own terms" in answer.content.decode()
+    rows = csv.DictReader(visitor.get(f"/o/acme/spend?{RANGE}&by=provider&format=csv&table=spend-by-provider").content.decode().splitlines())
+    found = {row["Provider"]: Decimal(row["At list price"] or 0) - Decimal(row["Billed"] or 0) for row in rows}
+    assert {name for name, discount in found.items() if discount} == {"OpenAI"}
+    with time_machine.travel(NOW):
+        page = visitor.get("/o/acme/").content.decode()
+    assert "taken off by own terms" in page
