@@ -207,7 +207,10 @@ class NameMappingView(APIView):
 
     scope = Scope.ADMIN
 
-    @extend_schema(operation_id="prices_names_end", summary="End a mapping of a name now", responses={200: MappingOut, **NOT_FOUND}, request=None)
+    @extend_schema(
+        operation_id="prices_names_end", summary="End a mapping of a name now", responses={200: MappingOut, **NOT_FOUND}, request=None,
+        examples=[OpenApiExample("Ended", value=EXAMPLE_MAPPING | {"valid_to": "2026-11-21T09:30:00Z"}, response_only=True, status_codes=["200"])],
+    )  # fmt: skip
     def delete(self, request: Request, mapping_id: int) -> Response:
         actor = _actor(request)
         row = name_mapping_end(actor=actor, mapping=name_mapping_get(actor, mapping_id), valid_to=timezone.now())

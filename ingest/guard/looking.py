@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -81,7 +80,7 @@ def stored(*, organization: Organization, version: int, sessions: Mapping[str, "
         now = timezone.now()
         late = {key: sums.first_at for key, sums in sorted(sessions.items()) if now - LATE <= sums.first_at < now - LIVE}
         if late:
-            transaction.on_commit(partial(late_note, organization.pk, late), robust=True)
+            transaction.on_commit(lambda: late_note(organization.pk, late), robust=True)
         rules = inline_rules(organization.pk, version)
         if not rules:
             return
@@ -89,7 +88,7 @@ def stored(*, organization: Organization, version: int, sessions: Mapping[str, "
         live = {key: sums for key, sums in sessions.items() if sums.latest.event.occurred_at >= begins}
         keys = [key for key, sums in live.items() if any(_may_hold(rule, sums) for rule in rules) and _is_due(organization.pk, key)]
         if keys:
-            transaction.on_commit(partial(_look_inline, organization, keys), robust=True)
+            transaction.on_commit(lambda: _look_inline(organization, keys), robust=True)
     except Exception:
         log.exception("the guard could not look at what %s stored", organization.slug)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -164,7 +163,7 @@ def work_soon(run_id: int) -> None:
     """Tells a worker of the run once it is committed. One that is not told finds it within a minute."""
     from ingest.rerating.tasks import rerating_work
 
-    transaction.on_commit(partial(_tell, rerating_work, run_id), robust=True)
+    transaction.on_commit(lambda: _tell(rerating_work, run_id), robust=True)
 
 
 def _tell(task: Any, run_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Rows that the demo has none of, made in a house's own process: a channel and what it did not take, a lost mail, a trial on history, a link that decides."""
+"""Rows that the demo has none of, made in a house's own process: a channel and what it did not take, a lost mail, a trial on history, a re-rating, a link that decides."""
 
 import json
 from datetime import timedelta
@@ -16,6 +16,7 @@ from governance.tenancy.models import Member
 from ingest.guard.history import trial_run
 from ingest.guard.models import GuardRule
 from ingest.guard.services import trial_create
+from ingest.rerating.services import run_create
 
 
 def rows_made(slug: str, email: str) -> str:
@@ -32,6 +33,9 @@ def rows_made(slug: str, email: str) -> str:
             "notice_id": str(mail_lost(owner).pk),
             "trial_id": str(trial_done(actor)),
             "token": link.rpartition("/")[2],
+            "run_id": str(run_worked_out(actor)),
+            "provider": "anthropic",
+            "model": "claude-opus-4-6",
         }
     )
 
@@ -54,6 +58,13 @@ def mail_lost(owner: Member) -> Notice:
         organization=owner.organization, member=owner, recipient=owner.user.email, subject="Platform is at 80 % of its limit", body="80 %", key="lost",
         state=Notice.State.DEAD, attempts=8, next_attempt_at=timezone.now(), last_error="550 5.1.1 there is no such mailbox.",
     )  # fmt: skip
+
+
+def run_worked_out(actor: Actor) -> int:
+    """A re-rating of the last days that says what it would change, as the worker leaves it."""
+    now = timezone.now()
+    run = run_create(actor=actor, reason="The contract says other prices", starts_at=now - timedelta(days=3), ends_at=now)
+    return int(run.pk)
 
 
 def trial_done(actor: Actor) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from celery import current_app
@@ -155,7 +154,7 @@ def trial_begin(actor: Actor, form: RuleForm, span: timedelta) -> GuardTrial:
         actor=actor, kind=form.kind, parameters=given["parameters"], starts_at=now - span, ends_at=now, exempt_projects=given["exempt_projects"],
         exempt_tags=given["exempt_tags"],
     )  # fmt: skip
-    transaction.on_commit(partial(trial_send, trial.pk), robust=True)
+    transaction.on_commit(lambda: trial_send(trial.pk), robust=True)
     return trial
 
 

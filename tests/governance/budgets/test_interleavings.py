@@ -232,7 +232,8 @@ class Interleavings(RuleBasedStateMachine):
             for number in left:
                 request, amount = requests[number], requests[number].amount or Decimal(0)
                 if self.reference.fits(self._call(request), amount=amount, frozen=frozen):
-                    expected[number] = Hold(self.now, self.now, self._rest(request, amount), is_lease=request.lease)
+                    # Its own end is known with the verdict; until then the sweep must not end it.
+                    expected[number] = Hold(self.now, self.now + timedelta(days=1), self._rest(request, amount), is_lease=request.lease)
                     self.reference.holds[uuid4()] = expected[number]
         for made in [made for made, hold in self.reference.holds.items() if any(hold is one for one in expected.values())]:
             del self.reference.holds[made]

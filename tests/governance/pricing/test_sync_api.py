@@ -44,8 +44,8 @@ def test_member_key_decides(by_admin: APIClient, waiting: PriceFinding) -> None:
     assert by_admin.post(f"/api/v1/prices/findings/{waiting.pk}", {"decision": "accept"}).status_code == 409
 
 
-def test_key_of_the_organization_decides_nothing(organization: Organization, waiting: PriceFinding) -> None:
-    client = client_with(key_of(organization, Scope.ADMIN, name="theirs"))
+def test_key_without_the_admin_scope_decides_nothing(organization: Organization, waiting: PriceFinding) -> None:
+    client = client_with(key_of(organization, Scope.READ, Scope.INGEST, name="theirs"))
     assert client.post(f"/api/v1/prices/findings/{waiting.pk}", {"decision": "accept"}).status_code == 403
     assert client.post("/api/v1/prices/runs", {"source": "litellm"}).status_code == 403
 

@@ -142,7 +142,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price_", "plans_", "seats_", "fleets_", "exchange_")) and operation != "approvals_file":
+    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_")) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
