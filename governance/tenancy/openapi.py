@@ -14,7 +14,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiResponse
 
 REFERENCE = "#/components/schemas/{name}"
-UNKNOWN_TO_3_0 = ("propertyNames",)
+UNKNOWN_TO_3_0 = ("propertyNames", "prefixItems")
 # For views that look the key up in a way of their own, which to the caller is the same. The library's annotation says less than it takes.
 KEY_NEEDED: Any = [{"apiKey": []}]
 KEY_REFUSALS = {
@@ -100,6 +100,8 @@ def _without_null(schema: Any) -> Any:
         return [_without_null(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if "prefixItems" in schema:  # 3.0 knows no list that says what stands at which place
+        schema = schema | {"items": {"anyOf": schema["prefixItems"]}}
     kept = {name: _without_null(item) for name, item in schema.items() if name not in UNKNOWN_TO_3_0 and not _says_absent(name, item)}
     choices = [choice for choice in kept.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) == 1:
