@@ -148,7 +148,7 @@ def test_what_is_said_to_be_sent_is_taken(
         path = path.format(authorization_id=held(caller))
     elif operation == "events_format_post":
         path = path.format(format_name="litellm")
-    elif operation == "authorizations_hold":
+    elif operation in ("authorizations_hold", "prices_names_add"):
         prices_load()
         current_book(refresh=True)
     elif operation == "price_terms_end":
