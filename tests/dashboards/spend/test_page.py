@@ -117,8 +117,7 @@ def _from(base: str, link: str) -> str:
 
 def test_list_price_stands_beside_cost_where_own_terms_made_it_another(visitor: Client, varied: Organization) -> None:
     assert "taken off by own terms" not in visitor.get(f"/o/acme/spend?{RANGE}").content.decode()
-    terms = {"name": "MSA", "provider": "openai", "percent_off": Decimal(20), "valid_from": NOW - timedelta(days=40)}
-    term_add(actor=system_actor(varied), **terms)
+    term_add(actor=system_actor(varied), name="MSA", provider="openai", percent_off=Decimal(20), valid_from=NOW - timedelta(days=40))
     use(varied, [call(provider="openai", model="gpt-5", input_tokens=1_000_000) for _ in range(3)])
     answer = visitor.get(f"/o/acme/spend?{RANGE}")
     ((cost, listed),) = events_sql(varied, "sum(cost), sum(coalesce(list_cost, cost))", where=BILLED)
