@@ -13,13 +13,13 @@ from governance.approvals import policies, policy, words
 from governance.approvals.models import ApprovalPolicy
 from governance.approvals.policy import GROUPS, MEMBER, Rules
 from governance.approvals.views import ScopedView
+from governance.budgets.views import body_of
 from governance.errors import Invalid
 from governance.money import LARGEST, digits, quantize
 from governance.tenancy.access import Actor, Right, get_scoped, require, scoped
 from governance.tenancy.models import Member, Scope, Team
 from governance.tenancy.openapi import problems
 
-MAX_BODY_BYTES = 64 * 1024
 AMOUNTS = ("up_to", "person_daily", "team_daily")
 
 
@@ -151,7 +151,7 @@ class PolicyView(ScopedView):
 
     def write(self, request: Request, team_slug: str | None) -> Response:
         require(self.actor, Right.MANAGE_BUDGETS)
-        asked, team = body_of(request), self._team(team_slug)
+        asked, team = body_of(request, ApprovalPolicyIn), self._team(team_slug)
         policies.policy_set(actor=self.actor, team=team, rules=rules_in(self.actor, asked), seen=asked.seen)
         return Response(self._in_force(team_slug))
 
@@ -237,19 +237,6 @@ class TeamPolicy(PolicyView):
     )  # fmt: skip
     def delete(self, request: Request, team_slug: str) -> Response:
         return self.end(request, team_slug)
-
-
-def body_of(request: Request) -> ApprovalPolicyIn:
-    """The policy that was sent. Raises Invalid with the field."""
-    if len(request.body) > MAX_BODY_BYTES:
-        raise Invalid(f"A body has at most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        return msgspec.json.decode(request.body or b"{}", type=ApprovalPolicyIn)
-    except msgspec.ValidationError as error:
-        sentence, _, place = str(error).partition(" - at `$.")
-        raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("The body is not JSON.") from error
 
 
 def rules_in(actor: Actor, asked: ApprovalPolicyIn) -> Rules:

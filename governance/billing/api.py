@@ -1,6 +1,5 @@
 """API edge of plans and seats."""
 
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -8,7 +7,6 @@ import msgspec
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.billing import description
 from governance.billing.models import Seat, SeatPlan
@@ -16,37 +14,22 @@ from governance.billing.plans import plan_change, plan_create, plan_end
 from governance.billing.proration import Days
 from governance.billing.seats import seat_end, seat_give
 from governance.billing.selectors import fees_in, plans_of, seats_visible
-from governance.budgets.api_budgets import body_of
-from governance.budgets.commands import HEADER, REPLAYED, answered_once
+from governance.budgets.views import CommandView, body_of
 from governance.errors import Invalid, NotFound
 from governance.money import digits
 from governance.periods import add_months
 from governance.tenancy.access import Actor, Right, require, scoped
-from governance.tenancy.models import Member, Scope
+from governance.tenancy.models import Member
 
 LONGEST = timedelta(days=3660)
 
 
-class BillingView(APIView):
+class BillingView(CommandView):
     """Reading takes the scope `read` and the right to see spend, all else `admin` and the right to manage prices."""
-
-    @property
-    def scope(self) -> str:
-        return Scope.READ if self.request.method == "GET" else Scope.ADMIN
-
-    @property
-    def actor(self) -> Actor:
-        return self.request.user  # type: ignore[return-value]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         require(self.actor, Right.VIEW_SPEND if request.method == "GET" else Right.MANAGE_PRICES)
-
-    def answer(self, act: Callable[[], tuple[int, Any]]) -> Response:
-        """The change's answer, or the first one under the same key."""
-        request = (f"{self.request.method} {self.request.path}", self.request.body)
-        status, answer, is_replayed = answered_once(actor=self.actor, key=self.request.headers.get(HEADER), request=request, act=act)
-        return Response(answer, status=status, headers={REPLAYED: "true"} if is_replayed else None)
 
 
 class Plans(BillingView):

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from governance.billing import description_agreements as description
 from governance.billing.api import BillingView, day_of, id_check
 from governance.billing.checks import amount_check, day_check, label_check, name_check
-from governance.budgets.api_budgets import body_of
+from governance.budgets.views import body_of
 from governance.errors import Forbidden, Invalid
 from governance.money import currency_code, digits
 from governance.pricing import agreements

@@ -12,7 +12,7 @@ from governance.billing.description import EndIn
 from governance.billing.fleets import fleet_change, fleet_create, fleet_end, fleet_hours_enter
 from governance.billing.models import Fleet, FleetMonth
 from governance.billing.selectors import fleets_of, months_fixed
-from governance.budgets.api_budgets import body_of
+from governance.budgets.views import body_of
 from governance.errors import NotFound
 from governance.money import digits
 from governance.tenancy.access import Actor, scoped

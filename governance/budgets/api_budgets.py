@@ -1,38 +1,29 @@
 """API edge of budgets themselves: the tree, one budget, making, changing, retiring, looking ahead, and moving what is left."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.audit.services import plain
 from governance.budgets import description_budgets as description
 from governance.budgets import services
 from governance.budgets.answers import budget_detail, budgets_out, period_out, preview_out
-from governance.budgets.commands import HEADER, REPLAYED, answered_once
 from governance.budgets.owners import facts_of
 from governance.budgets.previews import change_preview, creation_preview
 from governance.budgets.tree import budget_seen, budgets_visible, present_periods
+from governance.budgets.views import CommandView, body_of
 from governance.errors import DomainError, Invalid
-from governance.tenancy.access import Actor, Right, require
-from governance.tenancy.models import Scope
+from governance.tenancy.access import Right, require
 
-MAX_BODY_BYTES = 64 * 1024
 # What the service calls a field, and what the body does.
 API_NAMES = {"limit_amount": "limit", "scope_kind": "scope", "period_kind": "period", "from_period": "to", "to_period": "to"}
-Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-class BudgetView(APIView):
+class BudgetView(CommandView):
     """Reading takes the scope `read`, all else `admin` and the right to manage budgets."""
-
-    @property
-    def scope(self) -> str:
-        return Scope.READ if self.request.method == "GET" else Scope.ADMIN
 
     def handle_exception(self, exc: Exception) -> Response:
         """A refusal names the field as the body does."""
@@ -40,28 +31,6 @@ class BudgetView(APIView):
             exc.extra["field"] = API_NAMES[exc.extra["field"]]
         return super().handle_exception(exc)
 
-    @property
-    def actor(self) -> Actor:
-        return self.request.user  # type: ignore[return-value]
-
-    def answer(self, act: Callable[[], tuple[int, Any]]) -> Response:
-        """The change's answer, or the first one under the same key."""
-        request = (f"{self.request.method} {self.request.path}", self.request.body)
-        status, answer, is_replayed = answered_once(actor=self.actor, key=self.request.headers.get(HEADER), request=request, act=act)
-        return Response(answer, status=status, headers={REPLAYED: "true"} if is_replayed else None)
-
-
-def body_of(request: Request, shape: type[Body]) -> Body:
-    """The body as the struct. Raises Invalid with the field."""
-    if len(request.body) > MAX_BODY_BYTES:
-        raise Invalid(f"A body has at most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        return msgspec.json.decode(request.body or b"{}", type=shape)
-    except msgspec.ValidationError as error:
-        sentence, _, place = str(error).partition(" - at `$.")
-        raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid("The body is not JSON.") from error
 
 
 def changes_of(change: description.BudgetChange) -> dict[str, Any]:

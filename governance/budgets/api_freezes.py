@@ -11,11 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from governance.budgets import services
-from governance.budgets.api_budgets import BudgetView, body_of
+from governance.budgets.api_budgets import BudgetView
 from governance.budgets.description import StandingFreeze
 from governance.budgets.freezes import doubt_about, freeze_seen, freezes_visible
 from governance.budgets.models import Freeze
 from governance.budgets.services.refusals import freeze_facts
+from governance.budgets.views import body_of
 from governance.errors import DomainError, Invalid
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.openapi import problems

@@ -8,13 +8,12 @@ import msgspec
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.audit.services import plain
-from governance.budgets.api_budgets import body_of
+from governance.budgets.views import CommandView, body_of
 from governance.errors import Invalid
-from governance.tenancy.access import Actor, Right, require
-from governance.tenancy.models import MonthClose, Scope
+from governance.tenancy.access import Right, require
+from governance.tenancy.models import MonthClose
 from governance.tenancy.months import month_close, month_named, month_reopen
 from governance.tenancy.openapi import problems
 from ingest.rerating import services
@@ -141,19 +140,7 @@ RUN_RESPONSES = {(200, "application/json"): RunOut, **problems(404, 409, 422)}
 RUN_EXAMPLE = OpenApiExample("A run", response_only=True, value=EXAMPLE)
 
 
-class ReratingView(APIView):
-    """Reading takes the scope `read`, all else `admin` and the right to manage prices or close months."""
-
-    @property
-    def scope(self) -> str:
-        return Scope.READ if self.request.method == "GET" else Scope.ADMIN
-
-    @property
-    def actor(self) -> Actor:
-        return self.request.user  # type: ignore[return-value]
-
-
-class Runs(ReratingView):
+class Runs(CommandView):
     """GET and POST /api/v1/rerating-runs."""
 
     @extend_schema(
@@ -189,7 +176,7 @@ class Runs(ReratingView):
         return Response(run_out(run), status=201)
 
 
-class Run(ReratingView):
+class Run(CommandView):
     """GET /api/v1/rerating-runs/<id>."""
 
     @extend_schema(operation_id="rerating_run", summary="One re-rating run with its preview and progress", responses=RUN_RESPONSES, examples=[RUN_EXAMPLE])
@@ -197,7 +184,7 @@ class Run(ReratingView):
         return Response(run_out(run_get(self.actor, run_id)))
 
 
-class RunStep(ReratingView):
+class RunStep(CommandView):
     """One step of a run: start (or go on), pause, cancel."""
 
     step = ""
@@ -233,7 +220,7 @@ class RunCancel(RunStep):
     step = "cancel"
 
 
-class Months(ReratingView):
+class Months(CommandView):
     """GET /api/v1/months."""
 
     @extend_schema(
@@ -248,7 +235,7 @@ class Months(ReratingView):
         return Response({"months": [month_out(row) for row in months_closed(self.actor)], "posted": posted})
 
 
-class MonthStep(ReratingView):
+class MonthStep(CommandView):
     """Closing or reopening a month."""
 
     is_closing = True

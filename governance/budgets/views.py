@@ -1,0 +1,48 @@
+"""What views that change things for programs share: scopes by method, bodies that are checked, one answer to each Idempotency-Key."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from governance.budgets.commands import HEADER, REPLAYED, answered_once
+from governance.errors import Invalid
+from governance.tenancy.access import Actor
+from governance.tenancy.models import Scope
+
+MAX_BODY_BYTES = 64 * 1024
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class CommandView(APIView):
+    """Reading takes the scope `read`, all else `admin`."""
+
+    @property
+    def scope(self) -> str:
+        return Scope.READ if self.request.method == "GET" else Scope.ADMIN
+
+    @property
+    def actor(self) -> Actor:
+        return self.request.user  # type: ignore[return-value]
+
+    def answer(self, act: Callable[[], tuple[int, Any]]) -> Response:
+        """The change's answer, or the first one under the same key."""
+        request = (f"{self.request.method} {self.request.path}", self.request.body)
+        status, answer, is_replayed = answered_once(actor=self.actor, key=self.request.headers.get(HEADER), request=request, act=act)
+        return Response(answer, status=status, headers={REPLAYED: "true"} if is_replayed else None)
+
+
+def body_of(request: Request, shape: type[Body]) -> Body:
+    """The body as the struct. Raises Invalid with the field."""
+    if len(request.body) > MAX_BODY_BYTES:
+        raise Invalid(f"A body has at most {MAX_BODY_BYTES:,} bytes.")
+    try:
+        return msgspec.json.decode(request.body or b"{}", type=shape)
+    except msgspec.ValidationError as error:
+        sentence, _, place = str(error).partition(" - at `$.")
+        raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("The body is not JSON.") from error
