@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 export PORT BIND VAR DEMO TRAFFIC ARGS
+# Some images tell Python to keep no compiled code: then each process that a command starts compiles Django anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 
 .PHONY: help environment development run test bench prove lint types fmt
