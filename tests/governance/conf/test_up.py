@@ -87,8 +87,15 @@ def answered(port: int, path: str, headers: dict[str, str]) -> tuple[int, http.c
 
 
 def the_worker(process: subprocess.Popen[str]) -> psutil.Process | None:
-    own = (child for child in family(process) if child.ppid() == process.pid)
-    return next((child for child in own if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()), None)
+    return next((child for child in family(process) if is_worker_of(process, child)), None)
+
+
+def is_worker_of(process: subprocess.Popen[str], child: psutil.Process) -> bool:
+    """Whether this is the worker and lives; a process that ends while it is looked at is not."""
+    try:
+        return child.ppid() == process.pid and child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def wait_for(found: Callable[[], bool], patience_s: float = 30) -> None:
