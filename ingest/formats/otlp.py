@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from ingest.formats import Client, client_of, conventions
-from ingest.formats.batch import Parsed, Refusal, fault_of
-from ingest.formats.event import MAX_TAGS, Fault, UsageEvent, fault_in_full
+from ingest.formats.batch import Parsed, Refusal
+from ingest.formats.event import UsageEvent
+from ingest.formats.fields import event_of
 from ingest.formats.labels import Attributes
 from ingest.formats.nesting import Call, SpanKey, calls_once
 from ingest.formats.points import counts_by_metrics, tells_of_tokens
@@ -114,20 +115,3 @@ def validated(found: Sequence[tuple[int, dict[str, Any]]]) -> Parsed:
             events.append(event)
             positions.append(index)
     return Parsed(events, refused, positions)
-
-
-def event_of(fields: dict[str, Any], index: int) -> UsageEvent | Refusal:
-    """The event with these fields, or why it is refused. What is kept of a refused one is the fields, never the record."""
-    if len(tags := fields.get("tags") or {}) > MAX_TAGS:
-        fields = {**fields, "tags": dict(list(tags.items())[:MAX_TAGS])}
-    try:
-        event = msgspec.convert(fields, UsageEvent)
-    except msgspec.ValidationError as error:
-        return refusal(fields, index, fault_of(error))
-    broken = fault_in_full(event)
-    return refusal(fields, index, broken) if broken else event
-
-
-def refusal(fields: dict[str, Any], index: int, broken: Fault) -> Refusal:
-    reported = str(fields.get("request_id") or fields.get("id") or "")[:200]
-    return Refusal(index, broken, reported, msgspec.json.encode(fields))

@@ -7,7 +7,6 @@ kept but those fields.
 
 import json
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -23,7 +22,8 @@ from ingest.collector.readers.reading import Reader
 from ingest.collector.readers.values import Fields, Misread
 from ingest.formats import native
 from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, fault_of, json_reading, without_half_characters
-from ingest.formats.event import Fault, UsageEvent, fault_in_full
+from ingest.formats.event import Fault, UsageEvent
+from ingest.formats.fields import event_of
 
 # What one record may hold before it is refused undecoded: bounds the memory that a hostile one can take.
 MOST_VALUES = 200_000
@@ -39,7 +39,6 @@ OF_MANY = (
 )  # fmt: skip
 # What a broken record can raise in a reader that expects another shape.
 ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
-NUMERIC = re.compile(r"[-+0-9.:eETZ ]{1,40}")
 json_value = msgspec.json.Decoder()
 raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 Document = bytes | msgspec.Raw
@@ -172,27 +171,3 @@ def labelled(fields: Fields, labels: Mapping[str, Any]) -> Fields:
     if labels.get("tags") and fields.get("tags"):
         found["tags"] = {**labels["tags"], **fields["tags"]}
     return found
-
-
-def event_of(fields: Fields, index: int) -> UsageEvent | Refusal:
-    """The event with these fields, or why it is refused. What is kept of a refused one is the fields, never the record."""
-    try:
-        event = msgspec.convert(fields, UsageEvent)
-    except msgspec.ValidationError as error:
-        return refusal(fields, index, fault_of(error))
-    broken = fault_in_full(event)
-    return refusal(fields, index, broken) if broken else event
-
-
-def refusal(fields: Fields, index: int, broken: Fault) -> Refusal:
-    reported = str(fields.get("request_id") or fields.get("id") or "")[:200]
-    return Refusal(
-        index, broken, reported, msgspec.json.encode({name: value for name, value in fields.items() if is_keepable(name, value)})
-    )
-
-
-def is_keepable(name: str, value: Any) -> bool:
-    """Whether a refused call's field may be kept: text that stands where a number or a time belongs may be what somebody wrote."""
-    if not name.endswith(("_tokens", "_ms", "_cost", "_at")) or not isinstance(value, str):
-        return True
-    return NUMERIC.fullmatch(value) is not None

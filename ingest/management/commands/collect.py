@@ -18,7 +18,7 @@ from ingest.collector.readers import readers
 from ingest.collector.readers.values import Fields
 from ingest.formats.batch import Refusal
 from ingest.formats.event import UsageEvent
-from ingest.formats.records import event_of
+from ingest.formats.fields import event_of
 from ingest.services import events_store
 from ingest.services.sightings import sightings_settle
 
