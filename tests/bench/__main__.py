@@ -1,13 +1,10 @@
 """`make bench`: the product's throughput and latency beside named baselines, measured in turns on the same machine in one run."""
 
 import argparse
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
+
+from tests.bench.grounds import grounds
 
 STEPS = ("batch", "single", "authorize", "crowd", "resume", "otlp", "litellm", "parse", "transcript", "sources", "prices")
 
@@ -18,19 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", choices=STEPS, action="append", help="measure only this; may be given again")
     parser.add_argument("--hold", action="store_true", help="keep the servers up at the end until Enter, to look at them")
     wanted = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="weighhouse-bench-"))
-    folder.chmod(0o755)  # the database's own user passes through it when we are root
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        for name in ("DATABASE_URL", "BROKER_URL"):
-            os.environ.pop(name, None)
-        os.environ |= {"VAR": str(folder), "DJANGO_SETTINGS_MODULE": "governance.conf.settings", "LOG_LEVEL": "WARNING"}
-        import django
-
-        from governance.conf import embedded
-
-        django.setup()
-        stack.enter_context(embedded.running(folder))
+    with grounds() as folder:
         from tests.bench.measures import measure
 
         measure(folder, rounds=wanted.rounds, only=frozenset(wanted.only or STEPS), is_held=wanted.hold)

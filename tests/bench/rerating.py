@@ -6,18 +6,16 @@ import multiprocessing
 import os
 import pstats
 import resource
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Self
+
+from tests.bench.grounds import grounds
 
 SAMPLE = 20_000
 SESSIONS = 2_000
@@ -43,19 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--profile", action="store_true", help="print where the worker's own time goes")
     parser.add_argument("--events", type=int, default=1_000_000, help="so many calls are re-rated (1,000,000)")
     wanted = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="weighhouse-bench-"))
-    folder.chmod(0o755)  # the database's own user passes through it when we are root
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        for name in ("DATABASE_URL", "BROKER_URL"):
-            os.environ.pop(name, None)
-        os.environ |= {"VAR": str(folder), "DJANGO_SETTINGS_MODULE": "governance.conf.settings", "LOG_LEVEL": "WARNING"}
-        import django
-
+    with grounds() as folder:
         from governance.conf import embedded
 
-        django.setup()
-        stack.enter_context(embedded.running(folder))
         measure(embedded.database_url(folder), wanted.events, is_profiled=wanted.profile)
     return 0
 
