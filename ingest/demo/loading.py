@@ -22,7 +22,7 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import budgets, guard, seats, stories
+from ingest.demo import budgets, guard, seats, stories, terms
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
@@ -76,7 +76,10 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
         say("Loading the price book.")
         prices_load()
     # Well before the first event, so that the window never begins without a price.
-    contract_prices(begins=plan.calendar[0].starts_at - timedelta(days=365), rises=plan.price_rise_at)
+    begins = plan.calendar[0].starts_at - timedelta(days=365)
+    contract_prices(begins=begins, rises=plan.price_rise_at)
+    terms.yuan_prices(begins=begins)
+    terms.terms_create(actor=actor, plan=plan)
     # First what people come to see decided, then the days that budgets are measured by.
     budgets.session_budgets_create(actor=actor)
     seats.seats_create(actor=actor, begins=plan.calendar[0].date)

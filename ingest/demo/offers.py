@@ -6,6 +6,9 @@ from typing import Literal
 # The price rise of spring 2026 is replayed on a model of the demo's own, so that nobody else's prices are touched.
 CONTRACT_PROVIDER = "zhipuai"
 CONTRACT_MODEL = "glm-5-turbo-northwind"
+# Priced in CNY, so that its calls are converted.
+YUAN_PROVIDER = "moonshotai"
+YUAN_MODEL = "northwind-yuan-contract"
 UNPRICED_MODEL = "step-3.7-flash"
 
 
@@ -38,6 +41,7 @@ GEMINI_FLASH_DIRECT = Offer("google", "gemini-3-flash-preview", "", "reads", 6, 
 GEMINI_FLASH = Offer("google", "gemini-3-flash-preview", "litellm", "reads", 6, 380)
 DEEPSEEK = Offer("deepseek", "deepseek-v4-pro", "litellm", "reads", 22, 900)
 DEEPSEEK_OPENROUTER = Offer("openrouter", "deepseek/deepseek-v3.2", "openrouter", "reads", 24, 1000)
+KIMI_YUAN = Offer(YUAN_PROVIDER, YUAN_MODEL, "litellm", "reads", 18, 820)
 KIMI = Offer("openrouter", "moonshotai/kimi-k2.6", "openrouter", "reads", 18, 850)
 MINIMAX = Offer("openrouter", "minimax/minimax-m2.5", "openrouter", "reads", 15, 700)
 GLM = Offer(CONTRACT_PROVIDER, CONTRACT_MODEL, "litellm", "reads", 17, 800)

@@ -56,7 +56,7 @@ GEMINI_WORKER = Part("worker", (offers.GEMINI_FLASH_DIRECT,), (*SIMPLE, "search"
 META_PLANNER = Part("planner", (offers.OPUS_LITELLM, offers.GPT_LITELLM, offers.GEMINI_PRO, offers.GEMINI_PRO), ("plan", "plan", "review"), 140_000, 4_000, cached=0.3, thinking=0.4)
 META_WORKER = Part(
     "worker",
-    (offers.DEEPSEEK, offers.DEEPSEEK, offers.GLM, offers.GLM, offers.GLM, offers.KIMI, offers.MINIMAX, offers.DEEPSEEK_OPENROUTER),
+    (offers.DEEPSEEK, offers.DEEPSEEK, offers.GLM, offers.GLM, offers.GLM, offers.KIMI_YUAN, offers.MINIMAX, offers.DEEPSEEK_OPENROUTER),
     (*SIMPLE, "code", "code", "test"),
     90_000,
     1_600,

@@ -7,13 +7,14 @@ import pytest
 from django.db.models import Count, F, Max, Q, Sum
 from django.db.models.functions import ExtractHour, TruncDate
 
+from dashboards.selectors.agreements import balances_drawn
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Budget, BudgetPeriod, Session
 from governance.errors import Conflict
 from governance.pricing.models import PriceRow
 from governance.tenancy.access import system_actor
 from governance.tenancy.models import Member, Role, Team
-from ingest.demo import cast, offers, stories
+from ingest.demo import cast, offers, stories, terms
 from ingest.demo.loading import Loaded, demo_load
 from ingest.models import ReportedLabel, UsageEvent, UsageRollupDay
 from ingest.verify import differences
@@ -177,3 +178,16 @@ def test_loading_into_a_loaded_organization_is_refused(loaded: Loaded) -> None:
     with pytest.raises(Conflict, match="--again"):
         demo_load(plan=loaded.plan, processes=1)
     assert system_actor(loaded.organization).organization.is_demo
+
+
+def test_own_terms_and_another_currency_show(loaded: Loaded) -> None:
+    calls = UsageEvent.objects.filter(organization=loaded.organization, cost__gt=0)
+    discounted = calls.filter(term_id__isnull=False)
+    assert set(discounted.values_list("provider", flat=True)) == {"openai"}
+    sums = discounted.aggregate(cost=Sum("cost"), listed=Sum("list_cost"))
+    assert abs(sums["cost"] / sums["listed"] - Decimal("0.88")) < Decimal("1e-6")
+    converted = calls.filter(model=offers.YUAN_MODEL)
+    assert set(converted.values_list("price_currency", "currency")) == {("CNY", "USD")}
+    assert {f"{rate.normalize():f}" for rate in converted.values_list("exchange_rate", flat=True)} <= set(terms.RATES)
+    (drawn,) = balances_drawn(system_actor(loaded.organization))
+    assert 0 < drawn.used < drawn.amount
