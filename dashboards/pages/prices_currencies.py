@@ -94,23 +94,28 @@ def _rates_table(request: PageRequest) -> Table:
 
 
 def _used_table(request: PageRequest) -> Table:
-    """For each of the last days, and each currency that prices are in: the rate that its calls are converted at."""
+    """For each currency that prices are in: the rates that calls of the last days are converted at, and from when until when."""
     terms, book = terms_now(request.actor.organization), current_book()
     today = terms.local_day(timezone.now())
     priced = {row.currency for model in book.models() for row in model.rows} | {term.price.currency for term in terms.terms if term.price is not None}
-    rows = []
-    for day in (today - timedelta(days=back) for back in range(DAYS_SHOWN)):
-        for code in sorted(priced - {terms.currency}):
+    rows: list[dict[str, Any]] = []
+    for code in sorted(priced - {terms.currency}):
+        for day in (today - timedelta(days=back) for back in range(DAYS_SHOWN)):
             found = terms.exchange_on(book, code, day)
-            rows.append({"day": day, "code": code, "rate": found.rate if found else None, "quoted": found.day if found else None})
+            span = {"code": code, "rate": found.rate if found else None, "quoted": found.day if found else None}
+            if rows and all(rows[-1][name] == value for name, value in span.items()):
+                rows[-1]["first"] = day
+            else:
+                rows.append({**span, "first": day, "last": day})
     columns = [
-        Column("day", "Calls of", "day"),
         Column("code", "Priced in", "strong"),
+        Column("first", "Calls from", "day"),
+        Column("last", "To", "day", note=lambda row: "so far" if row["last"] == today else ""),
         Column("rate", f"Converted to {terms.currency} at", value=lambda row: f"{row['rate'].normalize():f}" if row["rate"] is not None else "not at all: unpriced", is_sortable=False),
         Column("quoted", "A rate from", "day"),
     ]
     return Table.from_request(
-        request, id="used", rows=rows, columns=columns, title="Which rate rates what", note="the rate that was used is kept on each call", prefix="used-",
+        request, id="used", rows=rows, columns=columns, title="Which rate rates what", note=f"the last {DAYS_SHOWN} days; the rate that was used is kept on each call", prefix="used-",
         empty=f"Every price is in {terms.currency}: nothing has to be converted.",
     )  # fmt: skip
 
