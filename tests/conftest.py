@@ -36,6 +36,7 @@ hypothesis_settings.load_profile("weighhouse")
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the embedded servers unless DATABASE_URL names one. Workers of xdist use those of the process that started them."""
     settings.CELERY_BROKER_URL = "memory://"
+    settings.PRICE_KEEPERS = ["acme"]
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     if os.environ.get("DATABASE_URL"):
         return

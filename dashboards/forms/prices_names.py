@@ -19,6 +19,7 @@ AMOUNTS = (
     ("cache_write_1h_tokens", "Written to cache, 1 hour", False),
     ("output_reasoning_tokens", "Reasoning", False),
 )
+HOLDS_FOR = (("all", "Every organization of this installation"), ("own", "This organization only, as a term of its own"))
 
 
 class NameForm(forms.Form):
@@ -48,9 +49,12 @@ class PriceForm(forms.Form):
     valid_from = forms.DateField(label="Price holds from", widget=forms.DateInput(attrs={"type": "date"}), help_text="unpriced calls from then on are rated again")
     currency = forms.CharField(label="Currency", min_length=3, max_length=3, initial="USD")
     per_request = forms.DecimalField(label="Each request", min_value=0, required=False, max_digits=20, decimal_places=12)
+    holds_for = forms.ChoiceField(label="Holds for", choices=HOLDS_FOR, initial="all", widget=forms.RadioSelect)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, is_book_keeper: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not is_book_keeper:
+            del self.fields["holds_for"]
         for meter, label, is_required in AMOUNTS:
             self.fields[meter] = forms.DecimalField(label=label, min_value=Decimal(0), required=is_required, max_digits=20, decimal_places=12)
 
@@ -59,6 +63,11 @@ class PriceForm(forms.Form):
         if not (currency.isascii() and currency.isalpha()):
             raise forms.ValidationError("A currency is three letters, such as USD.")
         return currency
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the price goes into the book of every organization, and not among this one's terms."""
+        return self.cleaned_data.get("holds_for") == "all"
 
     @property
     def amounts(self) -> list[forms.BoundField]:

@@ -16,6 +16,7 @@ from dashboards.components.meter_words import kind_label, meter_label, per_text
 from dashboards.components.tables import Column, Table
 from dashboards.pages.prices import model_address, shown
 from governance.errors import DomainError, Invalid
+from governance.pricing.changing import is_book_keeper
 from governance.pricing.models import PriceFinding, PriceRun, Provider, RatingProposal
 from governance.pricing.sources.own import PREFIX
 from governance.pricing.sync import selectors, services
@@ -134,7 +135,8 @@ def _context(request: PageRequest) -> dict[str, Any]:
         "kinds": [(kind, LABELS[kind]) for kind in DEFAULT],
         "places": range(1, len(DEFAULT) + 1),
         "providers": list(Provider.objects.order_by("slug").values_list("slug", flat=True)),
-        "may_change": request.actor.can(Right.MANAGE_PRICES),
+        "may_change": is_book_keeper(request.actor),
+        "may_rate": request.actor.can(Right.MANAGE_PRICES),
         "is_any_read_daily": bool(services.sources_due()),
     }
 

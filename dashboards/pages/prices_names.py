@@ -20,9 +20,10 @@ from dashboards.pages.settings.frame import done
 from dashboards.selectors.prices import model_row
 from dashboards.selectors.unpriced import DAYS
 from governance.errors import Conflict, Invalid
-from governance.pricing import services
+from governance.pricing import agreements, services
 from governance.pricing.book import current_book
-from governance.pricing.models import NameMapping, PriceRow
+from governance.pricing.changing import is_book_keeper
+from governance.pricing.models import NameMapping
 from governance.pricing.own_names import name_mapping_add, name_mapping_end, name_mapping_get, name_mappings
 from governance.tenancy.access import Actor, Right, require
 
@@ -98,23 +99,34 @@ def _ended(request: PageRequest) -> HttpResponse:
 @page(Right.MANAGE_PRICES)
 @require_http_methods(["GET", "POST"])
 def price_add(request: PageRequest) -> HttpResponse:
-    """The form that prices a model which has no price, for everybody who uses this book."""
+    """The form that prices a model which has no price: for everybody who uses this book, or for the organization alone."""
     actor = request.actor
+    is_keeper = is_book_keeper(actor)
     if request.method == "POST":
-        form = PriceForm(request.POST)
-        row = done(form, lambda: _price(actor, form)) if form.is_valid() else None
-        if row is not None:
-            messages.success(request, "The price is in the book. Unpriced calls of the model are rated within minutes.")
-            return redirect(model_address(actor, row.model.provider.slug, row.model.slug))
+        form = PriceForm(request.POST, is_book_keeper=is_keeper)
+        href = done(form, lambda: (_price if form.is_shared else _own_price)(actor, form)) if form.is_valid() else None
+        if href is not None:
+            messages.success(request, "The price is there. Unpriced calls of the model are rated within minutes.")
+            return redirect(href)
         return shown(request, "price_add", "prices-unpriced", {"form": form}, 422)
     asked = {key: request.GET.get(key, "").replace("\x00", "") for key in ("provider", "model")}
-    form = PriceForm(initial={**asked, "valid_from": _usual_start(actor, timezone.now())})
+    form = PriceForm(initial={**asked, "valid_from": _usual_start(actor, timezone.now())}, is_book_keeper=is_keeper)
     return shown(request, "price_add", "prices-unpriced", {"form": form})
 
 
+def _own_price(actor: Actor, form: PriceForm) -> str:
+    """Adds a term with the amounts, for the organization alone. Returns where it is shown."""
+    given = form.cleaned_data
+    agreements.term_add(
+        actor=actor, name=f"Own price of {given['model']}", provider=given["provider"], model=given["model"], rates=form.rates, currency=given["currency"],
+        valid_from=starts(actor.organization, given["valid_from"]),
+    )  # fmt: skip
+    return reverse("prices-terms", args=[actor.organization.slug])
+
+
 @transaction.atomic
-def _price(actor: Actor, form: PriceForm) -> PriceRow:
-    """Adds the model where it is new, and its price. A model that a list prices is left to the list."""
+def _price(actor: Actor, form: PriceForm) -> str:
+    """Adds the model where it is new, and its price. A model that a list prices is left to the list. Returns where it is shown."""
     given = form.cleaned_data
     book, begins = current_book(refresh=True), starts(actor.organization, given["valid_from"])
     known = book.entry(given["provider"], given["model"])
@@ -123,7 +135,8 @@ def _price(actor: Actor, form: PriceForm) -> PriceRow:
         raise Conflict("This model has a price then already. An own price for this organization goes under Terms.", field="model")
     if model is None:
         model = services.model_add(actor=actor, provider=given["provider"], slug=given["model"])
-    return services.price_row_add(actor=actor, model=model, valid_from=begins, rates=form.rates, currency=given["currency"])
+    services.price_row_add(actor=actor, model=model, valid_from=begins, rates=form.rates, currency=given["currency"])
+    return model_address(actor, model.provider.slug, model.slug)
 
 
 def _usual_start(actor: Actor, now: datetime) -> str:

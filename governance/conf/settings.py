@@ -245,6 +245,8 @@ PRICE_SOURCE_ADDRESSES = {
     "openrouter": os.environ.get("PRICE_SOURCE_OPENROUTER", ""),
     "litellm": os.environ.get("PRICE_SOURCE_LITELLM", ""),
 }
+# Whose people decide about the price book that all organizations share, by slug. None: an organization that has the installation to itself.
+PRICE_KEEPERS = [name.strip() for name in os.environ.get("PRICE_KEEPERS", "").split(",") if name.strip()]
 PRICE_SOURCES_ALLOW_PRIVATE = flag("PRICE_SOURCES_ALLOW_PRIVATE", default=False)
 
 # Ingest limits, stated in docs/api.md. The view reads the body itself, in pieces, so Django's own limit does not apply.

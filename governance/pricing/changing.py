@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+
 from governance.audit.services import audit_record
+from governance.errors import Forbidden
 from governance.pricing.models import PriceBook
 from governance.tenancy.access import Actor, Right, require, system_actor
 from governance.tenancy.models import Organization
@@ -34,7 +37,29 @@ def book_audit(
         )
 
 
+def keeps_book(organization: Organization) -> bool:
+    """Whether the organization's people decide about the book that every organization of the installation is rated by.
+
+    The operator names those that do (PRICE_KEEPERS). Where none is named, an organization that has the installation to itself does.
+    """
+    if settings.PRICE_KEEPERS:
+        return organization.slug in settings.PRICE_KEEPERS
+    return not Organization.objects.exclude(pk=organization.pk).filter(is_demo=False).exists()
+
+
+def is_book_keeper(actor: Actor) -> bool:
+    """Whether the actor may change the shared book: a person of an organization that keeps it, or a key of that person."""
+    return actor.member is not None and actor.can(Right.MANAGE_PRICES) and keeps_book(actor.organization)
+
+
 def may_change_prices(actor: Actor | None) -> None:
-    """An operator (no actor) may; a person or key needs the right."""
-    if actor is not None:
-        require(actor, Right.MANAGE_PRICES)
+    """An operator (no actor) may change the shared book, and who `is_book_keeper`. Raises Forbidden for everybody else."""
+    if actor is None:
+        return
+    require(actor, Right.MANAGE_PRICES)
+    if actor.kind == "api_key" and actor.member is None:
+        raise Forbidden("The price book is shared, so a person decides about it; use a key that belongs to a member.")
+    if not is_book_keeper(actor):
+        raise Forbidden(
+            "Other organizations are rated by this price book too, so its keepers decide. Terms and names of your own hold for you alone."
+        )

@@ -14,6 +14,7 @@ from governance.notices.messages import amount_text, instant_text
 from governance.notices.models import Notice, Signal
 from governance.notices.services import notice_add
 from governance.notices.signals import signal_add
+from governance.pricing.changing import keeps_book
 from governance.pricing.models import PriceFinding, PriceRun, RatingProposal
 from governance.pricing.sync.services import doubt_words
 from governance.pricing.sync.trust import label_of
@@ -61,7 +62,7 @@ def _tell(run_id: int, *, now: datetime) -> None:
 def _tell_found(organization: Organization, run: PriceRun, findings: Sequence[PriceFinding], *, now: datetime) -> None:
     effects = effects_of(organization, findings, now=now, with_budgets=True)
     felt = [effect for effect in effects if effect.is_felt]
-    waiting = [finding for finding in findings if finding.state == State.WAITING]
+    waiting = [finding for finding in findings if finding.state == State.WAITING] if keeps_book(organization) else []
     for finding in findings:
         if finding.is_back_dated and finding.state in (State.APPLIED, State.ACCEPTED):
             proposal_add(organization, finding, now=now)

@@ -68,7 +68,7 @@ def test_mapping_that_is_not_there_is_not_ended(visitor: Client, mapping: str) -
 
 
 def priced(visitor: Client, **fields: str) -> int:
-    given = {"provider": "our-gpu", "model": "llama-own", "valid_from": "2026-11-01", "currency": "usd", "input_tokens": "0.5", "output_tokens": "2"}
+    given = {"provider": "our-gpu", "model": "llama-own", "valid_from": "2026-11-01", "currency": "usd", "input_tokens": "0.5", "output_tokens": "2", "holds_for": "all"}
     return visitor.post("/o/acme/prices/add", given | fields).status_code
 
 
