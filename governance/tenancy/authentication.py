@@ -39,12 +39,20 @@ class RememberedKeyAuthentication(ApiKeyAuthentication):
     unconfirmed: "Remembered | None" = None
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
-        secret = bearer_secret(request)
+        secret = self.secret_of(request)
         if secret is None:
             return None
-        if request.method == "POST":
+        if self.remembers(request):
             self.unconfirmed = remembered_for(secret, scope=getattr(request.parser_context["view"], "scope", None))
         return acting(key_for(secret) if self.unconfirmed is None else self.unconfirmed.key, request)
+
+    def secret_of(self, request: Request) -> str | None:
+        """The key that was sent; None without one."""
+        return bearer_secret(request)
+
+    def remembers(self, request: Request) -> bool:
+        """Whether the view asks itself about a key that was only remembered."""
+        return request.method == "POST"
 
 
 def bearer_secret(request: Request) -> str | None:
@@ -70,7 +78,7 @@ def confirmed(request: Request) -> None:
     found = request.successful_authenticator
     if isinstance(found, RememberedKeyAuthentication) and found.unconfirmed is not None:
         found.unconfirmed = None
-        request.user, request.auth = acting(key_for(bearer_secret(request) or ""), request)  # type: ignore[assignment]
+        request.user, request.auth = acting(key_for(found.secret_of(request) or ""), request)  # type: ignore[assignment]
         request.parser_context["view"].check_permissions(request)
 
 

@@ -4,6 +4,7 @@ from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.carry import periods_close
 from governance.budgets.services.charge import Spend, charge_follow, charge_send
+from governance.budgets.services.checking import session_check
 from governance.budgets.services.counting import refusals_fold
 from governance.budgets.services.endings import (
     CLOCK_SKEW,
@@ -65,6 +66,7 @@ __all__ = [
     "periods_slide",
     "refusals_fold",
     "scope_of",
+    "session_check",
     "session_freeze",
     "session_resume",
     "topup_end",

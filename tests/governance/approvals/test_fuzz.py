@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 schema = schemathesis.openapi.from_wsgi("/api/schema", application)
 
 
-@schema.include(path_regex="^/api/v1/(freezes|approval-policies|delegations|prices/(terms|balances|markups)|exchange-rates)").parametrize()
+@schema.include(path_regex="^/api/v1/(check$|freezes|approval-policies|delegations|prices/(terms|balances|markups)|exchange-rates)").parametrize()
 @settings(max_examples=max(EXAMPLES // 4, 5))
 @pytest.mark.usefixtures("connection_kept")
 def test_the_description_and_what_is_answered_agree(case: schemathesis.Case, organization: Organization, admin: Member) -> None:

@@ -145,6 +145,7 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-approval-policies": {"get": Scope.READ}, "api-approval-policy": {"get": Scope.READ, "put": Scope.ADMIN, "delete": Scope.ADMIN},
     "api-approval-team-policy": {"get": Scope.READ, "put": Scope.ADMIN, "delete": Scope.ADMIN},
     "api-delegations": {"get": Scope.READ, "post": Scope.ADMIN}, "api-delegation": {"delete": Scope.ADMIN},
+    "api-check": {"get": Scope.AUTHORIZE}, "api-check-path": {"get": Scope.AUTHORIZE, "post": Scope.AUTHORIZE, "put": Scope.AUTHORIZE},
     "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
     "api-guard-findings": {"get": Scope.READ},
     "api-rerating-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-rerating-run": {"get": Scope.READ}, "api-rerating-run-start": {"post": Scope.ADMIN},
