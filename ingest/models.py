@@ -10,7 +10,7 @@ from ingest.rerating.models import ReratingLook, ReratingRun
 from ingest.signals.models import MetricStream, SpanSeen
 
 __all__ = [
-    "Adjustment", "AmendmentCause", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "MetricStream",
+    "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "MetricStream",
     "RejectedInput", "ReportedLabel", "ReratingLook", "ReratingRun", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
@@ -214,6 +214,33 @@ class UsageRollupDay(Dimensions, Measures):
 
     def __str__(self) -> str:
         return str(self.day)
+
+
+class ArrivalHour(models.Model):
+    """What came in by which door, with which key, of which harness and gateway, by the hour (UTC) in which it was called. For how a connection does.
+
+    Not a sum of events: what is changed or taken out later stays what came in. `repeats` were counted before. `last_at` is when the
+    last of it came. Of a connection that went quiet the last row stays.
+    """
+
+    pk = models.CompositePrimaryKey("organization_id", "hour", "source", "api_key_id", "harness", "gateway")
+    organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, db_index=False, related_name="+")
+    hour = models.DateTimeField()
+    source = models.CharField(max_length=40)
+    api_key_id = models.BigIntegerField(help_text="0: none, as for what is read on the server")
+    harness = models.CharField(max_length=80)
+    gateway = models.CharField(max_length=80)
+    calls = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    repeats = models.BigIntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "arrival_hour"
+        indexes = [models.Index(fields=["organization", "api_key_id"], name="arrival_key")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.harness} {self.hour:%Y-%m-%d %H}"
 
 
 class ReportedLabel(models.Model):

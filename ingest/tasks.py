@@ -7,6 +7,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from governance.tenancy.models import Organization
+from ingest.arrivals import arrivals_forget
 from ingest.doors.repeats import REMEMBERED
 from ingest.guard.tasks import guard_forget, guard_look, guard_trial
 from ingest.models import IdempotencyKey
@@ -44,8 +45,8 @@ def idempotency_keys_forget() -> int:
 
 @shared_task
 def signals_forget() -> int:
-    """Forgets spans and metric streams that nothing refers to any more."""
-    return spans_forget() + streams_forget()
+    """Forgets spans and metric streams that nothing refers to any more, and by the hour what came in long ago."""
+    return spans_forget() + streams_forget() + arrivals_forget()
 
 
 @shared_task

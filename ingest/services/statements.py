@@ -137,13 +137,28 @@ ON CONFLICT (organization_id, kind, value) DO UPDATE SET
     calls = l.calls + excluded.calls, first_at = least(l.first_at, excluded.first_at), last_at = greatest(l.last_at, excluded.last_at)"""  # noqa: S608
 
 
+ARRIVAL_KINDS = {"hour": "timestamptz", "harness": "text", "gateway": "text", "calls": "bigint", "errors": "bigint", "repeats": "bigint"}
+
+
+def _arrivals(rows: str) -> str:
+    return f"""
+INSERT INTO arrival_hour AS a (organization_id, source, api_key_id, last_at, {", ".join(ARRIVAL_KINDS)})
+SELECT %(organization)s, %(source)s::text, %(api_key)s::bigint, %(now)s::timestamptz, {", ".join(f"x.{name}" for name in ARRIVAL_KINDS)} FROM {rows}
+ON CONFLICT (organization_id, hour, source, api_key_id, harness, gateway) DO UPDATE SET
+    calls = a.calls + excluded.calls, errors = a.errors + excluded.errors, repeats = a.repeats + excluded.repeats,
+    last_at = greatest(a.last_at, excluded.last_at)"""  # noqa: S608
+
+
+ARRIVE = _arrivals(_records("x", "arrivals", ARRIVAL_KINDS))
+
+
 def _after(step: str) -> str:
     """True once the step has written all its rows: that it is asked for makes the order in which rows are locked."""
     return f"WHERE (SELECT count(*) FROM {step}) >= 0"  # noqa: S608
 
 
-# Everything a group of posts adds but to budgets, in one statement: each further one costs more than the rows of a single event.
-ADD = f"""
+# Everything that events add but to budgets, in one statement: each further one costs more than the rows of a single event.
+_SUMS = f"""
 WITH stored AS (
 INSERT INTO usage_event ({", ".join(EVENT_COLUMNS)})
 SELECT {", ".join(f"x.{name}" for name in EVENT_COLUMNS)} FROM {_records("x", "events", EVENT_COLUMNS)}
@@ -153,5 +168,11 @@ RETURNING 1
 RETURNING 1
 ), days_added AS ({_rollup("usage_rollup_day", "day", DAY_KINDS, _records("x", "days", DAY_KINDS) + " " + _after("hours_added"))}
 RETURNING 1
-){_labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))}
-"""  # noqa: S608
+)"""  # noqa: S608
+_LABELS = _labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))
+# For changes of events: these came in once and for all.
+ADD = _SUMS + _LABELS
+# For a group of posts.
+STORE = f"""{_SUMS}, labels_added AS ({_LABELS}
+RETURNING 1
+){_arrivals(_records("x", "arrivals", ARRIVAL_KINDS) + " " + _after("labels_added"))}"""

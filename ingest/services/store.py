@@ -25,6 +25,7 @@ from governance.tenancy.services import LOCK_CONFIGURATION
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
 from ingest.services import statements
+from ingest.services.arrivals import arrivals_of
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
 from ingest.services.sums import (
     AMOUNTS,
@@ -104,14 +105,17 @@ class _Storing:
         repeated = _named_again(claims, outcomes)
         fresh = [_naming(claim, repeated) for claim in fresh]
         counted_before = self._name_authorizations([claim for claim in repeated.values() if claim.key not in opened.fresh])
+        again = [claim.event for claim in claims if (outcome := outcomes[claim.index]) is not None and outcome.status != "accepted"]
         if fresh:
             rules, preparer = self._configuration(opened.version)
             accepted = [preparer.prepare(claim) for claim in fresh]
             _mark_after_freeze(accepted, rules, opened.frozen, self._origin(rules))
-            self._write(accepted, rules, counted_before)
-        elif counted_before:
-            rules, _ = self._configuration(opened.version)
-            holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
+            self._write(accepted, rules, counted_before, again=again)
+        elif again:
+            self.cursor.execute(statements.ARRIVE, self._arrived((), again))
+            if counted_before:
+                rules, _ = self._configuration(opened.version)
+                holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
 
     def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
@@ -192,7 +196,13 @@ class _Storing:
         })
         return [authorized_call_stored(row) for row in self.cursor.fetchall()]
 
-    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall]) -> None:
+    def _arrived(self, accepted: Sequence[Prepared], again: Sequence[UsageEvent]) -> dict[str, Any]:
+        key = self.api_key
+        rows = arrivals_of(accepted, again, defaults=key.defaults if key is not None else {}, now=self.now)
+        origin = {"organization": self.organization_id, "source": self.source, "api_key": key.pk if key is not None else 0, "now": self.now}
+        return {**origin, "arrivals": json_rows(rows)}
+
+    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall], *, again: Sequence[UsageEvent]) -> None:
         origin = self._origin(rules)
         calls = [*authorized_calls(accepted, origin), *counted_before]
         released = holds_settle(organization_id=self.organization_id, rules=rules, calls=calls, now=self.now)
@@ -205,8 +215,8 @@ class _Storing:
                     copy.write_row([Jsonb(value) if type(value) is dict else value for value in row])
             rows = []
         with self.cursor.connection.pipeline():
-            self.cursor.execute(statements.ADD, {
-                "organization": self.organization_id,
+            self.cursor.execute(statements.STORE, {
+                **self._arrived(accepted, again),
                 "events": json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
                 "sessions": json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
                 "hours": json_rows(rollup_rows(batch.hours, "hour", DIMENSIONS)),
