@@ -39,6 +39,7 @@ run: environment
 
 test: development
 	@sh tools/browser
+	@sh tools/nginx >/dev/null
 	@unset VAR; exec $(PYTHON) -m pytest -n 2 --dist loadgroup $$ARGS
 
 prove: development

@@ -202,7 +202,7 @@ def _refused(refusal: DomainError, *, as_status: int | None) -> Response:
     answer["X-Weighhouse-Reason"] = short
     answer["X-Weighhouse-Problem"] = json.dumps(
         plain(
-            document(status, refusal.code, refusal.title, short)
+            document(refusal.status, refusal.code, refusal.title, short)
             | {"request_url": link, "error": error | {"message": f"{short} {link}".strip()}}
         )
     )

@@ -162,7 +162,7 @@ def test_envoys_way_of_asking_takes_any_method_and_path_and_no_query(
 def test_what_nginx_cannot_pass_on_is_a_403(api: APIClient, admin: Member) -> None:
     freeze(admin, "organization")
     assert check(api, "s1", refused="403").status_code == 403
-    assert json.loads(check(api, "s1", refused="403")["X-Weighhouse-Problem"])["status"] == 403
+    assert json.loads(check(api, "s1", refused="403")["X-Weighhouse-Problem"])["status"] == 402
     assert [check(api, "s" * 201, **more).status_code for more in ({}, {"refused": "403"})] == [422, 403]
     assert check(api, "s\0").status_code == 422
 
