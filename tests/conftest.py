@@ -22,6 +22,9 @@ from governance.conf import embedded
 from governance.pricing.models import PriceBook
 from governance.tenancy import keys
 from governance.tenancy.models import ApiKey, Member, Organization, Role, Scope, Team, User
+from tests.price_books import book_of_one_provider, book_of_the_pages, empty_shelf, whole_book
+
+__all__ = ["book_of_one_provider", "book_of_the_pages", "empty_shelf", "whole_book"]
 
 PASSWORD = "correct horse battery"  # of people who live for one test
 SERVER = pytest.StashKey[ExitStack]()

@@ -1,23 +1,18 @@
-"""A price book for the tests of the pages: three providers of the bundled one, which load quickly."""
+"""What the tests of the pages start from: three providers' prices, a clock that stands, ten days of usage."""
 
 from collections.abc import Iterator
 
 import pytest
 import time_machine
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
-from governance.pricing.sources.genai import bundled_providers
 from governance.tenancy.models import Member, Organization, Team
 from tests.dashboards.usage_made import NOW, use, varied_calls
-
-LOADED = ("anthropic", "openai", "deepseek")
+from tests.price_books import KeptBook
 
 
 @pytest.fixture
-def prices(db: None) -> None:
-    prices_load(providers=[provider for provider in bundled_providers() if provider.slug in LOADED])
-    current_book(refresh=True)  # the rows of the test before are gone, whatever the clock says
+def prices(db: None, book_of_the_pages: KeptBook) -> None:
+    book_of_the_pages.put()
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from rest_framework.test import APIClient
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
 from governance.tenancy.models import Team
 from ingest.models import RejectedInput, UsageEvent
 from tests.golden.captures import JSON, PROTOBUF, Capture, capture, twin
+from tests.price_books import KeptBook
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +35,8 @@ def day_of_the_captures() -> Any:
 
 
 @pytest.fixture
-def prices(db: None) -> None:
-    prices_load()
-    current_book(refresh=True)
+def prices(db: None, whole_book: KeptBook) -> None:
+    whole_book.put()
 
 
 def tokens_of(event: UsageEvent) -> dict[str, Any]:

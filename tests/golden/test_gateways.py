@@ -9,14 +9,13 @@ import pytest
 import time_machine
 from rest_framework.test import APIClient
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
 from ingest.formats import records
 from ingest.formats.event import UsageEvent as Reported
 from ingest.models import RejectedInput, UsageEvent
 from tests.golden.captures import FOLDER
 from tests.golden.harness_files import COUNTS
 from tests.golden.test_litellm import COMBO, EXPECTED
+from tests.price_books import KeptBook
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BATCHES = ("litellm/001", "litellm/002", "claude-code-via-litellm/005")
@@ -48,9 +47,8 @@ def test_each_record_of_litellm_is_one_event_with_its_exact_counts(name: str) ->
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "total"), [*zip(BATCHES, ("0.00894", "0.028961", "0.026238"), strict=True)])
-def test_a_batch_is_stored_once_at_what_litellm_says_it_cost(api: APIClient, name: str, total: str) -> None:
-    prices_load()
-    current_book(refresh=True)
+def test_a_batch_is_stored_once_at_what_litellm_says_it_cost(api: APIClient, whole_book: KeptBook, name: str, total: str) -> None:
+    whole_book.put()
     body = cast("str", json.dumps(batch(name)).encode())
     with time_machine.travel("2026-11-21T12:00:00Z"):
         for expected in ("accepted", "duplicate"):

@@ -10,13 +10,12 @@ import pytest
 import time_machine
 from rest_framework.test import APIClient
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
 from ingest.collector.readers import readers
 from ingest.formats import records
 from ingest.models import RejectedInput, UsageEvent
 from tests.golden.captures import FOLDER, capture
 from tests.golden.harness_files import CLAUDE, COUNTS, FILES, OPENAI, Written, qwen_chat
+from tests.price_books import KeptBook
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -80,9 +79,8 @@ def test_the_transcript_and_the_telemetry_of_a_call_count_once(api: APIClient) -
 
 
 @pytest.mark.django_db
-def test_what_a_transcript_costs_is_what_claude_code_says_of_the_session(api: APIClient) -> None:
-    prices_load()
-    current_book(refresh=True)
+def test_what_a_transcript_costs_is_what_claude_code_says_of_the_session(api: APIClient, whole_book: KeptBook) -> None:
+    whole_book.put()
     file = next(file for file in FILES if file.path.name.startswith("959ca271"))
     states = [json.loads(line) for line in file.path.read_text().splitlines() if '"cost-state"' in line]
     post(api, "claude-code", file.path.read_bytes())

@@ -19,13 +19,12 @@ from django.conf import settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
 from ingest.formats.event import UsageEvent as Reported
 from ingest.formats.event import fault_in_full
 from ingest.models import UsageEvent
 from tests.conftest import KeyInHand
 from tests.golden.captures import FOLDER
+from tests.price_books import KeptBook
 
 OPENAI = {"input_tokens": 476, "cache_read_tokens": 1024, "output_tokens": 200, "reasoning_tokens": 64}
 ANTHROPIC = {
@@ -104,9 +103,8 @@ def test_each_record_is_one_event_with_its_exact_counts(callback: ModuleType, na
 @pytest.mark.parametrize(
     ("name", "total"), [("litellm/001", "0.00894"), ("litellm/002", "0.028961"), ("claude-code-via-litellm/005", "0.026238")]
 )
-def test_what_is_stored_costs_what_litellm_says(callback: ModuleType, api: APIClient, name: str, total: str) -> None:
-    prices_load()
-    current_book(refresh=True)
+def test_what_is_stored_costs_what_litellm_says(callback: ModuleType, api: APIClient, whole_book: KeptBook, name: str, total: str) -> None:
+    whole_book.put()
     sent = {"events": [callback.event_of(record) for record in records(name)]}
     with time_machine.travel("2026-11-21T12:00:00Z"):
         for expected in ("accepted", "duplicate"):

@@ -1,15 +1,11 @@
-"""A price book of one provider, for tests that need some prices and load them often."""
+"""A price book of one provider, for tests that need some prices."""
 
 import pytest
-from genai_prices.data import providers
 
-from governance.pricing.book import current_book
-from governance.pricing.services import prices_load
-from governance.pricing.sources.genai import provider_read
+from tests.price_books import KeptBook
 
 
 @pytest.fixture
-def few_prices(db: None) -> None:
+def few_prices(db: None, book_of_one_provider: KeptBook) -> None:
     """Anthropic's prices."""
-    prices_load(providers=[provider_read(provider) for provider in providers if provider.id == "anthropic"])
-    current_book(refresh=True)
+    book_of_one_provider.put()

@@ -87,7 +87,12 @@ def test_two_that_make_the_same_month_at_once_do_not_hinder_each_other() -> None
         thread.join()
     try:
         assert failures == []
-        assert sorted(made) == [f"usage_event_2032_0{month}" for month in (2, 3, 4, 5)]
+        assert sorted(new_months(made)) == [f"usage_event_2032_0{month}" for month in (2, 3, 4, 5)]
     finally:
-        for name in made:
+        for name in new_months(made):
             sql.execute(f"DROP TABLE {name}")
+
+
+def new_months(made: list[str]) -> list[str]:
+    """Those of the test: months of events that an earlier one left get theirs at the same time."""
+    return [name for name in made if name.startswith("usage_event_2032_")]

@@ -10,23 +10,22 @@ from django.utils import timezone
 
 from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.services import budget_create
-from governance.pricing.book import current_book
 from governance.pricing.models import PriceRow
-from governance.pricing.services import prices_load
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import EventIdentity, ReportedLabel, UsageRollup, UsageRollupDay
 from ingest.models import UsageEvent as StoredEvent
 from ingest.services import events_store
+from tests.price_books import KeptBook
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def prices(db: None) -> None:
-    prices_load()
-    current_book(refresh=True)  # what this process read a moment ago was another test's
+def prices(db: None, whole_book: KeptBook) -> None:
+    """All bundled prices."""
+    whole_book.put()
 
 
 def event(number: int = 1, **fields: Any) -> UsageEvent:

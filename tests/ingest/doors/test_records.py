@@ -22,6 +22,9 @@ from ingest.models import EventIdentity, RejectedInput, UsageEvent, UsageRollup
 from ingest.verify import differences
 from tests.golden.captures import FOLDER
 from tests.golden.harness_files import FILES, qwen_chat
+from tests.ingest.test_store import prices
+
+__all__ = ["prices"]
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -158,6 +161,7 @@ def state() -> tuple[Any, ...]:
     return calls, *(sum(values, Decimal(0)) for values in sums)
 
 
+@pytest.mark.usefixtures("prices")
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(order=some.permutations(range(len(pieces()))), again=some.lists(some.integers(0, len(pieces()) - 1), max_size=6))
 def test_any_order_and_any_repeats_of_the_captured_material_count_the_same(
