@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, syn
 
 from tests.browser.house import ENGINEER, OWNER, House, addresses, opened
 
+# There is no screen: drawing by the processor alone, without a stand-in for a graphics card, costs least.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROKEN_EVENT = {"id": "broken-1", "occurred_at": "yesterday", "provider": "anthropic", "model": "claude-sonnet-4-5", "input_tokens": 5}
 Visitors = dict[str, StorageState]
@@ -41,7 +43,7 @@ def places(house: House) -> dict[str, str]:
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     assert path, "these tests need Chromium on the path"
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]) as browser:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path, args=FLAGS) as browser:
         yield browser
 
 
