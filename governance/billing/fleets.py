@@ -14,6 +14,7 @@ from governance.errors import Conflict, Invalid
 from governance.periods import add_months, local_midnight
 from governance.tenancy.access import Actor, get_scoped, scoped
 from governance.tenancy.models import Organization
+from governance.tenancy.months import days_open_check
 
 CHANGEABLE = ("gpus", "gpu_kind", "rate", "currency", "basis", "schedule", "tokens_per_hour", "hosted_provider", "hosted_model")
 FACTS = ("name", "model", "provider", *CHANGEABLE, "valid_from", "valid_to")
@@ -121,7 +122,7 @@ def fleet_hours_enter(*, actor: Actor, fleet: Fleet, month: date, hours: Decimal
         raise Conflict("This fleet runs around the clock: its hours follow from its days.", field="hours")
     if fleet.valid_from >= until or (fleet.valid_to is not None and fleet.valid_to <= first):
         raise Invalid("The fleet is not there in this month.", field="month")
-    _not_fixed(organization, fleet.model, first, "month")
+    _not_fixed(organization, fleet.model, first, "month", until=until)
     zone = organization.zone
     starts, ends = local_midnight(max(first, fleet.valid_from), zone), local_midnight(min(until, fleet.valid_to or until), zone)
     if starts > (now or timezone.now()):
@@ -150,8 +151,9 @@ def _held(actor: Actor) -> Organization:
     return Organization.objects.select_for_update(no_key=True).get(pk=actor.organization.pk)
 
 
-def _not_fixed(organization: Organization, model: str, day: date, field: str) -> None:
-    """Raises Conflict where the day lies in or before a month of the model that is fixed."""
+def _not_fixed(organization: Organization, model: str, day: date, field: str, *, until: date | None = None) -> None:
+    """Raises Conflict where the day lies in or before a month of the model that is fixed, or the days from it on in a closed month."""
+    days_open_check(organization, day, until, field=field)
     last = FleetMonth.objects.filter(organization=organization, model=model).order_by("-month").first()
     if last is not None and day < add_months(last.month, 1):
         raise Conflict(f"The figures of {model} are fixed up to {last.month:%B %Y}.", field=field)

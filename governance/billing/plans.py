@@ -12,6 +12,7 @@ from governance.billing.models import SeatPlan, SeatTerms
 from governance.errors import Conflict, Invalid
 from governance.tenancy.access import Actor, get_scoped
 from governance.tenancy.models import Organization
+from governance.tenancy.months import days_open_check
 
 TERMS = ("fee", "currency", "period", "anchor", "included_measure", "included_amount")
 LONGEST_INCLUDED = Decimal(10) ** 12
@@ -64,6 +65,7 @@ def plan_change(*, actor: Actor, plan: SeatPlan, valid_from: date, **changes: An
     Where the period changes, billing periods begin anew on that day. Raises Forbidden, Conflict, Invalid.
     """
     may_manage(actor)
+    days_open_check(actor.organization, valid_from, field="valid_from")
     plan = plan_locked(actor, plan.pk)
     current = open_terms(plan)
     if current is None:
@@ -88,6 +90,7 @@ def plan_change(*, actor: Actor, plan: SeatPlan, valid_from: date, **changes: An
 def plan_end(*, actor: Actor, plan: SeatPlan, ends_on: date) -> SeatPlan:
     """Ends the plan and its seats: `ends_on` is the first day without them. Raises Forbidden, Conflict when it ended earlier, Invalid."""
     may_manage(actor)
+    days_open_check(actor.organization, ends_on, field="ends_on")
     plan = plan_locked(actor, plan.pk)
     current = open_terms(plan)
     if current is None:

@@ -16,6 +16,7 @@ from governance.billing.plans import plan_locked
 from governance.errors import Conflict, DomainError, Invalid, NotFound
 from governance.tenancy.access import Actor, get_scoped, scoped
 from governance.tenancy.models import Member
+from governance.tenancy.months import days_open_check
 
 MOST_LINES = 5_000
 MOST_BYTES = 1_000_000
@@ -40,13 +41,15 @@ def seat_give(*, actor: Actor, plan: SeatPlan, member: Member, valid_from: date,
     Conflict where the person has another seat for the same calls then.
     """
     may_manage(actor)
+    same = Seat.objects.filter(plan=plan, member=member, valid_from=valid_from, valid_to=valid_to)
+    if not same.exists():
+        days_open_check(actor.organization, valid_from, valid_to, field="valid_from")
     plan = plan_locked(actor, plan.pk)
     # Held as well: two plans may be for the same calls.
     member = get_scoped(actor, Member.objects.select_for_update(no_key=True, of=("self",)).select_related("user"), pk=member.pk)
     _days_check(plan, valid_from, valid_to)
-    same = Seat.objects.filter(plan=plan, member=member, valid_from=valid_from, valid_to=valid_to).first()
-    if same is not None:
-        return same
+    if (known := same.first()) is not None:
+        return known
     other = _overlapping(plan, member, valid_from, valid_to)
     if other is not None:
         until = f" until {other.valid_to}" if other.valid_to else ""
@@ -63,6 +66,8 @@ def seat_give(*, actor: Actor, plan: SeatPlan, member: Member, valid_from: date,
 def seat_end(*, actor: Actor, seat: Seat, ends_on: date) -> Seat:
     """Ends the seat: `ends_on` is the first day without it; the day it began on, and it never was. Raises Forbidden, NotFound, Conflict, Invalid."""
     may_manage(actor)
+    if seat.valid_to != ends_on:
+        days_open_check(actor.organization, ends_on, field="ends_on")
     plan_locked(actor, seat.plan_id)
     seat = get_scoped(actor, Seat.objects.select_related("plan", "member__user"), pk=seat.pk)
     if seat.valid_to == ends_on:

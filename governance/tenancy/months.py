@@ -6,10 +6,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance.audit.services import audit_record
-from governance.errors import Invalid, NotFound
+from governance.errors import Conflict, Invalid, NotFound
 from governance.periods import add_months, local_midnight
 from governance.tenancy.access import Actor, Right, require, scoped
-from governance.tenancy.models import MonthClose
+from governance.tenancy.models import MonthClose, Organization
 from governance.tenancy.services import organization_touch
 
 
@@ -48,6 +48,20 @@ def month_reopen(*, actor: Actor, month: date, reason: str, now: datetime | None
         actor=actor, action="month.reopened", target=("month", f"{month:%Y-%m}"), old={"closed_at": row.closed_at, "reason": row.reason}, new={"reason": reason}
     )
     return row
+
+
+def days_open_check(organization: Organization, first: date, until: date | None = None, *, field: str) -> None:
+    """Raises Conflict where the local days [first, until) reach into a closed month; no month is closed until the transaction ends.
+
+    For what is counted by the day and cannot be posted as a difference, such as fees. `until` None: without an end.
+    """
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    closed = MonthClose.objects.filter(organization=organization, reopened_at=None, month__gt=add_months(first.replace(day=1), -1))
+    if until is not None:
+        closed = closed.filter(month__lt=until)
+    last = closed.order_by("-month").first()
+    if last is not None:
+        raise Conflict(f"{last.month:%B %Y} is closed, and this would change its figures. Take a later day, or have finance reopen the month.", field=field)
 
 
 def month_named(text: str) -> date:

@@ -11,6 +11,7 @@ import time_machine
 from django.db import IntegrityError, InternalError, transaction
 from django.test import Client
 
+from dashboards.selectors.unpriced import unpriced_models
 from governance.billing.fleets import fleet_change, fleet_create, fleet_end, fleet_hours_enter
 from governance.billing.hardware import Rig, at_ordinary_rates, hours_there, month_of
 from governance.billing.models import Fleet, FleetMonth
@@ -19,6 +20,7 @@ from governance.budgets.services import budget_create
 from governance.errors import Conflict
 from governance.tenancy.access import Actor, member_actor
 from governance.tenancy.models import Member, Organization, Team
+from governance.tenancy.months import month_close
 from ingest.own_hardware import hardware_months, months_fix, months_fix_all
 from tests.dashboards.usage_made import NOW, call, use
 
@@ -52,6 +54,23 @@ def served(organization: Organization, tokens: int, *, at: datetime = NOW - time
 def month(organization: Organization, first: date = OCTOBER, now: datetime = NOW) -> Any:
     (found,) = hardware_months(organization, first, now=now)
     return found
+
+
+def test_calls_that_own_hardware_served_lack_no_price(actor: Actor, organization: Organization) -> None:
+    fleet_of(actor, valid_from=date(2026, 10, 12))
+    for day in (10, 14):
+        served(organization, 1_000, at=datetime(2026, 10, day, tzinfo=UTC))
+    served(organization, 1_000, at=datetime(2026, 10, 14, tzinfo=UTC), billing_mode="metered")
+    (found,) = unpriced_models(actor, now=datetime(2026, 10, 20, tzinfo=UTC))
+    assert (found.model, found.calls) == ("own-coder", 2)
+
+
+def test_closed_month_keeps_what_its_hardware_cost(actor: Actor) -> None:
+    fleet = fleet_of(actor)
+    month_close(actor=actor, month=OCTOBER, reason="Reported", now=NOW)
+    with pytest.raises(Conflict, match="October 2026 is closed"):
+        fleet_end(actor=actor, fleet=fleet, ends_on=date(2026, 10, 20))
+    assert fleet_end(actor=actor, fleet=fleet, ends_on=date(2026, 11, 1)).valid_to == date(2026, 11, 1)
 
 
 def test_month_of_gpu_hours_over_its_tokens_is_the_price_of_a_million(actor: Actor, organization: Organization) -> None:

@@ -16,6 +16,7 @@ from governance.errors import Conflict, Forbidden, Invalid, NotFound
 from governance.pricing.contracts import ExchangeRate
 from governance.tenancy.access import Actor, Right, member_actor
 from governance.tenancy.models import Member, Organization, Role, Team
+from governance.tenancy.months import month_close, month_reopen
 from governance.tenancy.services import organization_touch
 from tests.conftest import person
 from tests.governance.billing.conftest import BEGINS, plan_of, seat_of
@@ -60,6 +61,28 @@ def test_change_to_what_is_so_already_makes_no_row(actor: Actor, plan: SeatPlan)
     before = AuditRecord.objects.count()
     plan_change(actor=actor, plan=plan, valid_from=MIDDLE, fee=Decimal("31.00"))
     assert (SeatTerms.objects.count(), AuditRecord.objects.count()) == (1, before)
+
+
+def test_closed_month_keeps_its_fees(actor: Actor, plan: SeatPlan, engineer: Member, lead: Member) -> None:
+    seat = seat_of(actor, plan, engineer)
+    month_close(actor=actor, month=date(2026, 10, 1), reason="Reported")
+    november = date(2026, 11, 1)
+    for change in (
+        lambda: seat_give(actor=actor, plan=plan, member=lead, valid_from=MIDDLE),
+        lambda: seat_end(actor=actor, seat=seat, ends_on=MIDDLE),
+        lambda: plan_change(actor=actor, plan=plan, valid_from=MIDDLE, fee=Decimal(62)),
+        lambda: plan_end(actor=actor, plan=plan, ends_on=MIDDLE),
+    ):
+        with pytest.raises(Conflict, match="October 2026 is closed"):
+            change()
+    assert seat_give(actor=actor, plan=plan, member=engineer, valid_from=BEGINS) == seat
+    seat_give(actor=actor, plan=plan, member=lead, valid_from=november)
+    plan_change(actor=actor, plan=plan, valid_from=november, fee=Decimal(62))
+    assert cost(actor) == 31
+
+    month_reopen(actor=actor, month=date(2026, 10, 1), reason="A seat was forgotten")
+    seat_end(actor=actor, seat=seat, ends_on=MIDDLE)
+    assert cost(actor) == 10
 
 
 def test_terms_begin_after_the_present_ones(actor: Actor, plan: SeatPlan) -> None:
