@@ -22,6 +22,7 @@ from dashboards.pages.prices import TIER_TONES, model_address, shown
 from dashboards.pages.routing import COUNTRIES
 from dashboards.pages.spend import spend_address
 from dashboards.selectors import usage
+from dashboards.selectors.own_prices import own_prices
 from dashboards.selectors.prices import Offer, model_row, offers_elsewhere, per_million, provider_names
 from governance.errors import NotFound
 from governance.periods import Window
@@ -77,6 +78,7 @@ def price_model(request: PageRequest, provider: str, model: str) -> HttpResponse
         "model": found, "stored": stored, "offer": Offer(found, now), "kinds": kinds, "lines": price_lines(kinds), "chart": _chart(found, now), "tables": tables,
         "tone": TIER_TONES.get(found.tier, ""), "country": COUNTRIES.get(found.country, found.country), "maker": BRANDS.get(found.maker, found.maker),
         "names": [name for name in found.names if name != found.slug.lower()], **_used(actor, found, now),
+        "own": own_prices(actor, found, at=now) if actor.can(Right.VIEW_SPEND) else None, "may_see_terms": actor.can(Right.VIEW_AUDIT),
     }  # fmt: skip
     return shown(request, "model", "prices", values)
 

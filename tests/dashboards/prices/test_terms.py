@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from dashboards.selectors.agreements import balances_drawn, charged_on
 from dashboards.selectors.arithmetic import bill_of
+from dashboards.selectors.own_prices import own_prices
 from governance.pricing.agreements import balance_add, markup_set, term_add
 from governance.pricing.book import current_book
 from governance.pricing.models import ExchangeRate, ReferenceRate, Term
@@ -122,3 +123,22 @@ def test_a_rule_is_set(visitor: Client) -> None:
     assert visitor.post("/o/acme/prices/currencies", typed("rule", basis="month", days_good_for="31", valid_from="2026-11-01")).status_code == 302
     assert "one rate for a month" in visitor.get("/o/acme/prices/currencies").content.decode()
     current_book(refresh=True)
+
+
+def test_a_model_shows_which_term_applies_to_each_of_its_prices(visitor: Client, admin: Member, team: Team) -> None:
+    actor = member_actor(admin)
+    yuan_model()
+    rate_of("CNY", "USD", "0.14")
+    term_add(actor=actor, name="All of them", provider="zhipu-cn", percent_off=Decimal(10), valid_from=BEGINNING)
+    term_add(actor=actor, name="Platform's", model="glm-yuan", team=team, rates={"input_tokens": "3"}, currency="CNY", valid_from=BEGINNING)
+    found = current_book().entry("zhipu-cn", "glm-yuan")
+    assert found is not None
+    every, platform = own_prices(actor, found, at=timezone.now())
+    assert (every.team, every.term and every.term.name, platform.team, [term.name for term in platform.passed]) == ("", "All of them", "Platform", ["All of them"])
+    for shown in (every, platform):
+        line = shown.lines[0]
+        assert line.listed is not None
+        charged = line.listed * Decimal("0.9") if shown is every else Decimal(3)
+        assert line.own == charged * Decimal("0.14")
+    page = visitor.get("/o/acme/prices/models/zhipu-cn/glm-yuan").content.decode()
+    assert "10 % off by “All of them” → times 0.14, CNY to" in page
