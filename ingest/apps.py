@@ -10,8 +10,11 @@ class IngestConfig(AppConfig):
 
     def ready(self) -> None:
         from governance.budgets import ledger
+        from governance.pricing import late
         from governance.tenancy import counted
         from ingest.ledger import EventLedger, has_usage
+        from ingest.price_changes.late import proposal_offer
 
         ledger.register(EventLedger())
         counted.register(has_usage)
+        late.register(proposal_offer)

@@ -22,7 +22,7 @@ from governance.pricing.sources.own import PREFIX
 from governance.pricing.sync import selectors, services
 from governance.pricing.sync.selectors import Disagreement
 from governance.pricing.sync.trust import DEFAULT, LABELS, kind_of, label_of
-from governance.tenancy.access import Right, require, scoped
+from governance.tenancy.access import Actor, Right, require, scoped
 from ingest.price_changes.effect import Effect, effects_of
 from ingest.price_changes.services import proposal_dismiss, proposal_take
 from ingest.price_changes.telling import percent_text
@@ -125,11 +125,10 @@ def _context(request: PageRequest) -> dict[str, Any]:
     now = timezone.now()
     waiting = list(selectors.findings_waiting()[: WAITING_SHOWN + 1])
     effects = {effect.finding.pk: effect for effect in effects_of(request.actor.organization, waiting[:WAITING_SHOWN], now=now)} if waiting else {}
-    proposals = scoped(request.actor, RatingProposal.objects.filter(state=RatingProposal.State.OPEN)).order_by("-id")
     return {
         "waiting": [_card(request, finding, effects.get(finding.pk)) for finding in waiting[:WAITING_SHOWN]],
         "more_wait": len(waiting) > WAITING_SHOWN,
-        "proposals": list(proposals[:WAITING_SHOWN]),
+        "proposals": proposals_open(request.actor),
         "sources": [{"state": state, "tone": RUN_TONES.get(state.last.state, "") if state.last else ""} for state in selectors.source_states()],
         "orders": [(provider, [LABELS[kind] for kind in order]) for provider, order in selectors.trust_orders()],
         "kinds": [(kind, LABELS[kind]) for kind in DEFAULT],
@@ -139,6 +138,11 @@ def _context(request: PageRequest) -> dict[str, Any]:
         "may_rate": request.actor.can(Right.MANAGE_PRICES),
         "is_any_read_daily": bool(services.sources_due()),
     }
+
+
+def proposals_open(actor: Actor) -> list[RatingProposal]:
+    """The latest offers to rate calls again that wait for an answer."""
+    return list(scoped(actor, RatingProposal.objects.filter(state=RatingProposal.State.OPEN)).order_by("-id")[:WAITING_SHOWN])
 
 
 def _card(request: PageRequest, finding: PriceFinding, effect: Effect | None) -> dict[str, Any]:

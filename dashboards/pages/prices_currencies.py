@@ -14,6 +14,7 @@ from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.forms.prices import RateForm, RatesFileForm, RuleForm
 from dashboards.pages.prices import shown
+from dashboards.pages.prices_changes import proposals_open
 from dashboards.pages.settings.frame import done
 from dashboards.selectors.agreements import exchange_rules
 from governance.money import currency_code
@@ -49,7 +50,7 @@ def currency_list(request: PageRequest) -> HttpResponse:
     found = {name: shape(*_given(request, asked == name), prefix=name, initial={"day": today, "valid_from": today}) for name, shape in FORMS.items()}
     if asked in found and found[asked].is_valid() and (added := done(found[asked], lambda: ADDED[asked](actor, found[asked].cleaned_data))):
         count = "" if asked == "rule" else f"{added - 1} new rate{'' if added == 2 else 's'}. "
-        messages.success(request, f"{count}Calls that are stored from now on are converted by it.")
+        messages.success(request, f"{count}Calls that are stored from now on are converted by it; earlier ones that it is for are offered below.")
         return redirect(TAB, slug=actor.organization.slug)
     tables = [_rates_table(request), _used_table(request), _own_table(request)]
     for table in tables:
@@ -57,7 +58,7 @@ def currency_list(request: PageRequest) -> HttpResponse:
             return table.csv_response(f"{actor.organization.slug}-{table.id}")
     values = {
         "tables": tables, "forms": found, "rules": exchange_rules(actor), "may_change": actor.can(Right.MANAGE_PRICES),
-        "own": actor.organization.currency, "is_asked": asked,
+        "own": actor.organization.currency, "is_asked": asked, "proposals": proposals_open(actor), "may_rate": actor.can(Right.MANAGE_PRICES),
     }  # fmt: skip
     return shown(request, "currencies", TAB, values, status=422 if asked else 200)
 

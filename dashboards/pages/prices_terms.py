@@ -18,6 +18,7 @@ from dashboards.components.meter_words import kind_label, meter_label
 from dashboards.components.tables import Column, Table
 from dashboards.forms.prices import BalanceForm, EndForm, MarkupForm, TermForm
 from dashboards.pages.prices import shown
+from dashboards.pages.prices_changes import proposals_open
 from dashboards.pages.settings.frame import done
 from dashboards.selectors.agreements import Drawn, balances_drawn, charged_on, terms_of_organization
 from dashboards.selectors.term_effects import effects_of
@@ -53,6 +54,7 @@ def term_list(request: PageRequest) -> HttpResponse:
         if table.is_asked_as_csv:
             return table.csv_response(f"{actor.organization.slug}-{table.id}")
     values = {"tables": tables, "forms": found, "effects": effects, "may_change": actor.can(Right.MANAGE_PRICES), "is_asked": asked}
+    values |= {"proposals": proposals_open(actor), "may_rate": values["may_change"]}
     return shown(request, "terms", TAB, values, status=422 if asked and effects is None else 200)
 
 
@@ -96,9 +98,9 @@ ADDED: dict[str, Callable[[Actor, Any], Any]] = {
     "end": _end,
 }
 SAID = {
-    "term": "The term is in force for calls that are stored from now on. Where it begins earlier, re-rate the calls since then under Runs.",
+    "term": "The term is in force for calls that are stored from now on. Calls since it began that were rated before are offered below.",
     "balance": "It is there. What its scope was billed draws on it.",
-    "end": "It has ended. What was counted by it stays as it is.",
+    "end": "It has ended. What was counted by it until then stays as it is.",
     "markup": "The markup is there. Costs and budgets stay as they are.",
 }
 

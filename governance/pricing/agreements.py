@@ -14,6 +14,7 @@ from governance.money import LARGEST, currency_code
 from governance.periods import local_midnight
 from governance.pricing.book import current_book
 from governance.pricing.contracts import Balance, Markup, Term
+from governance.pricing.late import term_tell
 from governance.pricing.services import rate_check
 from governance.pricing.terms import terms_load
 from governance.tenancy.access import Actor, Right, require
@@ -73,6 +74,7 @@ def term_add(*, actor: Actor, **facts: Unpack[TermFacts]) -> Term:
     ]
     term.save()
     audit_record(actor=actor, action="term.added", target=("term", term.pk), old={"ended": ended} if ended else None, new=term_facts(term))
+    term_tell(term, since=term.valid_from, what="holds since")
     return term
 
 
@@ -147,6 +149,7 @@ def term_end(*, actor: Actor, term_id: int, at: datetime) -> Term:
     if term.valid_to is not None and at > term.valid_to:
         raise Conflict(f"It ended on {term.valid_to:%Y-%m-%d} already; add a term from then on.", field="valid_to")
     audit_record(actor=actor, action="term.ended", target=("term", term.pk), old={"valid_to": _ended(term, at)}, new={"name": term.name, "valid_to": at})
+    term_tell(term, since=at, what="ended on")
     return term
 
 

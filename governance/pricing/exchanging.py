@@ -9,9 +9,11 @@ from django.utils import timezone
 
 from governance.audit.services import audit_record
 from governance.errors import Invalid
+from governance.pricing.book import current_book
 from governance.pricing.changing import book_advance, book_audit, book_lock, may_change_prices
 from governance.pricing.contracts import ExchangeRate, ExchangeRule, ReferenceRate
 from governance.pricing.exchange import Quote
+from governance.pricing.late import rates_tell
 from governance.pricing.sources import ecb
 from governance.pricing.sources.fetch import Limits, fetch
 from governance.tenancy.access import Actor, Right, require
@@ -71,6 +73,8 @@ def own_rates_add(*, actor: Actor, quotes: Sequence[Quote], source: str = MANUAL
     old = [{"pair": f"{one.base}/{one.quote}", "day": one.day, "rate": standing[one.base, one.quote, one.day]} for one in new if (one.base, one.quote, one.day) in standing]
     facts = {"source": source[:40], "rates": [{"pair": f"{one.base}/{one.quote}", "day": one.day, "rate": one.rate} for one in new[:100]], "count": len(new)}
     audit_record(actor=actor, action="rates.added", target=("organization", actor.organization.pk), old={"corrected": old[:100]} if old else None, new=facts)
+    currencies, since = {code for one in new for code in (one.base, one.quote)}, min(one.day for one in new)
+    rates_tell(actor.organization, currencies, since=since, reason=f"Exchange rates of your own for {', '.join(sorted(currencies))} since {since}")
     return len(new)
 
 
@@ -92,6 +96,8 @@ def exchange_rule_set(*, actor: Actor, basis: str, valid_from: date, days_good_f
     old = None if standing is None else {"basis": standing.basis, "days_good_for": standing.days_good_for}
     facts = {"basis": basis, "valid_from": valid_from, "days_good_for": days_good_for}
     audit_record(actor=actor, action="exchange_rule.set", target=("exchange_rule", found.pk), old=old, new=facts)
+    priced = {row.currency for model in current_book().models() for row in model.rows}
+    rates_tell(actor.organization, priced, since=valid_from, reason=f"Another rule for exchange rates since {valid_from}")
     return found
 
 

@@ -12,6 +12,7 @@ from governance.errors import Conflict, Invalid
 from governance.pricing import catalogue
 from governance.pricing.book import output_amount
 from governance.pricing.changing import book_advance, book_audit, book_lock, may_change_prices
+from governance.pricing.late import Late, late_tell
 from governance.pricing.load import LoadResult
 from governance.pricing.meters import EVERY_METER, METERS
 from governance.pricing.models import Model, PriceRow, Provider
@@ -21,6 +22,7 @@ from governance.pricing.sync.laying import Laying
 from governance.pricing.sync.services import read_lately, run_keep
 from governance.pricing.sync.trust import MANUAL
 from governance.tenancy.access import Actor
+from governance.tenancy.models import Organization
 
 __all__ = ["MANUAL", "amount_check", "book_advance", "book_audit", "book_lock", "model_add", "price_row_add", "prices_load", "rate_check"]
 
@@ -158,7 +160,16 @@ def price_row_add(  # noqa: PLR0913
     if context or daily_hours:
         new |= {"context": dict(context or {}), "daily_from": daily_from, "daily_to": daily_to}
     book_audit(actor=actor, action="price.added", target=("model", model.pk), old={"closed": old} if old else None, new=new)
+    if closed:
+        _late_tell(row)
     return row
+
+
+def _late_tell(row: PriceRow) -> None:
+    """Tells every organization of a price that takes another's place since before now. Calls without a price are rated anew by themselves."""
+    provider, slug = row.model.provider.slug, row.model.slug
+    for organization in Organization.objects.order_by("pk"):
+        late_tell(Late(organization, f"{provider} {slug} costs otherwise since {row.valid_from:%Y-%m-%d}", row.valid_from, timezone.now(), models=(slug,)))
 
 
 def rate_check(meter: str, rate: Any) -> dict[str, Any]:

@@ -17,8 +17,9 @@ def proposal_take(*, actor: Actor, proposal_id: int) -> ReratingRun:
     """Makes a re-rating run of the offer; it works out what it would change before anything is changed. Raises Conflict when it was decided."""
     proposal = _open(actor, proposal_id)
     run = run_create(
-        actor=actor, reason=proposal.reason, starts_at=proposal.starts_at, ends_at=proposal.ends_at, providers=[proposal.provider],
-        models=[proposal.model],
+        actor=actor, reason=proposal.reason, starts_at=proposal.starts_at, ends_at=proposal.ends_at,
+        providers=[proposal.provider] if proposal.provider else [], models=[proposal.model] if proposal.model else proposal.model_names,
+        team_ids=[proposal.team_id] if proposal.team_id else [],
     )  # fmt: skip
     _become(actor, proposal, State.TAKEN, rerating=str(run.pk))
     return run

@@ -14,10 +14,11 @@ from dashboards.selectors.arithmetic import bill_of
 from dashboards.selectors.own_prices import own_prices
 from governance.pricing.agreements import balance_add, markup_set, term_add
 from governance.pricing.book import current_book
-from governance.pricing.models import ExchangeRate, ReferenceRate, Term
+from governance.pricing.models import ExchangeRate, RatingProposal, ReferenceRate, Term
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
 from ingest.models import UsageEvent
+from ingest.rerating.models import ReratingRun
 from tests.ingest.few_prices import few_prices
 from tests.ingest.test_own_terms import rate_of, yuan_model
 from tests.ingest.test_store import COST, event, store
@@ -142,3 +143,32 @@ def test_a_model_shows_which_term_applies_to_each_of_its_prices(visitor: Client,
         assert line.own == charged * Decimal("0.14")
     page = visitor.get("/o/acme/prices/models/zhipu-cn/glm-yuan").content.decode()
     assert "10 % off by “All of them” → times 0.14, CNY to" in page
+
+
+def test_terms_that_begin_in_the_past_offer_the_calls_since_then_to_be_rated_again(visitor: Client, admin: Member) -> None:
+    organization, days_ago = admin.organization, [timezone.now() - timedelta(days=days) for days in range(6)]
+    term = typed("term", name="Contract 8", provider="anthropic", kind="percent", percent_off="10", currency="USD")
+    assert visitor.post("/o/acme/prices/terms", {**term, "term-first": f"{days_ago[5]:%Y-%m-%d}", "term-name": "Too early"}).status_code == 302
+    assert not RatingProposal.objects.exists()
+
+    store(admin, event(1, occurred_at=days_ago[3]), event(2, occurred_at=days_ago[1]))
+    visitor.post("/o/acme/prices/terms", {**term, "term-first": f"{days_ago[4]:%Y-%m-%d}"})
+    offered = RatingProposal.objects.get()
+    assert (offered.organization, offered.provider, offered.calls) == (organization, "anthropic", 2)
+    assert "“Contract 8” holds since" in visitor.get("/o/acme/prices/terms").content.decode()
+    assert visitor.post("/o/acme/prices/changes", {"action": "rate", "proposal": offered.pk}).status_code == 302
+    assert ReratingRun.objects.get().providers == ["anthropic"]
+
+
+def test_rates_of_the_past_offer_the_calls_that_they_convert(visitor: Client, admin: Member) -> None:
+    yuan_model()
+    rate_of("CNY", "USD", "0.14", days_ago=30)
+    at = timezone.now() - timedelta(days=2)
+    store(admin, event(1, occurred_at=at, provider="zhipu-cn", model="glm-yuan"), event(2, occurred_at=at))
+    first = at - timedelta(days=1)
+    for rate, day in (("0.15", first), ("0.16", first - timedelta(days=4))):
+        visitor.post("/o/acme/prices/currencies", typed("rate", base="CNY", quote="USD", rate=rate, day=f"{day:%Y-%m-%d}"))
+    offered = RatingProposal.objects.get()
+    assert (offered.model, offered.calls) == ("glm-yuan", 1)
+    visitor.post("/o/acme/prices/currencies", typed("rate", base="SEK", quote="USD", rate="0.1", day=f"{first:%Y-%m-%d}"))
+    assert RatingProposal.objects.count() == 1
