@@ -80,9 +80,10 @@ def _lines(terms: Terms, rates: Mapping[str, Any], currency: str, *, term: OwnTe
     exchange = terms.exchange(current_book(), given, at)
     for meter in in_order({**rates, **charged}):
         rate, before = charged.get(meter), rates.get(meter)
-        if "factor" in (rate or before):
+        present: Mapping[str, Any] = rate or before or {}
+        if "factor" in present:
             continue
-        per = int((rate or before)["per"])
+        per = int(present["per"])
         listed = None if before is None else Decimal(before["base"]) * per / int(before["per"])
         amount = None if rate is None else Decimal(rate["base"])
         yield OwnLine(meter_label(meter), per_text(per), listed, currency, tuple(_steps(meter, term, given, exchange, terms)), _own(amount, term, exchange))
