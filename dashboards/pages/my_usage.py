@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import path
@@ -12,7 +11,8 @@ from django.views.decorators.http import require_GET
 
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
-from dashboards.pages.settings.connect import PLACEHOLDER, claude_code
+from dashboards.connecting.clients import BY_SLUG
+from dashboards.pages.settings.connections import snippets
 from dashboards.selectors import own_usage, sessions
 from dashboards.selectors.asking import own_periods
 from dashboards.selectors.burn import burn_by_session
@@ -62,7 +62,7 @@ def my_usage(request: PageRequest) -> HttpResponse:
         "is_empty": not models and not live,
         "can_request": actor.can(Right.REQUEST),
         "member": member,
-        "lines": claude_code(settings.PUBLIC_URL, PLACEHOLDER),
+        "lines": snippets(BY_SLUG["claude-code"])[0].text,
         "may_make_keys": actor.can(Right.MANAGE_ORGANIZATION),
         "key_makers": own_usage.key_makers(actor),
     }

@@ -22,7 +22,7 @@ from dashboards.components.tables import Column, Table
 from dashboards.forms.connecting import ConnectForm
 from dashboards.insights.concentration import Concentration, concentration_of
 from dashboards.insights.figures import BLENDED, MEASURES, SIZES, Figures, figures_sum
-from dashboards.pages.settings.connect import shown_snippets
+from dashboards.pages.settings.connections import first_snippets
 from dashboards.selectors import overview as figures
 from dashboards.selectors import usage
 from dashboards.selectors.dimensions import NOTHING
@@ -191,7 +191,7 @@ def overview(request: PageRequest) -> HttpResponse:
     """The dashboard; the way to connect while nothing has been counted yet."""
     actor = request.actor
     if not figures.has_usage(actor):
-        return render(request, "overview/empty.html", {"form": ConnectForm(actor=actor), "snippets": shown_snippets()})
+        return render(request, "overview/empty.html", {"form": ConnectForm(actor=actor, now=timezone.now()), "snippets": first_snippets()})
     organization, now = actor.organization, timezone.now()
     span = Range.from_query(request.GET, organization.zone, now, default="30d", year_starts_in=organization.year_starts_in)
     shown = Overview(actor, span, now)

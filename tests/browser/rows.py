@@ -34,6 +34,7 @@ def rows_made(slug: str, email: str) -> str:
             "trial_id": str(trial_done(actor)),
             "token": link.rpartition("/")[2],
             "run_id": str(run_worked_out(actor)),
+            "client": "claude-code",
             "provider": "anthropic",
             "model": "claude-opus-4-6",
         }

@@ -267,14 +267,14 @@ def test_first_event_turns_an_empty_organization_into_its_dashboard(visitor: Pag
         visitor.get_by_label(label, exact=True).fill(password)
     visitor.get_by_role("button", name="Change it").click()
     visitor.wait_for_url("**/o/fresh/")
-    for harness in ("Claude Code", "LiteLLM proxy", "curl"):
+    for harness in ("Claude Code", "LiteLLM proxy", "REST and curl"):
         expect(visitor.get_by_role("heading", name=re.compile(f"^{harness}"))).to_be_visible()
     visitor.get_by_role("button", name="Make a key").click()
     secret = visitor.locator("#connect-key").inner_text()
     lines = visitor.locator("#snippet-claude-code").inner_text()
     assert secret in lines
     assert lines.count("export ") == 5
-    shell(visitor.locator("#snippet-curl").inner_text())
+    shell(visitor.locator("#snippet-rest").inner_text())
     expect(visitor.get_by_role("heading", name=re.compile("^Spend this month"))).to_be_visible(timeout=20_000)
 
 

@@ -8,7 +8,7 @@ from tests.architecture.addresses import filled, patterns
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 # Addresses that are posted to or asked by a script, and answer with a redirect or a fragment.
-NO_PAGES = {"first-event", "lockin-sessions", "settings-project-add", "settings-connect-key"}
+NO_PAGES = {"first-event", "lockin-sessions", "settings-project-add", "settings-connections-key", "settings-connection-test", "settings-connection-wait"}
 PAGES = [(name, route) for name, route, _ in patterns() if route.startswith("o/") and name not in NO_PAGES]
 ALSO = [("password", "password"), ("api-docs", "api/docs"), ("not-found", "nowhere")]
 # What is asked of a page besides its address, so that it has something to say.

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import channels, connect, guard, intake, keys, organization, people, policies, record, teams
+from dashboards.pages.settings import channels, connections, guard, intake, keys, organization, people, policies, record, teams
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -22,8 +22,11 @@ urlpatterns = [
     path("settings/approval-policy", policies.policy_list, name="settings-policies"),
     path("settings/approval-policy/organization", policies.organization_policy, name="settings-policy"),
     path("settings/approval-policy/team/<int:team_id>", policies.team_policy, name="settings-team-policy"),
-    path("settings/connect", connect.connect, name="settings-connect"),
-    path("settings/connect/key", connect.key_make, name="settings-connect-key"),
+    path("settings/connections", connections.connection_list, name="settings-connections"),
+    path("settings/connections-key", connections.key_make, name="settings-connections-key"),
+    path("settings/connections/<slug:client>", connections.connection_page, name="settings-connection"),
+    path("settings/connections/<slug:client>/test", connections.connection_test, name="settings-connection-test"),
+    path("settings/connections/<slug:client>/keys/<int:key_id>", connections.connection_wait, name="settings-connection-wait"),
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),
     path("settings/not-counted/<int:rejected_id>", intake.rejected_page, name="settings-rejected"),
     path("settings/labels", intake.label_list, name="settings-labels"),

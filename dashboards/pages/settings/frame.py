@@ -26,7 +26,7 @@ TABS = (
         ("settings-policies", "Approval policy", Right.MANAGE_BUDGETS),
         ("settings-guard", "Guard", Right.MANAGE_ORGANIZATION),
         ("settings-channels", "Channels", Right.MANAGE_ORGANIZATION),
-        ("settings-connect", "Connect", Right.MANAGE_ORGANIZATION),
+        ("settings-connections", "Connections", Right.MANAGE_ORGANIZATION),
     )),
     ("What came in", (
         ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),

@@ -57,6 +57,7 @@ class Things:
     month: str
     reading_id: int
     mapping_id: int
+    client: str = "claude-code"
 
     @property
     def parts(self) -> dict[str, str]:

@@ -32,7 +32,8 @@ PAGES: dict[str, frozenset[Role]] = {
     # Who may read the record only is sent to it.
     "settings": RECORD,
     "settings-teams": MANAGING, "settings-team": MANAGING, "settings-project-add": MANAGING, "settings-members": MANAGING, "settings-member": MANAGING,
-    "settings-accounts": MANAGING, "settings-account": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connect": MANAGING, "settings-connect-key": MANAGING,
+    "settings-accounts": MANAGING, "settings-account": MANAGING, "settings-keys": MANAGING, "settings-key": MANAGING, "settings-connections": MANAGING, "settings-connections-key": MANAGING,
+    "settings-connection": MANAGING, "settings-connection-test": MANAGING, "settings-connection-wait": MANAGING,
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
     "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
@@ -49,10 +50,10 @@ ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs", "price-reading", "prices-disagreements",
     "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
-    "settings-intake", "settings-labels", "settings-connect", "settings-policies", "settings-guard", "settings-guard-trial",
+    "settings-intake", "settings-labels", "settings-connections", "settings-connection-wait", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
-# What belongs to no organization: the price book is the same for all.
-COMMON = {"price-model", "price-reading"}
+# What belongs to no organization: the price book and the clients that can be connected are the same for all.
+COMMON = {"price-model", "price-reading", "settings-connection", "settings-connection-test"}
 # A request is looked at by all who see it; what each may post there is tests/governance/approvals' subject.
 FORMS = sorted(set(PAGES) - READ_ONLY - {"request", "request-link"})
 

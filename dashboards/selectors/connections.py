@@ -1,0 +1,163 @@
+"""How each client's connection does: when it last reported, how often, what of it was refused, which keys it uses, and what a gateway saw of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from django.db.models import Q, Sum
+
+from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, clients_of
+from governance.tenancy import access
+from governance.tenancy.access import Actor, Right
+from governance.tenancy.models import ApiKey
+from ingest.arrivals import HOURS, Arrived, Refused, arrivals, refusals
+from ingest.models import UsageRollupDay
+
+State = Literal["never", "live", "quiet", "failing"]
+QUIET_AFTER = timedelta(days=1)
+COVERAGE_DAYS = 7
+OTLP = "otlp"
+NO_KEY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsed:
+    """A key that something came with, by its id and name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Of a harness's calls of the last days: how many there are, and how many of them a gateway passed on."""
+
+    calls: int
+    through_gateway: int
+
+    @property
+    def share(self) -> Decimal | None:
+        return Decimal(self.through_gateway) / self.calls if self.calls else None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One client as it reported; calls, errors, repeats, refused and by_hour are of the last 24 hours. `names` are harnesses not known by name here."""
+
+    client: Client
+    state: State
+    last_at: datetime | None
+    calls: int
+    errors: int
+    repeats: int
+    refused: int
+    refused_at: datetime | None
+    reason: str
+    by_hour: tuple[int, ...]
+    keys: tuple[KeyUsed, ...]
+    names: tuple[str, ...]
+    coverage: Coverage | None
+
+    @property
+    def an_hour(self) -> Decimal:
+        return Decimal(self.calls + self.repeats) / HOURS
+
+
+def connections(actor: Actor, *, now: datetime) -> list[Connection]:
+    """Every client, those that reported last first and those that never did at the end."""
+    access.require(actor, Right.MANAGE_ORGANIZATION)
+    came: dict[str, list[Arrived]] = defaultdict(list)
+    by_key: dict[int, set[str]] = defaultdict(set)
+    for one in arrivals(actor, now=now):
+        for slug in clients_of(one.source, harness=one.harness, gateway=one.gateway):
+            came[slug].append(one)
+            by_key[one.api_key_id].add(slug)
+    missed: dict[str, list[Refused]] = defaultdict(list)
+    for refusal in refusals(actor, now=now):
+        for slug in senders(refusal, by_key):
+            missed[slug].append(refusal)
+    names = dict(access.scoped(actor, ApiKey.objects.all()).values_list("pk", "name"))
+    covered = coverage(actor, now=now)
+    found = [connection(client, came[client.slug], missed[client.slug], names=names, covered=covered, now=now) for client in CLIENTS]
+    order = [client.slug for client in CLIENTS]
+    return sorted(
+        found, key=lambda one: (one.last_at is None, -(one.last_at.timestamp() if one.last_at else 0), order.index(one.client.slug))
+    )
+
+
+def senders(refusal: Refused, by_key: Mapping[int, set[str]]) -> Sequence[str]:
+    """Whose refusal it is: by the door where that is a client's own, else by what the key was used for, else of an application."""
+    by_door = clients_of(refusal.source.partition("-")[0] if refusal.source.startswith(OTLP) else refusal.source, harness="", gateway="")
+    if by_door not in (("opentelemetry",), ("rest",)):
+        return by_door
+    return sorted(by_key.get(refusal.api_key_id, set())) or by_door
+
+
+def connection(
+    client: Client,
+    came: Sequence[Arrived],
+    missed: Sequence[Refused],
+    *,
+    names: Mapping[int, str],
+    covered: Mapping[str, Coverage],
+    now: datetime,
+) -> Connection:
+    last_at = max((one.last_at for one in came), default=None)
+    refused_at = max((one.last_at for one in missed), default=None)
+    used = sorted(({one.api_key_id for one in came} | {one.api_key_id for one in missed}) - {NO_KEY}, key=lambda key: names.get(key, ""))
+    return Connection(
+        client=client,
+        state=state(last_at, refused_at, now),
+        last_at=last_at,
+        calls=sum(one.calls for one in came),
+        errors=sum(one.errors for one in came),
+        repeats=sum(one.repeats for one in came),
+        refused=sum(one.count for one in missed),
+        refused_at=refused_at,
+        reason=max(missed, key=lambda one: one.last_at).reason if missed else "",
+        by_hour=tuple(sum(hours) for hours in zip(*(one.by_hour for one in came), strict=True)) if came else (0,) * HOURS,
+        keys=tuple(KeyUsed(key, names[key]) for key in used if key in names),
+        names=tuple(sorted({one.harness for one in came if one.harness and one.harness != client.harness})) if not client.harness else (),
+        coverage=covered.get(client.harness) if client.harness else None,
+    )
+
+
+def state(last_at: datetime | None, refused_at: datetime | None, now: datetime) -> State:
+    """Failing: the latest that came was refused. Quiet: nothing came for a day."""
+    if refused_at is not None and (last_at is None or refused_at > last_at):
+        return "failing"
+    if last_at is None:
+        return "never"
+    return "live" if now - last_at < QUIET_AFTER else "quiet"
+
+
+def coverage(actor: Actor, *, now: datetime) -> dict[str, Coverage]:
+    """By harness: its calls of the last days, today included, and how many of them name a gateway."""
+    since = now.astimezone(actor.organization.zone).date() - timedelta(days=COVERAGE_DAYS - 1)
+    known = [client.harness for client in CLIENTS if client.harness]
+    rows = access.visible(actor, UsageRollupDay.objects.filter(day__gte=since, harness__in=known))
+    sums = rows.order_by().values("harness").annotate(all=Sum("calls"), passed=Sum("calls", filter=~Q(gateway=""), default=0))
+    return {row["harness"]: Coverage(row["all"], row["passed"]) for row in sums}
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """What came with one key so far: whether it was used at all, the latest that was counted, and the latest refusal."""
+
+    key: ApiKey
+    arrived: Arrived | None
+    refused: Refused | None
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        one = self.arrived
+        return tuple(BY_SLUG[slug].name for slug in clients_of(one.source, harness=one.harness, gateway=one.gateway)) if one else ()
+
+
+def waited(actor: Actor, key: ApiKey, *, now: datetime) -> Waited:
+    """Whether the first call of a key has come."""
+    came, missed = arrivals(actor, now=now, api_key_id=key.pk), refusals(actor, now=now, api_key_id=key.pk)
+    return Waited(key, next(iter(came), None), next(iter(missed), None))

@@ -1,0 +1,127 @@
+"""Each client's lines stand in its page of the documentation, and its sample goes through its own door."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.utils import timezone
+
+from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, clients_of
+from dashboards.connecting.samples import SAMPLES, Moment
+from dashboards.connecting.trying import connection_try
+from dashboards.selectors.connections import connections
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import ApiKey, Member, Organization, Scope, Team
+from ingest.models import ArrivalHour, EventIdentity, RejectedInput, ReportedLabel, UsageEvent, UsageRollup
+from tests.conftest import KeyInHand, client_with, key_of
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "connect"
+CONNECTIONS = "/o/acme/settings/connections"
+FENCED = re.compile(r"^```[a-z]*\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
+# What the sample of each says of its call: the buckets of the calls that the formats' golden tests hold.
+OPENAI = (476, 1024, 200)
+EXPECTED = {
+    "claude-code": (120, 10240, 57),
+    "collector": (120, 10240, 57),
+    "gemini-cli": (300, 1000, 130),
+    "rest": (1200, None, 350),
+    "kong": (28, None, 20),
+}
+WITHOUT_CACHES = dict.fromkeys(("portkey", "helicone", "cloudflare"), (1500, None, 200))
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.slug)
+def test_the_page_and_the_documentation_have_the_same_lines(client: Client) -> None:
+    page = (DOCS / f"{client.slug}.md").read_text()
+    blocks = FENCED.findall(page)
+    assert [lines.where for lines in client.lines if lines.text.strip() not in [block.strip() for block in blocks]] == []
+    assert "How this was checked" in page
+
+
+def test_every_page_of_the_documentation_is_of_a_client() -> None:
+    assert {path.stem for path in DOCS.glob("*.md")} >= BY_SLUG.keys() == SAMPLES.keys()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("slug", SAMPLES)
+def test_a_sample_is_counted_by_its_door_and_nothing_of_it_stays(organization: Organization, admin: Member, team: Team, slug: str) -> None:
+    key = key_of(organization, Scope.INGEST, defaults={"team": team.slug})
+    now = timezone.now()
+    found = connection_try(actor=member_actor(admin), client=BY_SLUG[slug], secret=key.secret, now=now)
+    assert found.refusal == ""
+    assert found.call is not None
+    fresh, cached, output = {**WITHOUT_CACHES, **EXPECTED}.get(slug, OPENAI)
+    assert found.call.tokens_input == fresh + (cached or 0) + (2048 if (fresh, cached) == (120, 10240) else 0)
+    assert (found.call.tokens_output, found.call.team) == (output, str(team))
+    source = "otlp" if found.path.startswith("/otlp") else found.path.rpartition("/events")[2].strip("/") or "rest"
+    assert slug in clients_of(source, harness=found.call.harness, gateway=found.call.gateway)
+    for model in (UsageEvent, EventIdentity, UsageRollup, ReportedLabel, RejectedInput, ArrivalHour):
+        assert not model.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_key_that_may_not_report_is_said_to_be_refused(
+    organization: Organization, other_organization: Organization, admin: Member
+) -> None:
+    actor, now = member_actor(admin), timezone.now()
+    for key, status in ((key_of(organization, Scope.READ), 403), (key_of(other_organization, name="theirs"), 401)):
+        for slug in ("rest", "codex"):
+            found = connection_try(actor=actor, client=BY_SLUG[slug], secret=key.secret, now=now)
+            assert (found.status, found.call) == (status, None)
+            assert found.refusal
+
+
+def sent(key: KeyInHand, slug: str, at: datetime | None = None) -> Any:
+    sample = SAMPLES[slug](Moment(at or timezone.now(), f"{slug}-1"))
+    return client_with(key).generic("POST", sample.path, sample.body, content_type=sample.content_type, **sample.headers)  # type: ignore[arg-type]
+
+
+@pytest.mark.django_db
+def test_a_connection_tells_how_it_does(organization: Organization, admin: Member) -> None:
+    ours, theirs = key_of(organization, name="engineers"), key_of(organization, name="proxy")
+    for slug, key in (("claude-code", ours), ("litellm", theirs), ("collector", ours)):
+        assert sent(key, slug).status_code in (200, 201)
+    client_with(theirs).post("/api/v1/events/portkey", [{"id": "x"}])
+    actor, now = member_actor(admin), timezone.now()
+    found = {one.client.slug: one for one in connections(actor, now=now)}
+    assert {slug: one.state for slug, one in found.items() if one.state != "never"} == {
+        "claude-code": "live", "collector": "live", "litellm": "live", "portkey": "failing",
+    }  # fmt: skip
+    assert [key.name for key in found["claude-code"].keys] == ["engineers"]
+    assert (found["litellm"].calls, sum(found["litellm"].by_hour), found["portkey"].refused) == (1, 1, 1)
+    assert [one.state for one in connections(actor, now=now + timedelta(days=2)) if one.client.slug == "litellm"] == ["quiet"]
+
+
+@pytest.mark.django_db
+def test_a_key_is_made_put_into_the_lines_tried_and_watched(client: Browser, admin: Member, organization: Organization) -> None:
+    client.force_login(admin.user)
+    page = client.post(f"{CONNECTIONS}/litellm", {"name": "Proxy in production", "days": "90"})
+    key = ApiKey.objects.get(name="Proxy in production")
+    (secret,) = set(re.findall(r"wh_[\w-]{20,}", page.content.decode()))
+    assert f"Authorization=Bearer {secret}" in page.content.decode()
+    assert page["Cache-Control"].startswith("max-age=0, no-cache, no-store")
+    assert (sorted(key.scopes), key.expires_at is not None) == (["authorize", "ingest"], True)
+    assert secret not in client.get(f"{CONNECTIONS}/litellm").content.decode()
+    tried = client.post(f"{CONNECTIONS}/litellm/test", {"secret": secret}, headers={"HX-Request": "true"})
+    assert (tried.status_code, "It arrives." in tried.content.decode()) == (200, True)
+    wait = f"{CONNECTIONS}/litellm/keys/{key.pk}"
+    assert "every 2s" in client.get(wait).content.decode()
+    hand = KeyInHand(key, secret)
+    client_with(hand).post("/api/v1/events/litellm", [{"nothing": "to read"}])
+    assert "could not be counted" in client.get(wait).content.decode()
+    sent(hand, "litellm")
+    assert "It arrived." in (arrived := client.get(wait).content.decode())
+    assert "every 2s" not in arrived
+    assert "Proxy in production" in client.get(CONNECTIONS).content.decode()
+
+
+@pytest.mark.django_db
+def test_a_test_without_a_key_asks_for_one_and_a_broken_key_is_named(client: Browser, admin: Member) -> None:
+    client.force_login(admin.user)
+    for secret, words in (("", "Make a key first"), ("wh_nonsense", "No key of Acme")):
+        answer = client.post(f"{CONNECTIONS}/rest/test", {"secret": secret})
+        assert (answer.status_code, words in answer.content.decode()) == (422, True)
+    assert client.get(f"{CONNECTIONS}/teapot").status_code == 404
