@@ -24,6 +24,7 @@ class UsageEvent(models.Model):
     `cost` is what the call costs the organization, in its `currency`; `list_cost` what it
     costs by the price book alone, in the same. The price is in `price_currency` (empty: no price); one unit of it was
     `exchange_rate` units of `currency` (NULL: they are the same). `term_id` is the organization's own term that made the cost.
+    `ruled` has the attribution rules that said something of the call, by what they set (`rules`), and the labels they replaced (`was`); NULL: none did.
     """
 
     pk = models.CompositePrimaryKey("organization_id", "occurred_at", "id")
@@ -81,6 +82,7 @@ class UsageEvent(models.Model):
     exchange_rate = models.DecimalField(max_digits=60, decimal_places=30, null=True)
     term_id = models.BigIntegerField(null=True)
     counted_at = models.DateTimeField(null=True)
+    ruled = models.JSONField(null=True)
 
     class Meta:
         managed = False

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "governance.conf",
     "governance.tenancy",
     "governance.audit",
+    "governance.attribution",
     "governance.pricing",
     "governance.budgets",
     "governance.billing",

@@ -27,7 +27,7 @@ from governance.pricing.own_names import NONE as NO_NAMES
 from governance.pricing.own_names import OwnNames, own_names_load
 from governance.pricing.quotes import quotes_of
 from governance.pricing.usage import Rating, Usage, Weighed
-from governance.tenancy.directory import Directory, directory_of
+from governance.tenancy.directory import Directory, directory_now
 from governance.tenancy.models import Organization
 
 EXACT = Context(prec=150, rounding=ROUND_HALF_EVEN)
@@ -289,8 +289,7 @@ def terms_of(directory: Directory) -> Terms:
 
 def terms_now(organization: Organization) -> Terms:
     """The organization's terms at its present configuration version."""
-    version = Organization.objects.values_list("config_version", flat=True).get(pk=organization.pk)
-    return terms_of(directory_of(organization, version))
+    return terms_of(directory_now(organization))
 
 
 def terms_load(directory: Directory) -> Terms:

@@ -82,6 +82,11 @@ def directory_of(organization: Organization, version: int) -> Directory:
     return found
 
 
+def directory_now(organization: Organization) -> Directory:
+    """The directory at the organization's present configuration version, which the caller holds still."""
+    return directory_of(organization, Organization.objects.values_list("config_version", flat=True).get(pk=organization.pk))
+
+
 def directory_at(organization: Organization) -> Directory:
     """The directory as the present transaction sees it, past the memory: for whoever is changing it."""
     return _load(organization, 0)

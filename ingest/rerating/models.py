@@ -9,7 +9,14 @@ from ingest.amending.models import ORGANIZATION, AmendmentCause
 
 
 class ReratingRun(models.Model):
-    """One re-rating: which calls, why, how far it is, and what it has changed. (`position_at`, `position_id`) is the last call it has seen."""
+    """One re-rating, or one attribution anew: which calls, why, how far it is, and what it has changed. (`position_at`, `position_id`) is the last call it
+
+    has seen. One with a `draft` tries a rule that is not saved: it is worked out and never applied.
+    """
+
+    class Kind(models.TextChoices):
+        RATING = "rating", "Prices"
+        ATTRIBUTION = "attribution", "Attribution"
 
     class State(models.TextChoices):
         PREVIEWING = "previewing", "Working out"
@@ -21,6 +28,7 @@ class ReratingRun(models.Model):
         FAILED = "failed", "Failed"
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.RATING)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PREVIEWING)
     reason = models.CharField(max_length=300)
     starts_at = models.DateTimeField()
@@ -29,6 +37,8 @@ class ReratingRun(models.Model):
     model_names = ArrayField(models.CharField(max_length=200), default=list, blank=True, help_text="as the catalogue or as calls name them")
     team_ids = ArrayField(models.BigIntegerField(), default=list, blank=True, help_text="with those below")
     is_unpriced_only = models.BooleanField(default=False, help_text="whether only calls without a cost are rated")
+    moves_owners = models.BooleanField(default=False, help_text="whether calls follow a member or project that is in another team now")
+    draft = models.JSONField(null=True, help_text="a rule that is not saved")
     made_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
     maker_label = models.CharField(max_length=200)
     cause = models.ForeignKey(AmendmentCause, on_delete=models.PROTECT, null=True, related_name="runs")

@@ -12,18 +12,19 @@ from governance.budgets.rules import PeriodKey, Rules, rules_of
 from governance.budgets.services.charge import period_totals
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays
 from governance.pricing.book import current_book
-from governance.pricing.terms import terms_of
 from governance.tenancy.directory import directory_of, month_of
 from governance.tenancy.models import Organization, Team
 from ingest.rerating.models import ReratingRun
-from ingest.rerating.rating import Rerater
-from ingest.rerating.scope import PAGE, scope_parameters
+from ingest.rerating.revising import Reviser, reviser_of
+from ingest.rerating.scope import page, scope_parameters
 from ingest.services.amend import posted_rows, real_changes
 from ingest.services.differences import Differences
 
 ZERO = Decimal(0)
 ROWS = 4000
 MOST_NAMED = 50
+# What attribution anew may change of a call, besides its cost.
+ATTRIBUTED = frozenset({"team_id", "project_id", "member_id", "role", "task_class", "environment", "billing_mode"})
 # How the budget periods stand that a run would move.
 STANDING = f"""
 SELECT p.id, p.budget_id, p.starts_at, p.ends_at, p.session_key, p.task_key, p.slides_from, p.spent, p.limit_amount + p.topup AS allowance, p.frozen_at IS NOT NULL AS is_frozen,
@@ -48,6 +49,16 @@ class Line:
         self.before += old or ZERO
         self.after += new or ZERO
 
+    def leave(self, old: Decimal | None) -> None:
+        """A call that goes elsewhere."""
+        self.events += 1
+        self.before += old or ZERO
+
+    def come(self, new: Decimal | None) -> None:
+        """A call that comes from elsewhere."""
+        self.events += 1
+        self.after += new or ZERO
+
     def facts(self) -> dict[str, Any]:
         return {"events": self.events, "priced": self.priced, "before": self.before, "after": self.after, "delta": self.after - self.before}
 
@@ -62,6 +73,10 @@ class Found:
     posted: Line = field(default_factory=Line)
     months: dict[str, Line] = field(default_factory=dict)
     teams: dict[int | None, Line] = field(default_factory=dict)
+    # Calls that go from one team to another, by month and both teams; and how many change in what.
+    moves: dict[tuple[str, int | None, int | None], Line] = field(default_factory=dict)
+    fields: dict[str, int] = field(default_factory=dict)
+    rules: dict[int, int] = field(default_factory=dict)
     periods: dict[tuple[PeriodKey, datetime | None], Decimal] = field(default_factory=dict)
 
 
@@ -69,35 +84,49 @@ def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]
     """The run's preview. `told` hears after each page how many calls were read, and says whether to go on. None: it said no."""
     organization = Organization.objects.get(pk=run.organization_id)
     rules = rules_of(directory_of(organization, organization.config_version))
-    rerater, found = Rerater(current_book(refresh=True), terms_of(rules.directory)), Found()
-    parameters = scope_parameters(run, rules.directory) | {"limit": ROWS}
-    while rows := sql.rows(PAGE, parameters):
-        _page_add(found, rows, rerater, rules, now=now)
+    current_book(refresh=True)
+    reviser, found = reviser_of(run, rules.directory), Found()
+    parameters, statement = scope_parameters(run, rules.directory) | {"limit": ROWS}, page(reviser.also)
+    while rows := sql.rows(statement, parameters):
+        _page_add(found, rows, reviser, rules=rules, now=now)
         parameters |= {"from": rows[-1].occurred_at, "after": rows[-1].id}
         if not told(found.seen):
             return None
     return _answer(found, rules, now)
 
 
-def _page_add(found: Found, rows: list[Any], rerater: Rerater, rules: Rules, *, now: datetime) -> None:
+def _page_add(found: Found, rows: list[Any], reviser: Reviser, *, rules: Rules, now: datetime) -> None:
     differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, rows))
     posted = posted_rows(rules.directory, rows)
     for stored in rows:
         row = posted.get(stored.id, stored)
-        if changes := real_changes(row, rerater.changes(row)):
-            cost = changes.get("cost", row.cost)
-            found.total.add(row.cost, cost)
-            month = f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}"
-            found.months.setdefault(month, Line()).add(row.cost, cost)
-            found.teams.setdefault(row.team_id, Line()).add(row.cost, cost)
+        if changes := real_changes(row, reviser.changes(row)):
+            _call_add(found, row, changes, month=f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}")
             if stored.id in posted:
-                found.posted.add(row.cost, cost)
+                found.posted.add(row.cost, changes.get("cost", row.cost))
                 differences.post(row, changes, now=now, month=month_of(row.counted_at or row.occurred_at, rules.directory.zone))
             else:
                 differences.change(row, changes)
     found.seen += len(rows)
     for place, (amount, _) in period_totals(rules, differences.batch().spends).items():
         found.periods[place] = found.periods.get(place, ZERO) + amount
+
+
+def _call_add(found: Found, row: Any, changes: Mapping[str, Any], *, month: str) -> None:
+    """One call that changes: in all, in its month, and of the team that has it or of both teams."""
+    cost, team_id = changes.get("cost", row.cost), changes.get("team_id", row.team_id)
+    found.total.add(row.cost, cost)
+    found.months.setdefault(month, Line()).add(row.cost, cost)
+    for name in changes.keys() & ATTRIBUTED:
+        found.fields[name] = found.fields.get(name, 0) + 1
+    for rule_id in set((changes.get("ruled") or {}).get("rules", {}).values()):
+        found.rules[rule_id] = found.rules.get(rule_id, 0) + 1
+    if team_id == row.team_id:
+        found.teams.setdefault(row.team_id, Line()).add(row.cost, cost)
+        return
+    found.teams.setdefault(row.team_id, Line()).leave(row.cost)
+    found.teams.setdefault(team_id, Line()).come(cost)
+    found.moves.setdefault((month, row.team_id, team_id), Line()).add(row.cost, cost)
 
 
 def service_accounts(organization_id: int, rows: list[Any]) -> dict[int, int | None]:
@@ -113,9 +142,15 @@ def service_accounts(organization_id: int, rows: list[Any]) -> dict[int, int | N
 def _answer(found: Found, rules: Rules, now: datetime) -> dict[str, Any]:
     names = dict(Team.objects.filter(organization=rules.directory.organization_id).values_list("pk", "name"))
     teams = [{"team_id": team_id, "team": names.get(team_id, "") if team_id else "", **line.facts()} for team_id, line in found.teams.items()]
+    moves = [
+        {"month": month, "from": names.get(old or 0, ""), "to": names.get(new or 0, ""), "from_id": old, "to_id": new, **line.facts()}
+        for (month, old, new), line in found.moves.items()
+    ]
     answer: dict[str, Any] = plain({
         "seen": found.seen, **found.total.facts(), "posted": found.posted.facts(), "months": [{"month": month, **line.facts()} for month, line in sorted(found.months.items())],
         "teams": sorted(teams, key=lambda line: -abs(line["delta"])), "budgets": _budgets(found.periods, rules, now),
+        "moves": sorted(moves, key=lambda line: (line["month"], -line["events"], line["from"], line["to"])), "fields": found.fields,
+        "rules": {str(rule_id): calls for rule_id, calls in found.rules.items()},
     })  # fmt: skip
     return answer
 

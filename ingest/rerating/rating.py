@@ -21,6 +21,8 @@ ALSO = ("units", *RATED)
 class Rerater:
     """The prices and the organization's own terms of one moment."""
 
+    also = ALSO
+
     def __init__(self, book: Book, terms: Terms) -> None:
         self.book, self.terms = book, terms
 

@@ -34,17 +34,17 @@ class Posted:
     at: datetime
 
 
-def runs_visible(actor: Actor) -> QuerySet[ReratingRun]:
-    """All runs, newest first, for who sees every team's figures. Raises Forbidden for others."""
+def runs_visible(actor: Actor, *, kind: str = ReratingRun.Kind.RATING) -> QuerySet[ReratingRun]:
+    """All runs of a kind, newest first, for who sees every team's figures. Raises Forbidden for others."""
     require(actor, Right.VIEW_SPEND)
     if actor.team_ids is not None:
         raise Forbidden("Runs are shown to those who see every team.")
-    return scoped(actor, ReratingRun.objects.select_related("cause", "organization")).order_by("-created_at", "-id")
+    return scoped(actor, ReratingRun.objects.filter(kind=kind).select_related("cause", "organization")).order_by("-created_at", "-id")
 
 
-def run_get(actor: Actor, run_id: int) -> ReratingRun:
-    """One run. Raises NotFound, and Forbidden."""
-    found: ReratingRun = get_scoped(actor, runs_visible(actor), pk=run_id)
+def run_get(actor: Actor, run_id: int, *, kind: str = ReratingRun.Kind.RATING) -> ReratingRun:
+    """One run of a kind. Raises NotFound, and Forbidden."""
+    found: ReratingRun = get_scoped(actor, runs_visible(actor, kind=kind), pk=run_id)
     return found
 
 

@@ -20,18 +20,23 @@ State = ReratingRun.State
 LONGEST = timedelta(days=400)
 MOST_NAMES = 50
 ACTIVE = (State.RUNNING, State.PAUSED)
+Kind = ReratingRun.Kind
+RIGHTS: dict[str, Right] = {Kind.RATING: Right.MANAGE_PRICES, Kind.ATTRIBUTION: Right.MANAGE_ORGANIZATION}
+CAUSES = {Kind.RATING: AmendmentCause.Kind.RERATING, Kind.ATTRIBUTION: AmendmentCause.Kind.ATTRIBUTION}
 
 
 @transaction.atomic
-def run_create(
+def run_create(  # noqa: PLR0913
     *, actor: Actor, reason: str, starts_at: datetime, ends_at: datetime, providers: Sequence[str] = (), models: Sequence[str] = (),
-    team_ids: Sequence[int] = (), is_unpriced_only: bool = False,
+    team_ids: Sequence[int] = (), is_unpriced_only: bool = False, kind: str = ReratingRun.Kind.RATING, moves_owners: bool = False,
+    draft: Mapping[str, Any] | None = None,
 ) -> ReratingRun:
     """Makes a run over the calls made in [starts_at, ends_at); a worker works out at once what it would change. Nothing is changed yet.
 
+    Runs of the `kind` attribution do not rate calls but say anew whose they are; `moves_owners`, and a `draft` of a rule to be tried, are theirs.
     Raises Forbidden, and Invalid with the `field`.
     """
-    require(actor, Right.MANAGE_PRICES)
+    require(actor, RIGHTS[kind])
     if not reason.strip():
         raise Invalid("Say why, so that whoever reads the record knows.", field="reason")
     if starts_at >= ends_at or ends_at - starts_at > LONGEST:
@@ -42,9 +47,9 @@ def run_create(
         raise Invalid(f"There is no team {min(unknown)} here.", field="team_ids")
     run = ReratingRun.objects.create(
         organization=actor.organization, reason=reason.strip()[:300], starts_at=starts_at, ends_at=ends_at, **named, team_ids=sorted(known),
-        is_unpriced_only=is_unpriced_only, made_by=actor.member, maker_label=actor.label[:200], created_at=timezone.now(),
+        is_unpriced_only=is_unpriced_only, kind=kind, moves_owners=moves_owners, draft=draft, made_by=actor.member, maker_label=actor.label[:200], created_at=timezone.now(),
     )
-    audit_record(actor=actor, action="rerating_run.created", target=("rerating_run", run.pk), new=run_facts(run))
+    audit_record(actor=actor, action=f"{_named(run)}.created", target=(_named(run), run.pk), new=run_facts(run))
     work_soon(run.pk)
     return run
 
@@ -61,7 +66,12 @@ def run_facts(run: ReratingRun) -> dict[str, Any]:
     return {
         "reason": run.reason, "starts_at": run.starts_at, "ends_at": run.ends_at, "providers": run.providers, "models": run.model_names, "team_ids": run.team_ids,
         "is_unpriced_only": run.is_unpriced_only,
-    }
+    } | ({"moves_owners": run.moves_owners, "draft": run.draft} if run.kind == Kind.ATTRIBUTION else {})
+
+
+def _named(run: ReratingRun) -> str:
+    """What the record calls a run of this kind."""
+    return "rerating_run" if run.kind == Kind.RATING else "attribution_run"
 
 
 @transaction.atomic
@@ -70,11 +80,13 @@ def run_start(*, actor: Actor, run: ReratingRun) -> ReratingRun:
 
     Raises Conflict when it has ended, is not worked out yet, or another run is at work on a range that overlaps.
     """
-    require(actor, Right.MANAGE_PRICES)
+    require(actor, RIGHTS[run.kind])
     _one_at_a_time(actor.organization.pk)
     run = _locked(actor, run)
     if run.state == State.RUNNING:
         return run
+    if run.draft is not None:
+        raise Conflict("This run only tries a rule that is not saved. Save the rule, then run over history.")
     if run.state not in (State.READY, State.PAUSED):
         raise Conflict(f"This run is {run.get_state_display().lower()}.", state=run.state)
     run_begin(actor=actor, run=run)
@@ -88,7 +100,7 @@ def run_begin(*, actor: Actor, run: ReratingRun) -> None:
         raise Conflict(f"Run {other.pk} ({other.reason}) is at work on some of these calls. Wait until it ends, or cancel it.", run=other.pk)
     old, now = run.state, timezone.now()
     if run.cause is None:
-        cause = Cause(AmendmentCause.Kind.RERATING, run.reason, f"run {run.pk}")
+        cause = Cause(CAUSES[Kind(run.kind)], run.reason, f"run {run.pk}")
         run.cause = cause_record(actor=actor, cause=cause, now=now)
         run.started_at, run.events_seen = now, 0
     _become(actor, run, State.RUNNING, old=old)
@@ -99,7 +111,7 @@ def run_begin(*, actor: Actor, run: ReratingRun) -> None:
 @transaction.atomic
 def run_pause(*, actor: Actor, run: ReratingRun) -> ReratingRun:
     """Stops a run after the calls that it is at. Raises Conflict for one that does not run."""
-    require(actor, Right.MANAGE_PRICES)
+    require(actor, RIGHTS[run.kind])
     run = _locked(actor, run)
     if run.state == State.PAUSED:
         return run
@@ -112,7 +124,7 @@ def run_pause(*, actor: Actor, run: ReratingRun) -> ReratingRun:
 @transaction.atomic
 def run_cancel(*, actor: Actor, run: ReratingRun) -> ReratingRun:
     """Ends a run. What it has changed stays changed, with each call's old and new. Raises Conflict for one that is done."""
-    require(actor, Right.MANAGE_PRICES)
+    require(actor, RIGHTS[run.kind])
     run = _locked(actor, run)
     if run.state == State.CANCELLED:
         return run
@@ -135,7 +147,7 @@ def _become(actor: Actor, run: ReratingRun, state: str, *, old: str) -> None:
         run.ended_at = timezone.now()
     run.save(update_fields=["state", "ended_at"])
     facts: dict[str, Any] = {"state": state, "seen": run.events_seen, "changed": run.events_changed, **_costs(run.cost_before, run.cost_after)}
-    audit_record(actor=actor, action=f"rerating_run.{state}", target=("rerating_run", run.pk), old={"state": old}, new=facts)
+    audit_record(actor=actor, action=f"{_named(run)}.{state}", target=(_named(run), run.pk), old={"state": old}, new=facts)
 
 
 def _costs(before: Decimal, after: Decimal) -> Mapping[str, Any]:

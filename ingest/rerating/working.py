@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from governance import sql
 from governance.pricing.book import current_book
-from governance.pricing.terms import terms_now
 from governance.tenancy.access import system_actor
+from governance.tenancy.directory import directory_now
 from governance.tenancy.services import organization_lock
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.preview import run_work_out
-from ingest.rerating.rating import Rerater
-from ingest.rerating.scope import COUNT, FIRST, PAGE_LOCKED, scope_parameters
+from ingest.rerating.revising import reviser_of
+from ingest.rerating.scope import COUNT, FIRST, page, scope_parameters
 from ingest.rerating.services import run_end
 from ingest.services.amend import CHUNK, rows_amend
 
@@ -90,10 +90,11 @@ def _chunk_amend(run_id: int, size: int) -> bool:
         run.events_total = sql.rows(COUNT, parameters)[0].calls
     parameters |= {"from": run.position_at or run.starts_at, "after": run.position_id or FIRST, "limit": size}
     organization_lock(run.organization_id, exclusive=False)
-    rerater = Rerater(current_book(), terms_now(run.organization))
+    reviser = reviser_of(run, directory_now(run.organization))
     done, rows = rows_amend(
-        organization=run.organization, actor=actor, cause=run.cause, statement=PAGE_LOCKED, parameters=parameters, revise=rerater.changes, now=now
-    )
+        organization=run.organization, actor=actor, cause=run.cause, statement=page(reviser.also, is_locked=True), parameters=parameters,
+        revise=reviser.changes, now=now,
+    )  # fmt: skip
     if rows:
         _progress(run, rows[-1].occurred_at, rows[-1].id)
     run.events_seen += len(rows)

@@ -1,15 +1,18 @@
 """Turns events into rows: labels resolved, priced, with their identity. Reads nothing but what it is given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
+from governance.attribution.rules import AttributionRules
 from governance.pricing.book import Book
 from governance.pricing.terms import Terms
 from governance.pricing.usage import Rating, Usage
 from governance.tenancy.directory import Attribution, Directory, attribute
+from ingest.attributing.facts import KeyFacts, facts_of_event
 from ingest.formats.event import UsageEvent
 from ingest.services.identity import body_hash, identity_key
 
@@ -55,6 +58,8 @@ class Prepared:
     is_after_freeze: bool = False
     # When a call counts whose month was closed when it came.
     counted_at: datetime | None = None
+    # The rules that said something of the call, and what it said itself.
+    ruled: Mapping[str, Any] | None = None
 
     @property
     def at(self) -> datetime:
@@ -72,28 +77,28 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
-    """What preparing needs besides the event: names, prices and the key's default labels, all of one version."""
+    """What preparing needs besides the event: names, rules, prices and the key's default labels, all of one version. `door` took the event in."""
 
     directory: Directory
+    rules: AttributionRules
+    door: str
     now: datetime
     book: Book
     terms: Terms
-    defaults: Mapping[str, str]
-    key_member_id: int | None
+    key: KeyFacts
     attributions: dict[tuple[str, str, str], Attribution]
 
     def prepare(self, claim: Claim) -> Prepared:
-        """The event's row. Labels come from the event, else from the key's defaults."""
+        """The event's row. Labels come from the event, else from the key's defaults, else from rules; those that override come first."""
+        prepared = self._by_labels(claim)
+        return self._by_rules(prepared) if self.rules else prepared
+
+    def _by_labels(self, claim: Claim) -> Prepared:
         event = claim.event
-        defaults = self.defaults.get
+        defaults = (self.key.defaults or {}).get
         team = event.team or defaults("team", "")
         project = event.project or defaults("project", "")
         member = event.member or defaults("member", "")
-        provider = event.provider or defaults("provider", "")
-        usage = Usage(
-            event.input_tokens, event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens,
-            event.output_tokens, event.reasoning_tokens, event.units,
-        )
         who = self._attribution(team, project, member)
         billing_mode = event.billing_mode or defaults("billing_mode", METERED)
         return Prepared(
@@ -112,18 +117,39 @@ class Preparer:
             environment=event.environment or defaults("environment", ""),
             billing_mode=billing_mode,
             counted_at=self.now if self.directory.is_closed(event.occurred_at) else None,
-            # Tags such as `processing: batch` are what a special price asks for.
-            rating=self.terms.rate(
-                self.book, provider=provider, model=event.model, at=event.occurred_at, usage=usage, context=event.tags, team_id=who.team_id,
-                is_metered=billing_mode == METERED,
-            ),
+            rating=self._rate(event, who.team_id, billing_mode),
+        )
+
+    def _by_rules(self, row: Prepared) -> Prepared:
+        """The row as the rules have it. It is rated again where they change what decides its price."""
+        facts = facts_of_event(row.event, key=self.key, rating=row.rating, door=self.door)
+        decision = self.rules.decide(facts)
+        kept = decision.kept(facts)
+        if kept is None:
+            return row
+        is_rated_so = (decision.who.team_id, decision.billing_mode) == (row.who.team_id, row.billing_mode)
+        rating = row.rating if is_rated_so else self._rate(row.event, decision.who.team_id, decision.billing_mode)
+        return replace(
+            row, who=decision.who, role=decision.role, task_class=decision.task_class, environment=decision.environment, billing_mode=decision.billing_mode,
+            rating=rating, ruled=kept,
+        )
+
+    def _rate(self, event: UsageEvent, team_id: int | None, billing_mode: str) -> Rating:
+        usage = Usage(
+            event.input_tokens, event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens,
+            event.output_tokens, event.reasoning_tokens, event.units,
+        )
+        # Tags such as `processing: batch` are what a special price asks for.
+        return self.terms.rate(
+            self.book, provider=event.provider or (self.key.defaults or {}).get("provider", ""), model=event.model, at=event.occurred_at, usage=usage,
+            context=event.tags, team_id=team_id, is_metered=billing_mode == METERED,
         )
 
     def _attribution(self, team: str, project: str, member: str) -> Attribution:
         labels = (team, project, member)
         found = self.attributions.get(labels)
         if found is None:
-            found = attribute(self.directory, team=team, project=project, member=member, key_member_id=self.key_member_id)
+            found = attribute(self.directory, team=team, project=project, member=member, key_member_id=self.key.member_id)
             self.attributions[labels] = found
         return found
 

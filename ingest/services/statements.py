@@ -17,7 +17,7 @@ EVENT_COLUMNS = {
     "reasoning_tokens": "int8", "units": "jsonb", "latency_ms": "int4", "ttft_ms": "int4", "status": "text", "reported_cost": "numeric",
     "reported_currency": "text", "billing_mode": "text", "cost": "numeric", "currency": "text", "price_id": "int8", "authorization_id": "uuid",
     "is_after_freeze": "bool", "tags": "jsonb", "list_cost": "numeric", "price_currency": "text", "exchange_rate": "numeric", "term_id": "int8",
-    "counted_at": "timestamptz",
+    "counted_at": "timestamptz", "ruled": "jsonb",
 }
 COPY_EVENTS = f"COPY usage_event ({', '.join(EVENT_COLUMNS)}) FROM STDIN"
 

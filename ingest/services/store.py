@@ -13,6 +13,7 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from governance import sql
+from governance.attribution.rules import attribution_rules_of
 from governance.budgets.rules import Rules, rules_of
 from governance.budgets.services import CLOCK_SKEW, AuthorizedCall, charge_follow, charge_send, holds_settle, holds_settle_counted
 from governance.pricing.book import current_book
@@ -22,6 +23,7 @@ from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey
 from governance.tenancy.services import LOCK_CONFIGURATION
+from ingest.attributing.facts import KeyFacts
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
 from ingest.services import statements
@@ -151,8 +153,9 @@ class _Storing:
             now=self.now,
             book=current_book(),
             terms=terms_of(directory),
-            defaults=self.api_key.defaults if self.api_key is not None else {},
-            key_member_id=self.api_key.member_id if self.api_key is not None else None,
+            rules=attribution_rules_of(directory),
+            door=self.source,
+            key=KeyFacts(self.api_key.name, self.api_key.member_id, self.api_key.defaults) if self.api_key is not None else KeyFacts(),
             attributions={},
         )
         return rules_of(directory), preparer
@@ -244,7 +247,7 @@ class _Storing:
             event.reasoning_tokens, _in_words(event.units), event.latency_ms, event.ttft_ms, event.status, event.reported_cost,
             event.currency, row.billing_mode, rating.cost, rating.currency, rating.price_id, event.authorization,
             row.is_after_freeze, _in_words(event.tags), rating.list_cost, rating.price_currency, rating.exchange_rate, rating.term_id,
-            row.counted_at,
+            row.counted_at, row.ruled,
         )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from governance.attribution.matching import LABELS, Facts
+from governance.attribution.rules import AttributionRules, attribution_rules_of
 from governance.budgets.calls import METERED, Call
 from governance.budgets.rules import PeriodKey, Rule, Rules
 from governance.errors import Invalid
@@ -92,28 +94,48 @@ def with_defaults(request: AuthorizationIn, api_key: ApiKey | None) -> Authoriza
     return msgspec.structs.replace(request, **missing)
 
 
-def attribution_named(rules: Rules, request: AuthorizationIn, api_key: ApiKey | None) -> Attribution:
-    """Whom the call belongs to by its labels alone."""
-    key_member = api_key.member_id if api_key is not None else None
-    return attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+def as_attributed(
+    rules: Rules, request: AuthorizationIn, api_key: ApiKey | None, *, now: datetime, state: Any = None
+) -> tuple[AuthorizationIn, Attribution]:
+    """The request with the labels that attribution rules give its call, and whom that belongs to: by labels and rules, else as the session's earlier calls did.
+
+    Without the session's `state` by labels and rules alone.
+    """
+    own = attribution_rules_of(rules.directory)
+    if own:
+        request, who = _ruled(own, request, api_key, now)
+    else:
+        key_member = api_key.member_id if api_key is not None else None
+        who = attribute(rules.directory, team=request.team, project=request.project, member=request.member, key_member_id=key_member)
+    if state is None or not state.is_known:
+        return request, who
+    return request, Attribution(
+        who.team_id if request.team or who.team_id is not None else state.team_id,
+        who.project_id if request.project or who.project_id is not None else state.project_id,
+        who.member_id if request.member or who.member_id is not None else state.member_id,
+    )
+
+
+def _ruled(own: AttributionRules, request: AuthorizationIn, api_key: ApiKey | None, now: datetime) -> tuple[AuthorizationIn, Attribution]:
+    """As rules decide when the call's event comes under the same labels. They see the price book's names of its model; its door is not known yet."""
+    named = terms_of(own.directory).rate(
+        current_book(), provider=request.provider, model=request.model, at=now, usage=Usage(), context=request.tags, team_id=None, is_metered=True
+    )
+    decision = own.decide(Facts(
+        now, request.team, request.project, request.member, api_key.name if api_key is not None else "", api_key.member_id if api_key is not None else None,
+        request.harness.lower(), request.gateway.lower(), named.provider, named.maker, named.model, request.model, named.tier, "", request.session, request.task,
+        request.role, request.task_class, request.environment, request.billing_mode or METERED, request.tags or {},
+    ))  # fmt: skip
+    if not decision.by:
+        return request, decision.who
+    labels: dict[str, Any] = {name: getattr(decision, name) for name in LABELS}
+    return msgspec.structs.replace(request, **labels), decision.who
 
 
 def is_attributed(request: AuthorizationIn, who: Attribution) -> bool:
     """Whether the session's earlier calls cannot add to whom the call belongs to."""
     named = ((request.team, who.team_id), (request.project, who.project_id), (request.member, who.member_id))
     return all(label or found is not None for label, found in named)
-
-
-def attribution(rules: Rules, request: AuthorizationIn, state: Any, api_key: ApiKey | None) -> Attribution:
-    """Whom the call belongs to: by its labels, else as the session's earlier calls did."""
-    who = attribution_named(rules, request, api_key)
-    if not state.is_known:
-        return who
-    return Attribution(
-        who.team_id if request.team or who.team_id is not None else state.team_id,
-        who.project_id if request.project or who.project_id is not None else state.project_id,
-        who.member_id if request.member or who.member_id is not None else state.member_id,
-    )
 
 
 def call_asked(request: AuthorizationIn, who: Attribution, api_key: ApiKey | None, estimate: Estimate) -> Call:

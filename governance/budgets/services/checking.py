@@ -12,8 +12,7 @@ from governance.budgets.models import Budget
 from governance.budgets.rules import PeriodKey, Rule, Rules, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     AuthorizationIn,
-    attribution,
-    attribution_named,
+    as_attributed,
     call_asked,
     estimate_of,
     is_attributed,
@@ -89,8 +88,8 @@ def _refusal(
 
 def _asked_of(rules: Rules, request: AuthorizationIn, api_key: ApiKey | None, now: datetime) -> dict[str, Any]:
     """The present periods of every budget that may stand against the call, as far as is known before its session has been read."""
-    who = attribution_named(rules, request, api_key)
-    call = call_asked(request, who, api_key, estimate_of(request, now, directory=rules.directory, who=who))
+    labelled, who = as_attributed(rules, request, api_key, now=now)
+    call = call_asked(labelled, who, api_key, estimate_of(labelled, now, directory=rules.directory, who=who))
     is_told = not request.session or (is_attributed(request, who) and bool(request.task or not rules.looks.task))
     found: list[tuple[Rule, PeriodKey]] = [
         (rule, key)
@@ -106,8 +105,8 @@ def _standing_against(
     """What stands against the call, now that its session is known."""
     session = rows[0]
     request = _like_the_latest(request, session) if session.is_known else request
-    who = attribution(rules, request, session, api_key)
-    call = call_asked(request, who, api_key, estimate_of(request, now, directory=rules.directory, who=who))
+    labelled, who = as_attributed(rules, request, api_key, now=now, state=session)
+    call = call_asked(labelled, who, api_key, estimate_of(labelled, now, directory=rules.directory, who=who))
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=session.freeze_id):
         return refusal
     refusing = {rule.id for rule in rules.matching(call) if rule.refuses(call) and (rule.counts_notional or not call.is_notional)}

@@ -18,9 +18,8 @@ from governance.budgets.rules import Rule, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     Asked,
     AuthorizationIn,
+    as_attributed,
     asked_of,
-    attribution,
-    attribution_named,
     call_asked,
     estimate_of,
     is_attributed,
@@ -178,7 +177,8 @@ def is_priced(organization: Organization, api_key: ApiKey | None, request: Autho
     rules = rules_remembered(organization.pk)
     if request.amount is not None or rules is None:
         return request.amount is not None
-    return estimate_of(request, now, directory=rules.directory, who=attribution_named(rules, request, api_key)).amount is not None
+    labelled, who = as_attributed(rules, request, api_key, now=now)
+    return estimate_of(labelled, now, directory=rules.directory, who=who).amount is not None
 
 
 def _held_or_refused(
@@ -235,8 +235,8 @@ def _refusal_since(
     if not rules.switches and rows[0].freeze_id is None and not any(row.is_frozen for row in rows):
         return None
     state = sql.rows(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})[0]
-    who = attribution(rules, request, state, api_key)
-    call = call_asked(request, who, api_key, estimate_of(request, now, directory=rules.directory, who=who))
+    labelled, who = as_attributed(rules, request, api_key, now=now, state=state)
+    call = call_asked(labelled, who, api_key, estimate_of(labelled, now, directory=rules.directory, who=who))
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
         return refusal
     binding = min((row for row in rows if row.is_frozen and row.budget_id in rules.by_id), key=binding_order, default=None)
@@ -254,9 +254,9 @@ def _hold_at_once(
     organization, rules = actor.organization, rules_remembered(actor.organization.pk)
     if rules is None:
         return None
-    who = attribution_named(rules, request, api_key)
-    estimate = estimate_of(request, now, directory=rules.directory, who=who)
-    call = call_asked(request, who, api_key, estimate)
+    labelled, who = as_attributed(rules, request, api_key, now=now)
+    estimate = estimate_of(labelled, now, directory=rules.directory, who=who)
+    call = call_asked(labelled, who, api_key, estimate)
     if rules.switch_over(call, named_model=request.model) is not None:
         return None
     asked = asked_of(rules, call, estimate, now)
@@ -289,9 +289,9 @@ def _decide(
         reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
-    who = attribution(rules, request, state, api_key)
-    estimate = estimate_of(request, now, directory=rules.directory, who=who)
-    call = call_asked(request, who, api_key, estimate)
+    labelled, who = as_attributed(rules, request, api_key, now=now, state=state)
+    estimate = estimate_of(labelled, now, directory=rules.directory, who=who)
+    call = call_asked(labelled, who, api_key, estimate)
     if refusal := freeze_refusal(actor, rules, request=request, call=call, freeze_id=state.freeze_id):
         return refusal
     asked = asked_of(rules, call, estimate, now)

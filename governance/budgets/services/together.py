@@ -20,9 +20,8 @@ from governance.budgets.services.asking import (
     Asked,
     AuthorizationIn,
     Estimate,
+    as_attributed,
     asked_of,
-    attribution,
-    attribution_named,
     call_asked,
     estimate_of,
     is_attributed,
@@ -239,12 +238,12 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
 def _entry_at_once(rules: Rules, ask: Ask, now: datetime) -> _Entry | None:
     """What is asked for by the budgets in memory; None when that takes a second look."""
     request, api_key = ask.request, ask.api_key
-    who = attribution_named(rules, request, api_key)
+    labelled, who = as_attributed(rules, request, api_key, now=now)
     try:
-        estimate = estimate_of(request, now, directory=rules.directory, who=who)
+        estimate = estimate_of(labelled, now, directory=rules.directory, who=who)
     except DomainError:
         return None
-    call = call_asked(request, who, api_key, estimate)
+    call = call_asked(labelled, who, api_key, estimate)
     if rules.switch_over(call, named_model=request.model) is not None or (request.session and not is_attributed(request, who)):
         return None
     return _entry(rules, ask, call, estimate=estimate, now=now)
@@ -338,13 +337,13 @@ def _cases(
     cases: dict[int, _Case] = {}
     for index, ask in asks:
         request = ask.request
-        who = attribution(rules, request, sessions.get(request.session, unknown), ask.api_key)
+        labelled, who = as_attributed(rules, request, ask.api_key, now=now, state=sessions.get(request.session, unknown))
         try:
-            estimate = estimate_of(request, now, directory=rules.directory, who=who)
+            estimate = estimate_of(labelled, now, directory=rules.directory, who=who)
         except DomainError as error:
             verdicts[index] = error
             continue
-        call = call_asked(request, who, ask.api_key, estimate)
+        call = call_asked(labelled, who, ask.api_key, estimate)
         if refusal := freeze_refusal(ask.actor, rules, request=request, call=call, freeze_id=frozen.get(request.session)):
             verdicts[index] = refusal
             continue
