@@ -10,7 +10,7 @@ from django.db.models import F, Q, Sum
 
 from dashboards.insights.cheaper import Cheaper, PricedCall, cheapest
 from dashboards.insights.figures import Figures
-from dashboards.selectors.requests import economy_models, rate
+from dashboards.selectors.requests import economy_models, rate_for
 from dashboards.selectors.usage import Row, days, spend_by, totals
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
@@ -131,7 +131,7 @@ def hint(actor: Actor, member: Member, *, now: datetime) -> Hint | None:
     if not classes:
         return None
     calls = own_calls(actor, member, window=window, classes=list(classes), now=now)
-    hints = []
+    hints, rate = [], rate_for(actor.organization, team_id=member.team_id)
     for name, priced in calls.items():
         found = cheapest(priced, economy_models(actor, now=now, task_classes=[name]), rate)
         if found is not None and found.calls >= CALLS_NEEDED:

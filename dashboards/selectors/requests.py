@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Sum, Value, When
 
-from dashboards.insights.cheaper import Cheaper, PricedCall, cheapest
+from dashboards.insights.cheaper import Cheaper, PricedCall, Rate, cheapest
 from dashboards.insights.forecast import Lasting, lasting
 from dashboards.insights.granting import Balance, Effect, binding, buys, effects, usable
 from dashboards.selectors import burn, periods, sessions
@@ -21,8 +21,10 @@ from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.tree import scope_team, team_tree
 from governance.pricing.book import current_book
 from governance.pricing.models import Tier
+from governance.pricing.terms import terms_now
 from governance.pricing.usage import Rating, Usage
 from governance.tenancy.access import Actor, scoped
+from governance.tenancy.models import Organization
 from ingest.models import UsageEvent, UsageRollupDay
 
 ZERO = Decimal(0)
@@ -192,7 +194,7 @@ def cheaper_way(actor: Actor, calls: Sequence[UsageEvent], *, now: datetime) -> 
     if not billed or len({call.currency for call in billed}) > 1:
         return None
     priced = [PricedCall(call.provider, call.model, call.occurred_at, usage_of(call), call.cost or ZERO, call.currency) for call in billed]
-    return cheapest(priced, economy_models(actor, now=now), rate)
+    return cheapest(priced, economy_models(actor, now=now), rate_for(actor.organization, team_id=billed[-1].team_id))
 
 
 def economy_models(actor: Actor, *, now: datetime, task_classes: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -210,6 +212,11 @@ def economy_models(actor: Actor, *, now: datetime, task_classes: Sequence[str] =
     return [(provider, model) for provider, model, _ in found[:MODELS_COMPARED]]
 
 
-def rate(provider: str, model: str, at: datetime, usage: Usage) -> Rating:
-    """The price book's answer for a call on another model."""
-    return current_book().rate(provider=provider, model=model, at=at, usage=usage)
+def rate_for(organization: Organization, *, team_id: int | None) -> Rate:
+    """What a call of the team would cost the organization on another model: at its own terms, as the calls beside it."""
+    terms, book = terms_now(organization), current_book()
+
+    def rate(provider: str, model: str, at: datetime, usage: Usage) -> Rating:
+        return terms.rate(book, provider=provider, model=model, at=at, usage=usage, team_id=team_id)
+
+    return rate

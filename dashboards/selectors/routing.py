@@ -13,6 +13,7 @@ from dashboards.selectors.usage import IS_WEIGHED, Combination, combinations, da
 from governance.periods import Window, local_midnight
 from governance.pricing.book import current_book
 from governance.pricing.models import Model
+from governance.pricing.terms import Terms, terms_now
 from governance.pricing.usage import Usage
 from governance.tenancy.access import Actor
 
@@ -65,34 +66,37 @@ def weighed_by_day(actor: Actor, *, window: Window, currency: str | None = None)
 def comparisons_by_day(
     actor: Actor, reference: Reference, *, window: Window, now: datetime, currency: str | None = None
 ) -> dict[date, Comparison]:
-    """What each day was billed against the same tokens at that day's base price of the reference; days without a price are absent."""
+    """What each day was billed against the same tokens at what the reference costs the organization that day, before long-context tiers.
+
+    That is the base price after the organization's own terms for every team, converted. Days without a price are absent.
+    """
     wanted = currency or actor.organization.currency
-    zone = actor.organization.zone
+    zone, terms = actor.organization.zone, terms_now(actor.organization)
     found = {}
     for day, figures in weighed_by_day(actor, window=window, currency=wanted).items():
         at = min(local_midnight(day + timedelta(days=1), zone) - timedelta(seconds=1), now)
-        rates = base_rates(reference, at=at, currency=wanted)
+        rates = base_rates(terms, reference, at=at, currency=wanted)
         compared = comparison(rates, figures) if rates else None
         if compared is not None:
             found[day] = compared
     return found
 
 
-def base_rates(reference: Reference, *, at: datetime, currency: str) -> Mapping[str, Decimal] | None:
+def base_rates(terms: Terms, reference: Reference, *, at: datetime, currency: str) -> Mapping[str, Decimal] | None:
     """The price of one token of each bucket at the instant, below every long-context tier. None without a price in the currency."""
-    per_request = _cost(reference, at, currency)
+    per_request = _cost(terms, reference, at=at, currency=currency)
     if per_request is None:
         return None
-    costs = {bucket: _cost(reference, at, currency, bucket) for bucket in BUCKETS}
+    costs = {bucket: _cost(terms, reference, at=at, currency=currency, bucket=bucket) for bucket in BUCKETS}
     return {bucket: (cost - per_request) / SAMPLE_TOKENS for bucket, cost in costs.items() if cost is not None}
 
 
-def _cost(reference: Reference, at: datetime, currency: str, bucket: str | None = None) -> Decimal | None:
+def _cost(terms: Terms, reference: Reference, *, at: datetime, currency: str, bucket: str | None = None) -> Decimal | None:
     counts: dict[str, int] = {"input_tokens": 0, "output_tokens": 0}
     if bucket:
         counts[bucket] = SAMPLE_TOKENS
     usage = Usage(units=None, **counts)
-    rating = current_book().rate(provider=reference.provider, model=reference.model, at=at, usage=usage)
+    rating = terms.rate(current_book(), provider=reference.provider, model=reference.model, at=at, usage=usage)
     return rating.cost if rating.currency == currency else None
 
 
