@@ -27,14 +27,22 @@ class ProfileForm(forms.Form):
 
     name = forms.CharField(max_length=120)
     time_zone = forms.ChoiceField(choices=zone_choices, help_text="Days, months and budget periods begin and end by this clock.")
+    currency = forms.CharField(
+        min_length=3, max_length=3, help_text="Costs, budgets and reports are in it. It can be changed until usage is counted or a budget is set."
+    )
     year_starts_in = forms.TypedChoiceField(label="Fiscal year starts in", choices=MONTHS, coerce=int)
     flagship_token_share_target = forms.DecimalField(
         label="Flagship share of tokens, at most", min_value=0, max_value=100, max_digits=5, decimal_places=2, help_text="Percent. The routing page holds the mix against it."
     )
     retention_days = forms.IntegerField(label="Keep raw events for", min_value=1, max_value=3650, help_text="Days. Sums and the record are kept.")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, currency_is_fixed: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if currency_is_fixed:
+            self.fields["currency"].disabled = True
+            self.fields["currency"].help_text = (
+                "Costs, budgets and reports are in it. Usage was counted, or budgets were set, in it, so it stays; prices, fees and limits may be in any currency."
+            )
         zone = self.fields["time_zone"]
         current = self.initial.get("time_zone")
         if current and current not in dict(zone_choices()):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from governance.billing import api, api_agreements, api_fleets
+from governance.billing import api, api_agreements, api_currency, api_fleets
 
 urlpatterns = [
     path("plans", api.Plans.as_view(), name="api-plans"),
@@ -21,4 +21,6 @@ urlpatterns = [
     path("prices/markups", api_agreements.Markups.as_view(), name="api-price-markups"),
     path("exchange-rates", api_agreements.ExchangeRates.as_view(), name="api-exchange-rates"),
     path("exchange-rates/file", api_agreements.ExchangeRatesFile.as_view(), name="api-exchange-rates-file"),
+    path("exchange-rates/rules", api_currency.ExchangeRules.as_view(), name="api-exchange-rules"),
+    path("organization/currency", api_currency.ReportingCurrency.as_view(), name="api-organization-currency"),
 ]

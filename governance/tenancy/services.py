@@ -91,7 +91,7 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
         _check_zone(changes["time_zone"])
     if {"time_zone", "year_starts_in"} & changes.keys() and organization.budgets.exists():
         raise Conflict("There are budgets, and their periods begin and end by the present time zone and fiscal year, so these stay as they are.")
-    if "currency" in changes and (organization.budgets.exists() or is_counted(organization)):
+    if "currency" in changes and currency_is_fixed(organization):
         raise Conflict("Usage has been counted, or budgets were set, in the present currency, so it stays as it is.", field="currency")
     if "time_zone" in changes and is_counted(organization):
         raise Conflict("Usage has been counted by days of the present time zone, so it stays as it is.", field="time_zone")
@@ -102,6 +102,11 @@ def organization_change(*, actor: Actor, **changes: Any) -> Organization:
     organization.save(update_fields=list(changes))
     audit_record(actor=actor, action="organization.changed", target=("organization", organization.pk), old=old, new=changes)
     return organization
+
+
+def currency_is_fixed(organization: Organization) -> bool:
+    """Whether costs or limits are kept in the organization's currency already: what was counted is not converted afterwards."""
+    return organization.budgets.exists() or is_counted(organization)
 
 
 def _check_zone(name: str) -> None:

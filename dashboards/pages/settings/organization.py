@@ -20,7 +20,7 @@ def profile(request: PageRequest) -> HttpResponse:
     require(actor, Right.MANAGE_ORGANIZATION)
     organization = actor.organization
     initial = {name: getattr(organization, name) for name in services.PROFILE}
-    form = ProfileForm(request.POST or None, initial=initial)
+    form = ProfileForm(request.POST or None, initial=initial, currency_is_fixed=services.currency_is_fixed(organization))
     if request.method == "POST" and form.is_valid() and done(form, lambda: services.organization_change(actor=actor, **form.cleaned_data)):
         messages.success(request, "Saved.")
         return redirect("settings", slug=organization.slug)

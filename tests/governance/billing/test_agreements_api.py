@@ -1,13 +1,16 @@
 """Own terms, commitments, markups and exchange rates over the API: who may, whose they are, and what is refused at which field."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import time_machine
 from rest_framework.test import APIClient
 
+from governance.budgets.services import budget_create
 from governance.pricing.models import Balance, ExchangeRate, Markup, Term
-from governance.tenancy.models import Organization, Role, Scope, Team
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from tests.conftest import client_with, key_of, person
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +46,24 @@ def test_commitment_and_markup_are_added_listed_and_ended(manage: APIClient) -> 
     assert [row["name"] for row in manage.get("/api/v1/prices/balances").json()["items"]] == ["Committed"]
     assert manage.post("/api/v1/prices/markups", {"percent": "4.5", "valid_from": "2026-11-01"}).status_code == 201
     assert [row["percent"] for row in manage.get("/api/v1/prices/markups").json()["items"]] == ["4.5"]
+
+
+def test_organization_counts_in_another_currency_until_something_was_counted(manage: APIClient, admin: Member) -> None:
+    address = "/api/v1/organization/currency"
+    assert manage.get(address).json() == {"currency": "USD", "is_fixed": False}
+    assert manage.put(address, {"currency": "eur"}).json() == {"currency": "EUR", "is_fixed": False}
+    assert manage.put(address, {"currency": "SHL"}).status_code == 422
+    admin.organization.refresh_from_db()
+    budget_create(actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=Decimal(5))
+    assert manage.put(address, {"currency": "USD"}).status_code == 409
+    assert manage.get(address).json() == {"currency": "EUR", "is_fixed": True}
+
+
+def test_months_may_have_one_fixed_rate(manage: APIClient) -> None:
+    rule = {"basis": "month", "valid_from": "2026-11-01", "days_good_for": 31}
+    assert manage.post("/api/v1/exchange-rates/rules", rule).status_code == 201
+    assert manage.post("/api/v1/exchange-rates/rules", rule | {"basis": "year"}).status_code == 422
+    assert manage.get("/api/v1/exchange-rates/rules").json() == {"items": [rule]}
 
 
 @time_machine.travel("2026-11-21T12:00:00Z")

@@ -160,6 +160,7 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-price-balances": {"get": Scope.READ, "post": Scope.ADMIN}, "api-price-balance-end": {"post": Scope.ADMIN},
     "api-price-markups": {"get": Scope.READ, "post": Scope.ADMIN},
     "api-exchange-rates": {"get": Scope.READ, "post": Scope.ADMIN}, "api-exchange-rates-file": {"post": Scope.ADMIN},
+    "api-exchange-rules": {"get": Scope.READ, "post": Scope.ADMIN}, "api-organization-currency": {"get": Scope.READ, "put": Scope.ADMIN},
 }  # fmt: skip
 API = {name: route for name, route, _ in patterns() if route.startswith(("api/v1/", "otlp/"))}
 ASKED = [(name, method) for name, methods in DOORS.items() for method in methods]
