@@ -6,11 +6,13 @@ from django.db.models import Q
 from governance.budgets.models import money_field
 from ingest.amending.models import Adjustment, AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
+from ingest.importing.models import ImportMeaning, ImportPart, ImportPiece, ImportRefusal, ImportRun
 from ingest.rerating.models import ReratingLook, ReratingRun
 from ingest.signals.models import MetricStream, SpanSeen
 
 __all__ = [
-    "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey", "MetricStream",
+    "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey",
+    "ImportMeaning", "ImportPart", "ImportPiece", "ImportRefusal", "ImportRun", "MetricStream",
     "RejectedInput", "ReportedLabel", "ReratingLook", "ReratingRun", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"

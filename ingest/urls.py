@@ -8,6 +8,7 @@ from ingest.doors.otlp import LogsDoor, MetricsDoor, TracesDoor
 from ingest.doors.records import RecordsDoor
 from ingest.doors.settle import SettleDoor
 from ingest.guard.api import Findings
+from ingest.importing import api as importing
 from ingest.rerating import api as rerating
 
 urlpatterns = [
@@ -15,6 +16,14 @@ urlpatterns = [
     path("api/v1/events/<slug:format_name>", RecordsDoor.as_view(), name="api-events-format"),
     path("api/v1/authorizations/<uuid:authorization_id>/settle", SettleDoor.as_view(), name="api-authorization-settle"),
     path("api/v1/guard/findings", Findings.as_view(), name="api-guard-findings"),
+    path("api/v1/imports", importing.Imports.as_view(), name="api-imports"),
+    path("api/v1/imports/<int:import_id>", importing.Import.as_view(), name="api-import"),
+    path("api/v1/imports/<int:import_id>/preview", importing.ImportPreview.as_view(), name="api-import-preview"),
+    path("api/v1/imports/<int:import_id>/refused", importing.ImportRefused.as_view(), name="api-import-refused"),
+    path("api/v1/imports/<int:import_id>/start", importing.ImportStart.as_view(), name="api-import-start"),
+    path("api/v1/imports/<int:import_id>/pause", importing.ImportPause.as_view(), name="api-import-pause"),
+    path("api/v1/imports/<int:import_id>/cancel", importing.ImportCancel.as_view(), name="api-import-cancel"),
+    path("api/v1/imports/<int:import_id>/undo", importing.ImportUndo.as_view(), name="api-import-undo"),
     path("api/v1/rerating-runs", rerating.Runs.as_view(), name="api-rerating-runs"),
     path("api/v1/rerating-runs/<int:run_id>", rerating.Run.as_view(), name="api-rerating-run"),
     path("api/v1/rerating-runs/<int:run_id>/start", rerating.RunStart.as_view(), name="api-rerating-run-start"),

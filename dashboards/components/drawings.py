@@ -45,7 +45,7 @@ def sparkline(values: Sequence[Decimal | int | float | None], label: str = "", w
 
 
 def _share(amount: Decimal, full: Decimal) -> Decimal:
-    return min(max(amount / full * 100, Decimal(0)), Decimal(100)).quantize(Decimal("0.01"))
+    return min(max(Decimal(amount) / Decimal(full) * 100, Decimal(0)), Decimal(100)).quantize(Decimal("0.01"))
 
 
 def _meter_words(spent: Decimal, limit: Decimal, held: Decimal, forecast: Decimal | None, currency: str) -> str:  # noqa: PLR0917

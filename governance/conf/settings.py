@@ -250,6 +250,7 @@ PRICE_SOURCE_ADDRESSES = {
 PRICE_KEEPERS = [name.strip() for name in os.environ.get("PRICE_KEEPERS", "").split(",") if name.strip()]
 PRICE_SOURCES_ALLOW_PRIVATE = flag("PRICE_SOURCES_ALLOW_PRIVATE", default=False)
 
+FILE_UPLOAD_HANDLERS = ["governance.conf.uploads.BoundedUpload"]
 # Ingest limits, stated in docs/api.md. The view reads the body itself, in pieces, so Django's own limit does not apply.
 INGEST_MAX_BODY_BYTES = 32 * 1024 * 1024
 INGEST_MAX_DECODED_BYTES = 64 * 1024 * 1024
@@ -281,6 +282,8 @@ CELERY_BEAT_SCHEDULE = {
     "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
     "guard-look": {"task": "ingest.guard.tasks.guard_look", "schedule": 60.0, "options": {"expires": 60}},
     "rerating-look": {"task": "ingest.rerating.tasks.rerating_look", "schedule": 20.0, "options": {"expires": 20}},
+    "imports-look": {"task": "ingest.importing.tasks.imports_look", "schedule": 20.0, "options": {"expires": 20}},
+    "import-files-forget": {"task": "ingest.importing.tasks.import_files_forget", "schedule": 86400.0},
     "prices-sync": {"task": "governance.pricing.tasks.prices_sync", "schedule": 86400.0, "options": {"expires": 3600}},
     "price-changes-tell": {"task": "ingest.price_changes.tasks.price_changes_tell", "schedule": 60.0, "options": {"expires": 60}},
     "guard-forget": {"task": "ingest.guard.tasks.guard_forget", "schedule": 86400.0},

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import channels, connections, guard, intake, keys, organization, people, policies, record, teams
+from dashboards.pages.settings import channels, connections, guard, imports, intake, keys, organization, people, policies, record, teams
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -29,6 +29,8 @@ urlpatterns = [
     path("settings/connections/<slug:client>/keys/<int:key_id>", connections.connection_wait, name="settings-connection-wait"),
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),
     path("settings/not-counted/<int:rejected_id>", intake.rejected_page, name="settings-rejected"),
+    path("settings/imports", imports.import_list, name="settings-imports"),
+    path("settings/imports/<int:import_id>", imports.import_page, name="settings-import"),
     path("settings/labels", intake.label_list, name="settings-labels"),
     path("settings/record", record.record_list, name="settings-record"),
     path("settings/guard", guard.guard_list, name="settings-guard"),

@@ -29,6 +29,7 @@ TABS = (
         ("settings-connections", "Connections", Right.MANAGE_ORGANIZATION),
     )),
     ("What came in", (
+        ("settings-imports", "Imports", Right.MANAGE_ORGANIZATION),
         ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
         ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),
     )),

@@ -20,6 +20,7 @@ from governance.pricing.own_names import name_mapping_add
 from governance.pricing.services import model_add
 from governance.tenancy.access import member_actor, system_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
+from ingest.importing.services import import_create
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
@@ -57,6 +58,7 @@ class Things:
     month: str
     reading_id: int
     mapping_id: int
+    import_id: int
     client: str = "claude-code"
 
     @property
@@ -106,9 +108,11 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization=organization, reason="list corrected", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
     )
     mapping = name_mapping_add(actor=system_actor(organization), name="prod-chat", model=model, valid_from=now)
+    table = f"time,model,input tokens\n{now.isoformat()},claude-sonnet-4-5,7\n".encode()
+    imported = import_create(actor=system_actor(organization), file_name="october.csv", sent=[table])
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01", reading.pk, mapping.pk,
+        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk,
     )  # fmt: skip

@@ -36,6 +36,7 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-connection": MANAGING, "settings-connection-test": MANAGING, "settings-connection-wait": MANAGING,
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
+    "settings-imports": MANAGING, "settings-import": MANAGING,
     "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
@@ -149,6 +150,9 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-check": {"get": Scope.AUTHORIZE}, "api-check-path": {"get": Scope.AUTHORIZE, "post": Scope.AUTHORIZE, "put": Scope.AUTHORIZE},
     "api-policy": {"get": Scope.AUTHORIZE}, "api-stream": {"get": Scope.READ},
     "api-guard-findings": {"get": Scope.READ},
+    "api-imports": {"get": Scope.ADMIN, "post": Scope.ADMIN}, "api-import": {"get": Scope.ADMIN, "patch": Scope.ADMIN}, "api-import-preview": {"get": Scope.ADMIN},
+    "api-import-refused": {"get": Scope.ADMIN}, "api-import-start": {"post": Scope.ADMIN}, "api-import-pause": {"post": Scope.ADMIN},
+    "api-import-cancel": {"post": Scope.ADMIN}, "api-import-undo": {"post": Scope.ADMIN},
     "api-rerating-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-rerating-run": {"get": Scope.READ}, "api-rerating-run-start": {"post": Scope.ADMIN},
     "api-rerating-run-pause": {"post": Scope.ADMIN}, "api-rerating-run-cancel": {"post": Scope.ADMIN},
     "api-months": {"get": Scope.READ}, "api-month-close": {"post": Scope.ADMIN}, "api-month-reopen": {"post": Scope.ADMIN},
