@@ -1,8 +1,10 @@
-"""A LiteLLM callback that posts every finished call to Weighhouse: config.yaml, litellm_settings: callbacks: weighhouse_litellm.weighhouse.
+"""LiteLLM callbacks: `weighhouse_litellm.weighhouse` posts every finished call to Weighhouse, `.guard` asks there before each call as well.
 
 Needs WEIGHHOUSE_URL and WEIGHHOUSE_KEY in the environment. A call is posted by its id, so that sending it again counts it once.
+The guard holds what a call may cost until it is posted, and refuses with the reason and the link where to ask for more.
 """  # noqa: INP001
 
+import asyncio
 import atexit
 import http.client
 import json
@@ -10,11 +12,14 @@ import logging
 import os
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found]
 
 TIMEOUT_S = 10.0
@@ -39,6 +44,15 @@ HARNESSES = {
     "qwencode": "qwen-code",
 }
 NOBODY = "default_user_id"
+# How long a caller waits for Weighhouse's word before the call goes by the policy document instead.
+ASKING_S = float(os.environ.get("WEIGHHOUSE_TIMEOUT_S", "2"))
+POLICY_S = float(os.environ.get("WEIGHHOUSE_POLICY_S", "60"))
+# What a call may answer at most where it does not say, and how long its money is held unless it ends before.
+MOST_OUTPUT_TOKENS = int(os.environ.get("WEIGHHOUSE_MAX_OUTPUT_TOKENS", "4096"))
+HOLD_S = int(os.environ.get("WEIGHHOUSE_HOLD_S", "600"))
+# Characters of a request for each token that is held: fewer than any tokenizer needs for prose or code.
+CHARACTERS_A_TOKEN = 3
+MOST_HELD = 100_000
 LONGEST = {"member": 254, "provider": 80, "harness": 80, "harness_version": 80}
 log = logging.getLogger("weighhouse")
 
@@ -244,10 +258,172 @@ class Weighhouse(CustomLogger):  # type: ignore[misc]
     def take(self, record: dict[str, Any] | None) -> None:
         """Posts the call of the record, if there is one."""
         try:
-            if record and (event := event_of(record)):
+            if record and (event := self.event(record)):
                 self.outbox.put(event)
         except Exception:  # whatever LiteLLM changes, its callers' answers go on
             log.exception("a call could not be read")
 
+    def event(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        """What is posted of the call."""
+        return event_of(record)
+
+
+class Guard(Weighhouse):
+    """Asks before each call, and reports it under what was held for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client: httpx.AsyncClient | None = None
+        self.policy: dict[str, Any] | None = None
+        self.policy_tag, self.policy_at = "", float("-inf")
+        # By LiteLLM's id of the call: the authorizations of calls under way.
+        self.held: dict[str, str] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str) -> dict[str, Any]:
+        """Returns when the call may go on. Raises LiteLLM's own refusal, which the caller is answered with."""
+        labels = labels_of(user_api_key_dict, data)
+        try:
+            answer = await self._send("POST", "/api/v1/authorizations", json={**labels, **estimate_of(data), "ttl_seconds": HOLD_S})
+            if answer.status_code == 402:
+                told = answer.json()
+                raise refusal(402, f"{told.get('detail', 'A budget stands against this call.')} {told.get('request_url', '')}".strip())
+            answer.raise_for_status()
+        except (httpx.HTTPError, ValueError) as error:
+            log.warning("Weighhouse could not be asked: %s", error)
+            if reason := stands_against(self.policy, labels):
+                raise refusal(503, f"Weighhouse cannot be asked just now, and {reason}. Try again shortly.") from error
+            return data
+        if len(self.held) >= MOST_HELD:  # calls that LiteLLM told nothing more of
+            del self.held[next(iter(self.held))]
+        self._beside(self._policy_keep())
+        self.held[str(data.get("litellm_call_id"))] = answer.json()["id"]
+        return data
+
+    async def async_post_call_failure_hook(self, request_data: dict[str, Any], *_: Any, **__: Any) -> None:
+        """The whole call has failed, retries included: what was held for it is given back."""
+        self._give_back(request_data.get("litellm_call_id"))
+
+    def take(self, record: dict[str, Any] | None) -> None:
+        """Posts the call of the record under its authorization. A failed attempt may be followed by a retry and leaves it alone."""
+        record = record or {}
+        call_id = record.get("litellm_call_id") or record.get("id")
+        if record.get("status") == "success" and record.get("cache_hit") is True:
+            return self._give_back(call_id)
+        return super().take(record)
+
+    def event(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        found = super().event(record)
+        if found is not None and found["status"] == "ok" and (held := self.held.pop(found["id"], None)):
+            found["authorization"] = held
+        return found
+
+    def _give_back(self, call_id: Any) -> None:
+        """Without waiting for it: what does not arrive expires by itself."""
+        if held := self.held.pop(str(call_id), None):
+            self._beside(self._send("DELETE", f"/api/v1/authorizations/{held}"))
+
+    def _beside(self, asking: Coroutine[Any, Any, Any]) -> None:
+        """Asks without anybody waiting for the answer."""
+
+        async def asked() -> None:
+            try:
+                await asking
+            except (httpx.HTTPError, ValueError) as error:
+                log.warning("Weighhouse could not be told: %s", error)
+
+        task = asyncio.get_running_loop().create_task(asked())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _policy_keep(self) -> None:
+        """Looks now and then whether the policy document has changed: calls go by it while Weighhouse is away."""
+        if time.monotonic() - self.policy_at < POLICY_S:
+            return
+        self.policy_at = time.monotonic()
+        answer = await self._send("GET", "/api/v1/policy", headers={"If-None-Match": self.policy_tag} if self.policy_tag else None)
+        if answer.status_code == 200:
+            self.policy, self.policy_tag = answer.json(), answer.headers["ETag"]
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        if self.client is None:
+            self.client = httpx.AsyncClient(
+                base_url=os.environ["WEIGHHOUSE_URL"], headers={"Authorization": "Bearer " + os.environ["WEIGHHOUSE_KEY"]}, timeout=ASKING_S
+            )
+        return await self.client.request(method, path, **more)
+
+
+def labels_of(key: Any, data: dict[str, Any]) -> dict[str, str]:
+    """Whose call it is and on which model, under the same names as its event will have."""
+    metadata = {name: getattr(key, name.removeprefix("user_api_key_"), None) for name in ("user_api_key_user_id", "user_api_key_user_email")}
+    headers = {name.lower(): value for name, value in ((data.get("proxy_server_request") or {}).get("headers") or {}).items()}
+    named = {
+        **model_of(str(data.get("model") or "")),
+        "session": data.get("litellm_session_id") or data.get("litellm_trace_id"),
+        "member": _member({"end_user": getattr(key, "end_user_id", None) or data.get("user")}, metadata),
+        "team": getattr(key, "team_alias", None),
+        "project": getattr(key, "project_alias", None),
+        "harness": _harness(headers.get("user-agent")).get("harness"),
+        "gateway": "litellm",
+    }
+    return {name: _clean(name, str(value)) for name, value in named.items() if value}
+
+
+def model_of(name: str) -> dict[str, str]:
+    """Who bills and the model behind the name that callers use, by the proxy's first deployment of it."""
+    try:
+        from litellm.proxy.proxy_server import llm_router  # type: ignore[import-not-found]
+
+        found = [deployment["litellm_params"]["model"] for deployment in llm_router.model_list if deployment["model_name"] == name]
+    except (ImportError, AttributeError, KeyError, TypeError):
+        found = []
+    provider, _, model = (found[0] if found else name).partition("/")
+    return {"provider": provider, "model": model} if model else {"model": provider}
+
+
+def estimate_of(data: dict[str, Any]) -> dict[str, int]:
+    """The most tokens that the call can come to: what is sent, by its length, and what it may answer."""
+    sent = [data.get(name) for name in ("messages", "input", "prompt", "system", "instructions", "tools")]
+    asked = next((data[name] for name in ("max_completion_tokens", "max_tokens", "max_output_tokens") if data.get(name)), MOST_OUTPUT_TOKENS)
+    return {"input_tokens": len(json.dumps(sent, default=str, ensure_ascii=False)) // CHARACTERS_A_TOKEN + 1, "max_output_tokens": int(asked)}
+
+
+def refusal(status: int, message: str) -> Exception:
+    """The exception that LiteLLM answers its callers with, in the form of an error of OpenAI's."""
+    from litellm.proxy._types import ProxyException  # type: ignore[import-not-found]
+
+    kind = "budget_exceeded" if status == 402 else "service_unavailable"
+    made: Exception = ProxyException(message=message, type=kind, param=None, code=status, openai_code=kind)
+    return made
+
+
+def stands_against(policy: dict[str, Any] | None, labels: dict[str, str]) -> str:
+    """Why a call is refused that Weighhouse could not be asked about, by the policy document; "" when it goes on.
+
+    Where no document was ever seen, WEIGHHOUSE_FAILS=closed refuses and everything else lets calls go on.
+    """
+    if policy is None:
+        return "nothing is known of its budgets" if os.environ.get("WEIGHHOUSE_FAILS") == "closed" else ""
+    for freeze in policy["freezes"]:
+        if freeze["scope"] == "organization" or _is_named(freeze["scope"], freeze["name"], labels):
+            return f"{freeze['scope']} {freeze['name']} is frozen: {freeze['reason']} {freeze['url']}"
+    for budget in policy["budgets"]:
+        if not budget["fails_open"] and budget["action"] != "notify" and _is_covered(budget, labels):
+            return f"the budget “{budget['name']}” lets no call pass meanwhile"
+    return ""
+
+
+def _is_named(scope: str, name: str, labels: dict[str, str]) -> bool:
+    if scope == "key":
+        return bool(name) and os.environ["WEIGHHOUSE_KEY"].startswith(name)
+    return labels.get(scope, "").lower() == name.lower() != ""
+
+
+def _is_covered(budget: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether the call may be one of the budget's: labels that are not known here speak for it."""
+    named = all(_is_named(scope, name, labels) for scope, name in budget["covers"].items() if scope in labels or scope == "key")
+    return named and all(labels[name] in values for name, values in budget["filters"].items() if name in ("provider", "model", "harness", "gateway") and name in labels)
+
 
 weighhouse = Weighhouse()
+guard = Guard()
