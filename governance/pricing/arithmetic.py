@@ -168,6 +168,22 @@ class RateSet:
             total += reasoning * (p_reasoning - p_output)
         return Decimal(total).scaleb(-SCALE, CONTEXT)
 
+    def bands(self) -> list[tuple[int, int | None, tuple[Decimal, ...]]] | None:
+        """(least, most, amounts) by the call's whole input, most None without end, where the cost of tokens is a sum of amounts of one token each.
+
+        The amounts are of an uncached input token, a cache read, a cache write of 5 minutes and of 1 hour, an output token, of what a
+        reasoning token adds to that, and of the request: in the price's currency, exact. None where the cost is no such sum.
+        """
+        if self._token_plan is None:
+            return None
+        thresholds, vectors = self._token_plan
+        found = []
+        for least, most, vector in zip([0, *(threshold + 1 for threshold in thresholds)], [*thresholds, None], vectors, strict=True):
+            *buckets, output, reasoning, request = vector
+            amounts = (*buckets, output, reasoning - output if self._prices_reasoning else 0, request)
+            found.append((least, most, tuple(Decimal(amount).scaleb(-SCALE, CONTEXT) for amount in amounts)))
+        return found
+
     def lines(self, usage: Usage) -> list[Line]:
         """The arithmetic of the call, a line for each meter with a quantity, for each band of a marginal one; their costs add up to the cost. Raises Unpriceable."""
         counts = reported(usage)

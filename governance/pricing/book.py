@@ -17,7 +17,7 @@ from typing import Any
 
 from governance.money import quantize
 from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json, rates_merged
-from governance.pricing.calls import KINDS_OF_CALL, kind_of_call
+from governance.pricing.calls import KINDS_OF_CALL, SAID_OF_KINDS, kind_of_call
 from governance.pricing.catalogue import FACTS, maker_of
 from governance.pricing.exchange import ExchangeRates
 from governance.pricing.matching import UNKNOWN, Candidate, Directory, Match, Seller, names_in
@@ -34,6 +34,8 @@ TOO_LARGE = "the amount is too large"
 # Names come from outside; the memory of them is emptied rather than let grow without end.
 REMEMBERED_NAMES = 20_000
 SECONDS_BETWEEN_CHECKS = 1.0
+# Provider, model, maker and tier.
+Names = tuple[str, str, str, str]
 # No call is older than events are kept for, by far.
 RATES_READ = timedelta(days=5 * 366)
 
@@ -192,25 +194,38 @@ class Book:
         own: OwnPrice | None = None,
     ) -> Weighed:
         """As `rate`, to the last digit, with an organization's own amounts in the place of, or taken off, those of the rows."""
-        found = self._found(provider, model)
-        if found is None:
-            if own is None or not own.rates:
-                return Weighed(provider, model, maker_of(provider, model), "unknown", None, "", None, self._reasons.get((provider, model), NO_MODEL))
-            names, rows = (provider, model, maker_of(provider, model), "unknown"), []
-        else:
-            known = found.model
-            names, rows = (found.provider, known.slug, known.maker, known.tier), self._rows(found, at, context)
-            if not rows and (own is None or not own.rates):
-                return Weighed(*names, None, "", None, found.why_no_row)
-        price_id = rows[0].id if rows else None
-        currency = own.currency if own is not None and own.rates else rows[0].currency
+        names, currency, price_id, rates, reason = self.tariff(provider=provider, model=model, at=at, context=context, own=own)
+        if rates is None:
+            return Weighed(*names, None, "", None, reason)
         try:
-            amount = self._rate_set(rows, own).cost(usage)
+            amount = rates.cost(usage)
         except Unpriceable as problem:
             return Weighed(*names, None, currency, price_id, str(problem))
         if amount > LARGEST_COST:
             return Weighed(*names, None, currency, price_id, TOO_LARGE)
         return Weighed(*names, amount, currency, price_id)
+
+    def tariff(
+        self, *, provider: str, model: str, at: datetime, context: Mapping[str, str] | None = None, own: OwnPrice | None = None
+    ) -> tuple[Names, str, int | None, RateSet | None, str]:
+        """What a call is priced by, whatever it used: its names (provider, model, maker, tier), the currency, the price row and the rates.
+
+        Without rates the reason says why, and there is no currency and no row.
+        """
+        found = self._found(provider, model)
+        names: Names
+        if found is None:
+            names = (provider, model, maker_of(provider, model), "unknown")
+            if own is None or not own.rates:
+                return names, "", None, None, self._reasons.get((provider, model), NO_MODEL)
+            rows: list[Row] = []
+        else:
+            known = found.model
+            names, rows = (found.provider, known.slug, known.maker, known.tier), self._rows(found, at, context)
+            if not rows and (own is None or not own.rates):
+                return names, "", None, None, found.why_no_row
+        currency = own.currency if own is not None and own.rates else rows[0].currency
+        return names, currency, rows[0].id if rows else None, self._rate_set(rows, own), ""
 
     def explain(
         self,
@@ -238,6 +253,22 @@ class Book:
             return self._rate_set(rows, own).lines(usage)
         except Unpriceable:
             return []
+
+    @cached_property
+    def context_keys(self) -> frozenset[str]:
+        """What calls can say of themselves that makes a row for their kind of call apply."""
+        return frozenset(key for model in self.models() for row in model.rows for key in row.context) | SAID_OF_KINDS
+
+    def turns(self, first: datetime, last: datetime) -> set[datetime]:
+        """The instants in (first, last) at which some row begins or ceases to hold, the hours of the day included."""
+        rows = [row for model in self.models() for row in model.rows]
+        found = {at for row in rows for at in (row.valid_from, row.valid_to) if at is not None and first < at < last}
+        hours = {hour for row in rows if row.daily_from is not None for hour in (row.daily_from, row.daily_to) if hour is not None}
+        day = first.astimezone(UTC).date()
+        while hours and day <= last.astimezone(UTC).date():
+            found |= {at for hour in hours if first < (at := datetime.combine(day, hour, UTC)) < last}
+            day += timedelta(days=1)
+        return found
 
     def find(self, provider: str, model: str, at: datetime) -> ModelPrice | None:
         """The model that the reported names mean and the ordinary row in force at the instant; None when not recognised."""

@@ -31,6 +31,8 @@ KINDS_OF_CALL: dict[str, frozenset[tuple[str, str]]] = {
 # Names of the attribute under which a call says where it was served.
 REGION_KEYS = ("region", "inference_geo", "data_residency", "cloud.region", "aws_region", "location")
 _SAID = frozenset(key for key, _ in MEANT) | frozenset(REGION_KEYS[1:])
+# Every attribute that can say what kind of call it was, or where it was served.
+SAID_OF_KINDS = _SAID | frozenset(REGION_KEYS)
 
 
 def kind_of_call(said: Mapping[str, str]) -> Mapping[str, str]:

@@ -12,12 +12,13 @@ Terms are for metered calls; what subscriptions and own hardware stand for is sh
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from threading import Lock
 from zoneinfo import ZoneInfo
 
 from governance.money import quantize
+from governance.periods import local_midnight
 from governance.pricing.book import TOO_LARGE, Book
 from governance.pricing.calls import kind_of_call
 from governance.pricing.exchange import ONE, SAME, Exchange, ExchangeRates
@@ -111,8 +112,9 @@ class Terms:
         if self.names.spans:
             provider, model = self.names.meant(book, provider=provider, model=model, at=at)
         listed = book.weigh(provider=provider, model=model, at=at, usage=usage, context=context)
-        said = book.call_context(provider, model, context) if self.terms else context
-        term = self.applying(listed, at=at, context=said, team_id=team_id) if self.terms and is_metered else None
+        term = None
+        if self.terms and is_metered:
+            term = self.applying(listed, at=at, context=book.call_context(provider, model, context), team_id=team_id)
         if term is None:
             return self.at_list_price(book, listed, at)
         charged = listed
@@ -203,6 +205,19 @@ class Terms:
             if len(self._scopes) >= REMEMBERED_SCOPES:
                 self._scopes.clear()
             found = self._scopes[key] = tuple(sorted(fitting, key=lambda term: _trial_order(term, above)))
+        return found
+
+    def turns(self, first: datetime, last: datetime) -> set[datetime]:
+        """The instants in (first, last) at which a term, a name or a day's exchange rate begins or ceases to hold."""
+        ends = [(term.valid_from, term.valid_to) for term in self.terms]
+        ends += [(span[0], span[1]) for spans in self.names.spans.values() for span in spans]
+        found = {at for both in ends for at in both if at is not None and first < at < last}
+        day = self.local_day(first)
+        while day < self.local_day(last):
+            day += timedelta(days=1)
+            midnight = local_midnight(day, self.zone)
+            # Where the clock is set back at midnight, the day before goes on for another hour.
+            found |= {at for at in (midnight, midnight + timedelta(hours=1)) if first < at < last}
         return found
 
     def exchange(self, book: Book, given: str, at: datetime) -> Exchange | None:

@@ -1,6 +1,6 @@
 """Works out what a run would do, changing nothing: calls, amounts by month and team, and by budget with what would freeze or thaw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -12,16 +12,19 @@ from governance.budgets.rules import PeriodKey, Rules, rules_of
 from governance.budgets.services.charge import period_totals
 from governance.budgets.services.periods import KEY_COLUMNS, SAME_KEY, key_arrays
 from governance.pricing.book import current_book
-from governance.tenancy.directory import directory_of, month_of
+from governance.tenancy.directory import Directory, directory_of, month_of
 from governance.tenancy.models import Organization, Team
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.revising import Reviser, reviser_of
-from ingest.rerating.scope import page, scope_parameters
+from ingest.rerating.scope import scope_parameters
+from ingest.rerating.statements import GROUPS_FORESEEN, rest
+from ingest.rerating.together import Page, looking, page_read
+from ingest.rerating.together import rows as together_rows
 from ingest.services.amend import posted_rows, real_changes
 from ingest.services.differences import Differences
 
 ZERO = Decimal(0)
-ROWS = 4000
+ROWS = 10_000
 MOST_NAMED = 50
 # What attribution anew may change of a call, besides its cost.
 ATTRIBUTED = frozenset({"team_id", "project_id", "member_id", "role", "task_class", "environment", "billing_mode"})
@@ -38,29 +41,20 @@ ORDER BY p.id
 class Line:
     """What would change of one month or team: calls, and their costs before and after as far as known."""
 
-    events: int = 0
+    calls: int = 0
     priced: int = 0
-    before: Decimal = ZERO
-    after: Decimal = ZERO
+    cost_before: Decimal = ZERO
+    cost_after: Decimal = ZERO
 
-    def add(self, old: Decimal | None, new: Decimal | None) -> None:
-        self.events += 1
-        self.priced += old is None and new is not None
-        self.before += old or ZERO
-        self.after += new or ZERO
-
-    def leave(self, old: Decimal | None) -> None:
-        """A call that goes elsewhere."""
-        self.events += 1
-        self.before += old or ZERO
-
-    def come(self, new: Decimal | None) -> None:
-        """A call that comes from elsewhere."""
-        self.events += 1
-        self.after += new or ZERO
+    def add(self, other: Any) -> None:
+        """Adds another line, or a row of `statements.GROUPS_FORESEEN`."""
+        self.calls += other.calls
+        self.priced += other.priced
+        self.cost_before += other.cost_before
+        self.cost_after += other.cost_after
 
     def facts(self) -> dict[str, Any]:
-        return {"events": self.events, "priced": self.priced, "before": self.before, "after": self.after, "delta": self.after - self.before}
+        return {"events": self.calls, "priced": self.priced, "before": self.cost_before, "after": self.cost_after, "delta": self.cost_after - self.cost_before}
 
 
 @dataclass(slots=True)
@@ -79,6 +73,11 @@ class Found:
     rules: dict[int, int] = field(default_factory=dict)
     periods: dict[tuple[PeriodKey, datetime | None], Decimal] = field(default_factory=dict)
 
+    def add(self, month: str, team_id: int | None, line: Any) -> None:
+        """Notes what would change of one month and team."""
+        for sums in (self.total, self.months.setdefault(month, Line()), self.teams.setdefault(team_id, Line())):
+            sums.add(line)
+
 
 def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]) -> dict[str, Any] | None:
     """The run's preview. `told` hears after each page how many calls were read, and says whether to go on. None: it said no."""
@@ -86,52 +85,69 @@ def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]
     rules = rules_of(directory_of(organization, organization.config_version))
     current_book(refresh=True)
     reviser, found = reviser_of(run, rules.directory), Found()
-    parameters, statement = scope_parameters(run, rules.directory) | {"limit": ROWS}, page(reviser.also)
-    while rows := sql.rows(statement, parameters):
-        _page_add(found, rows, reviser, rules=rules, now=now)
-        parameters |= {"from": rows[-1].occurred_at, "after": rows[-1].id}
+    parameters = scope_parameters(run, rules.directory) | looking(reviser, rules, starts_at=run.starts_at, ends_at=run.ends_at) | {"limit": ROWS}
+    while page := page_read(reviser, parameters):
+        _page_add(found, page, reviser, rules, now=now)
+        parameters |= {"from": page.last_at, "after": page.last_id}
         if not told(found.seen):
             return None
     return _answer(found, rules, now)
 
 
-def _page_add(found: Found, rows: list[Any], reviser: Reviser, *, rules: Rules, now: datetime) -> None:
-    differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, rows))
-    posted = posted_rows(rules.directory, rows)
-    for stored in rows:
-        row = posted.get(stored.id, stored)
-        if changes := real_changes(row, reviser.changes(row)):
-            _call_add(found, row, changes, month=f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}")
-            if stored.id in posted:
-                found.posted.add(row.cost, changes.get("cost", row.cost))
-                differences.post(row, changes, now=now, month=month_of(row.counted_at or row.occurred_at, rules.directory.zone))
-            else:
-                differences.change(row, changes)
-    found.seen += len(rows)
+def _page_add(found: Found, page: Page, reviser: Reviser, rules: Rules, *, now: datetime) -> None:
+    groups = [group for group in together_rows(GROUPS_FORESEEN, page.parameters) if group.calls] if page.by_kind else []
+    rows = together_rows(rest(reviser.also), page.parameters) if page.one_by_one else []
+    keys = {row.api_key_id for row in (*groups, *rows)}
+    differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, keys))
+    for group in groups:
+        differences.change_alike(group)
+        found.add(f"{group.month:%Y-%m}", group.team_id, group)
+    for row, changes, is_posted in _changed(rules.directory, rows, reviser):
+        line = _line(row.cost, changes.get("cost", row.cost))
+        _call_add(found, row, changes, line=line, month=f"{row.occurred_at.astimezone(rules.directory.zone):%Y-%m}")
+        if is_posted:
+            found.posted.add(line)
+            differences.post(row, changes, now=now, month=month_of(row.counted_at or row.occurred_at, rules.directory.zone))
+        else:
+            differences.change(row, changes)
+    found.seen += page.seen
     for place, (amount, _) in period_totals(rules, differences.batch().spends).items():
         found.periods[place] = found.periods.get(place, ZERO) + amount
 
 
-def _call_add(found: Found, row: Any, changes: Mapping[str, Any], *, month: str) -> None:
+def _call_add(found: Found, row: Any, changes: Mapping[str, Any], *, line: Line, month: str) -> None:
     """One call that changes: in all, in its month, and of the team that has it or of both teams."""
-    cost, team_id = changes.get("cost", row.cost), changes.get("team_id", row.team_id)
-    found.total.add(row.cost, cost)
-    found.months.setdefault(month, Line()).add(row.cost, cost)
+    team_id = changes.get("team_id", row.team_id)
+    found.total.add(line)
+    found.months.setdefault(month, Line()).add(line)
     for name in changes.keys() & ATTRIBUTED:
         found.fields[name] = found.fields.get(name, 0) + 1
     for rule_id in set((changes.get("ruled") or {}).get("rules", {}).values()):
         found.rules[rule_id] = found.rules.get(rule_id, 0) + 1
     if team_id == row.team_id:
-        found.teams.setdefault(row.team_id, Line()).add(row.cost, cost)
+        found.teams.setdefault(row.team_id, Line()).add(line)
         return
-    found.teams.setdefault(row.team_id, Line()).leave(row.cost)
-    found.teams.setdefault(team_id, Line()).come(cost)
-    found.moves.setdefault((month, row.team_id, team_id), Line()).add(row.cost, cost)
+    found.teams.setdefault(row.team_id, Line()).add(Line(1, 0, line.cost_before, ZERO))
+    found.teams.setdefault(team_id, Line()).add(Line(1, 0, ZERO, line.cost_after))
+    found.moves.setdefault((month, row.team_id, team_id), Line()).add(line)
 
 
-def service_accounts(organization_id: int, rows: list[Any]) -> dict[int, int | None]:
-    """The service accounts of the API keys that calls came with, by the key's id."""
-    keys = sorted({row.api_key_id for row in rows} - {None})
+def _line(old: Decimal | None, new: Decimal | None) -> Line:
+    return Line(1, int(old is None and new is not None), old or ZERO, new or ZERO)
+
+
+def _changed(directory: Directory, rows: list[Any], reviser: Reviser) -> Iterator[tuple[Any, Mapping[str, Any], bool]]:
+    """The calls that would change, as what was posted before makes them; how; and whether that would be posted."""
+    posted = posted_rows(directory, rows)
+    for stored in rows:
+        row = posted.get(stored.id, stored)
+        if changes := real_changes(row, reviser.changes(row)):
+            yield row, changes, stored.id in posted
+
+
+def service_accounts(organization_id: int, named: Iterable[int | None]) -> dict[int | None, int | None]:
+    """The service accounts of API keys, by the key's id."""
+    keys = sorted(key for key in named if key is not None)
     if not keys:
         return {}
     statement = "SELECT id, service_account_id FROM api_key WHERE organization_id = %(organization)s AND id = ANY(%(keys)s::bigint[])"

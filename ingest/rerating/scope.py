@@ -1,13 +1,11 @@
-"""Which calls a run re-rates, as SQL: by range, providers, models and teams, in pages that begin where the last one ended."""
+"""Which calls a run re-rates, as SQL: by range, providers, models and teams."""
 
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from governance.tenancy.directory import Directory, directory_at
 from ingest.ledger import teams_below
 from ingest.rerating.models import ReratingRun
-from ingest.services.amend_statements import selected
 
 FIRST = UUID(int=0)
 SCOPE = """
@@ -18,15 +16,6 @@ SCOPE = """
     AND (NOT %(is_unpriced_only)s OR e.cost IS NULL)
 """
 COUNT = f"SELECT count(*) AS calls FROM usage_event e WHERE {SCOPE}"  # noqa: S608 - built from constants
-
-
-@lru_cache(maxsize=8)
-def page(also: tuple[str, ...], *, is_locked: bool = False) -> str:
-    """A page of the scope's calls, with these columns besides what sums look at; locked in the order in which everybody locks them."""
-    return f"""
-SELECT {selected(also)} FROM usage_event e WHERE {SCOPE} AND (e.occurred_at, e.id) > (%(from)s, %(after)s)
-ORDER BY e.occurred_at, e.id LIMIT %(limit)s {"FOR NO KEY UPDATE OF e" if is_locked else ""}
-"""  # noqa: S608 - built from constants
 
 
 def scope_parameters(run: ReratingRun, directory: Directory | None = None) -> dict[str, Any]:

@@ -3,40 +3,47 @@
 import logging
 import time
 from datetime import datetime, timedelta
-from uuid import UUID
+from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from governance import sql
+from governance.budgets.rules import Rules
 from governance.pricing.book import current_book
 from governance.tenancy.access import system_actor
-from governance.tenancy.directory import directory_now
-from governance.tenancy.services import organization_lock
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.preview import run_work_out
-from ingest.rerating.revising import reviser_of
-from ingest.rerating.scope import COUNT, FIRST, page, scope_parameters
+from ingest.rerating.rating import Rerater
+from ingest.rerating.revising import Reviser, reviser_of
+from ingest.rerating.scope import COUNT, FIRST, scope_parameters
 from ingest.rerating.services import run_end
-from ingest.services.amend import CHUNK, rows_amend
+from ingest.rerating.together import Moved, Page, looking, page_rate, page_read
+from ingest.services.amend import Amended, Chunk
 
 State = ReratingRun.State
 # Without a sign of life for so long, a run's worker is taken to be gone.
 SILENCE = timedelta(seconds=20)
 # So long a worker stays with one run before others get their turn.
 TURN_S = 20.0
+# A chunk should last so long at most: whoever changes names, budgets or terms meanwhile waits for it, and so does whatever is stored after that.
+CHUNK_S = 0.5
+# Of which it should hold the sums that other calls are added to for so long.
+HELD_S = 0.05
+FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 2000, 500, 10_000
 log = logging.getLogger(__name__)
 
 
-def run_work(run_id: int, *, seconds: float = TURN_S, chunk: int = CHUNK) -> bool:
-    """Works on a run until it ends, is stopped, or the time is over. True when there is more to do."""
+def run_work(run_id: int, *, seconds: float = TURN_S, chunk: int | None = None) -> bool:
+    """Works on a run until it ends, is stopped, or the time is over. True when there is more to do. `chunk`: so many calls at once, else as fits."""
     until = time.monotonic() + seconds
     current_book(refresh=True)
     run = ReratingRun.objects.select_related("organization").get(pk=run_id)
     if run.state == State.PREVIEWING:
         return _preview(run)
-    while _chunk(run_id, chunk):
+    working = _Working(run_id, size=chunk or FIRST_CHUNK, is_fitted=chunk is None)
+    while working.chunk():
         if time.monotonic() >= until:
             return True
     return False
@@ -69,47 +76,81 @@ def _preview(run: ReratingRun) -> bool:
     return False
 
 
-def _chunk(run_id: int, size: int) -> bool:
-    """Re-rates the next calls of a run. False when nothing is left to do, or somebody has stopped it."""
-    try:
+class _Working:
+    """A worker's turn with one run: chunk after chunk, each as large as the time allows for which one may last."""
+
+    def __init__(self, run_id: int, *, size: int, is_fitted: bool) -> None:
+        self.run_id, self.size, self.is_fitted = run_id, size, is_fitted
+        self._held_s = 0.0
+        self._looking: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def chunk(self) -> bool:
+        """Re-rates the next calls of the run. False when nothing is left to do, or somebody has stopped it."""
+        began, self._held_s = time.monotonic(), 0.0
+        try:
+            found = self._transaction_as_fits()
+        except DatabaseError:
+            # Whatever it was (a server that went away, a deadlock that the server broke), nothing of the chunk was done: it comes again.
+            log.warning("Run %d goes on later.", self.run_id, exc_info=True)
+            return False
+        if self.is_fitted:
+            self.size = fitting(self.size, lasted=time.monotonic() - began, held=self._held_s)
+        return found
+
+    def _transaction_as_fits(self) -> bool:
+        try:
+            return self._transaction()
+        except Moved:
+            return self._transaction(is_by_one=True)
+
+    def _transaction(self, *, is_by_one: bool = False) -> bool:
         with transaction.atomic():
-            return _chunk_amend(run_id, size)
-    except DatabaseError:
-        # Whatever it was (a server that went away, a deadlock that the server broke), nothing of the chunk was done: it comes again.
-        log.warning("Run %d goes on later.", run_id, exc_info=True)
-        return False
+            found, held_from = self._amend(is_by_one=is_by_one)
+        self._held_s = 0.0 if held_from is None else time.monotonic() - held_from
+        return found
+
+    def _amend(self, *, is_by_one: bool) -> tuple[bool, float | None]:
+        """Whether there is more, and since when sums are held."""
+        run = ReratingRun.objects.select_for_update(of=("self",)).select_related("organization", "cause").get(pk=self.run_id)
+        if run.state != State.RUNNING or run.cause is None:
+            return False, None
+        actor, now = system_actor(run.organization), timezone.now()
+        chunk = Chunk(run.organization, actor, run.cause, now=now)
+        directory = chunk.rules.directory
+        parameters = scope_parameters(run, directory)
+        if run.events_total is None:
+            run.events_total = sql.rows(COUNT, parameters)[0].calls
+        parameters |= {"from": run.position_at or run.starts_at, "after": run.position_id or FIRST, "limit": self.size}
+        reviser = reviser_of(run, directory)
+        page = page_read(reviser, parameters | self._look(reviser, chunk.rules, run), is_by_one=is_by_one)
+        if page is not None:
+            _note(run, page, page_rate(chunk, page, reviser))
+        run.worked_at = now
+        run.save(update_fields=[
+            "events_total", "events_seen", "events_changed", "cost_before", "cost_after", "worked_at", "position_at", "position_id",
+        ])  # fmt: skip
+        if page is None or page.seen < self.size:
+            run_end(actor=actor, run=run, state=State.DONE)
+            return False, chunk.held_from
+        return True, chunk.held_from
+
+    def _look(self, reviser: Reviser, rules: Rules, run: ReratingRun) -> dict[str, Any]:
+        """What tells kinds of calls apart, worked out again when prices, terms or budgets are others."""
+        by = (reviser.book, reviser.terms, rules) if isinstance(reviser, Rerater) else (rules,)
+        if self._looking is None or list(map(id, self._looking[0])) != list(map(id, by)):
+            self._looking = by, looking(reviser, rules, starts_at=run.starts_at, ends_at=run.ends_at)
+        return self._looking[1]
 
 
-def _chunk_amend(run_id: int, size: int) -> bool:
-    run = ReratingRun.objects.select_for_update(of=("self",)).select_related("organization", "cause").get(pk=run_id)
-    if run.state != State.RUNNING or run.cause is None:
-        return False
-    actor, now = system_actor(run.organization), timezone.now()
-    parameters = scope_parameters(run)
-    if run.events_total is None:
-        run.events_total = sql.rows(COUNT, parameters)[0].calls
-    parameters |= {"from": run.position_at or run.starts_at, "after": run.position_id or FIRST, "limit": size}
-    organization_lock(run.organization_id, exclusive=False)
-    reviser = reviser_of(run, directory_now(run.organization))
-    done, rows = rows_amend(
-        organization=run.organization, actor=actor, cause=run.cause, statement=page(reviser.also, is_locked=True), parameters=parameters,
-        revise=reviser.changes, now=now,
-    )  # fmt: skip
-    if rows:
-        _progress(run, rows[-1].occurred_at, rows[-1].id)
-    run.events_seen += len(rows)
+def fitting(size: int, *, lasted: float, held: float) -> int:
+    """How many calls the next chunk takes, by how many seconds this one lasted and held sums: at most twice as many."""
+    longer = min(CHUNK_S / max(lasted, 0.001), HELD_S / max(held, 0.001), 2.0)
+    return max(LEAST_CHUNK, min(MOST_CHUNK, int(size * longer)))
+
+
+def _note(run: ReratingRun, page: Page, done: Amended) -> None:
+    run.position_at, run.position_id = page.last_at, page.last_id
+    run.events_seen += page.seen
     run.events_changed += done.changed
     run.cost_before += done.cost_before
     run.cost_after += done.cost_after
-    run.worked_at = now
-    run.save(update_fields=[
-        "events_total", "events_seen", "events_changed", "cost_before", "cost_after", "worked_at", "position_at", "position_id",
-    ])  # fmt: skip
-    if len(rows) < size:
-        run_end(actor=actor, run=run, state=State.DONE)
-        return False
-    return True
-
-
-def _progress(run: ReratingRun, occurred_at: datetime, event_id: UUID) -> None:
-    run.position_at, run.position_id = occurred_at, event_id

@@ -1,6 +1,8 @@
 """Changes stored events, and every sum they are part of by the difference, in one transaction: truth 3 holds at every commit."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +15,7 @@ from django.utils import timezone
 from governance import sql
 from governance.audit.services import audit_record
 from governance.budgets.rules import Rules, rules_of
-from governance.budgets.services import charge_follow, charge_send, periods_review
+from governance.budgets.services import charge_follow, period_totals, periods_review, totals_send
 from governance.errors import Invalid
 from governance.tenancy.access import Actor
 from governance.tenancy.directory import Directory, directory_of, month_of
@@ -124,7 +126,7 @@ def events_amend(
 
 def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence[Amendment], cause: AmendmentCause, now: datetime) -> Amended:
     """One chunk of named events, within the caller's transaction and without an audit row: that is the caller's."""
-    chunk = _Chunk(organization, actor, cause, now=now, is_alone=any(one.is_forgotten for one in amendments))
+    chunk = Chunk(organization, actor, cause, now=now, is_alone=any(one.is_forgotten for one in amendments))
     by_key = {one.key: one for one in amendments}
     columns = {name for one in amendments for name in one.changes}
     rows = chunk.rows(statements.by_keys(columns), {
@@ -147,7 +149,7 @@ def rows_amend(
 
     The statement selects what `amend_statements.selected` names, in the order of (occurred_at, id), FOR NO KEY UPDATE.
     """
-    chunk = _Chunk(organization, actor, cause, now=now)
+    chunk = Chunk(organization, actor, cause, now=now)
     rows = chunk.rows(statement, parameters)
     return chunk.amend(rows, revise), rows
 
@@ -179,8 +181,8 @@ def posted_rows(directory: Directory, rows: Sequence[Any]) -> dict[UUID, Any]:
     return found
 
 
-class _Chunk:
-    """One transaction's changes. The configuration is held still from the start to the commit."""
+class Chunk:
+    """One transaction's changes, added up in `differences` and done at the end. The configuration is held still from the start to the commit."""
 
     def __init__(self, organization: Organization, actor: Actor, cause: AmendmentCause, *, now: datetime, is_alone: bool = False) -> None:
         self.organization, self.actor, self.cause, self.now = organization, actor, cause, now
@@ -189,14 +191,24 @@ class _Chunk:
         self.rules: Rules = rules_of(directory_of(organization, version))
         self.cursor = sql.cursor()
         self.head = f"{organization.pk}\t{cause.pk}"
+        self.differences = Differences(rules=self.rules, service_accounts={})
+        # Since when, on the monotonic clock, sums are locked that other calls are added to.
+        self.held_from: float | None = None
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
         return sql.rows(statement, {"organization": self.organization.pk, **parameters})
 
     def amend(self, rows: Sequence[Any], revise: Revise, *, removed: set[UUID] | frozenset[UUID] = frozenset()) -> Amended:
         """Changes the locked rows and all that they are part of. Those of closed months stay: what changes is posted."""
-        directory = self.rules.directory
-        differences = Differences(rules=self.rules, service_accounts=self._service_accounts(rows))
+        done = self.take(rows, revise, removed=removed)
+        if done.changed or done.removed:
+            self.move(done)
+        return done
+
+    def take(self, rows: Sequence[Any], revise: Revise, *, removed: set[UUID] | frozenset[UUID] = frozenset()) -> Amended:
+        """Changes the locked rows; what they are part of moves when `move` is called."""
+        directory, differences = self.rules.directory, self.differences
+        self.keys_know({row.api_key_id for row in rows})
         done, posted = Amended(self.cause.pk), posted_rows(directory, rows)
         changed: list[tuple[Any, Mapping[str, Any]]] = []
         gone, lines = [], []
@@ -221,8 +233,6 @@ class _Chunk:
         done.changed, done.removed, done.posted, done.gone = len(lines), len(gone), len(lines) - len(changed), [row.id for row in gone]
         done.unchanged = len(rows) - len(lines) - len(gone)
         self._write(changed, gone, lines)
-        if lines or gone:
-            self._move(differences, done)
         return done
 
     def _write(self, changed: Sequence[tuple[Any, Mapping[str, Any]]], gone: Sequence[Any], lines: Sequence[str]) -> None:
@@ -234,11 +244,13 @@ class _Chunk:
         if gone:
             self._remove(gone)
 
-    def _service_accounts(self, rows: Sequence[Any]) -> dict[int, int | None]:
-        keys = sorted({row.api_key_id for row in rows} - {None})
-        found = {row.id: row.service_account_id for row in self.rows(statements.SERVICE_ACCOUNTS, {"key": keys})} if keys else {}
-        # A key that is no more is nobody's.
-        return {key: found.get(key) for key in keys}
+    def keys_know(self, keys: AbstractSet[int | None]) -> None:
+        """Looks up whose the API keys are that events came with."""
+        wanted = sorted(key for key in keys if key is not None)
+        if wanted:
+            found = {row.id: row.service_account_id for row in self.rows(statements.SERVICE_ACCOUNTS, {"key": wanted})}
+            # A key that is no more is nobody's.
+            self.differences.keys_know({key: found.get(key) for key in wanted})
 
     def _change(self, changed: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
         """Writes the events' new values."""
@@ -258,22 +270,26 @@ class _Chunk:
             "occurred_at": [row.occurred_at for row in gone], "first": gone[0].occurred_at, "last": gone[-1].occurred_at,
         })
 
-    def _move(self, differences: Differences, done: Amended) -> None:
+    def move(self, done: Amended) -> None:
         """Moves what the events are part of: authorizations, sessions, rollups and labels, budgets last, by the order of locks."""
+        differences = self.differences
         batch, organization_id = differences.batch(), self.organization.pk
         hours, days = rollup_rows(batch.hours, "hour", DIMENSIONS), rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))
         labels = label_rows(differences.labels)
         self._adjust(differences)
         authorizations = {place: amount for place, amount in differences.authorizations.items() if amount}
+        added = {
+            "organization": organization_id, "events": "[]", "sessions": json_rows(session_rows(differences.sessions)),
+            "hours": json_rows(hours), "days": json_rows(days), "labels": json_rows(labels),
+        }  # fmt: skip
+        totals = period_totals(self.rules, batch.spends)
+        self.held_from = time.monotonic()
         with self.cursor.connection.pipeline():
             if authorizations:
                 sql.execute(statements.AUTHORIZATIONS, statements.authorization_parameters(organization_id, authorizations))
-            sql.execute(ADD, {
-                "organization": organization_id, "events": "[]", "sessions": json_rows(session_rows(differences.sessions)),
-                "hours": json_rows(hours), "days": json_rows(days), "labels": json_rows(labels),
-            })
+            sql.execute(ADD, added)
             self._tidy(differences, hours=hours, days=days, labels=labels)
-            moving = charge_send(actor=self.actor, rules=self.rules, spends=batch.spends, released={}, now=self.now)
+            moving = totals_send(actor=self.actor, rules=self.rules, totals=totals, released={}, now=self.now)
         if moving is None:
             return
         moved = moving.fetchall()

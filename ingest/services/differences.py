@@ -11,7 +11,7 @@ from uuid import UUID
 from governance.budgets.rules import QUARTER_HOUR, Rules
 from governance.periods import BEGINNING
 from ingest.services.prepare import unknown_names
-from ingest.services.sums import ZERO, Batch, Origin, Sums, labels_of, widen
+from ingest.services.sums import DIMENSIONS, ZERO, Batch, Origin, Sums, labels_of, widen
 
 # Columns whose change alone leaves an event where it is in every table of sums.
 MONEY = frozenset({"cost", "price_id", "list_cost", "price_currency", "exchange_rate", "term_id", "reported_cost"})
@@ -58,7 +58,7 @@ def context_tokens(row: Any) -> int:
 class Differences:
     """What a chunk of changes adds up to. `service_accounts` are those of API keys, by the key's id."""
 
-    def __init__(self, *, rules: Rules, service_accounts: Mapping[int, int | None]) -> None:
+    def __init__(self, *, rules: Rules, service_accounts: Mapping[int | None, int | None]) -> None:
         self.rules = rules
         self.sessions: dict[str, SessionDifference] = {}
         self.labels: dict[tuple[str, str], tuple[int, datetime, datetime]] = {}
@@ -67,9 +67,12 @@ class Differences:
         self.rehomed: set[str] = set()
         self.adjustments: dict[tuple[Any, ...], tuple[int, Decimal, Decimal]] = {}
         self._fine: dict[tuple[Any, ...], tuple[Sums, datetime]] = {}
-        self._origins: dict[int | None, Origin] = {
-            key: Origin(rules.looks, key, account) for key, account in (*service_accounts.items(), (None, None))
-        }
+        self._origins: dict[int | None, Origin] = {}
+        self.keys_know({**service_accounts, None: None})
+
+    def keys_know(self, service_accounts: Mapping[int | None, int | None]) -> None:
+        """Notes the service accounts of further API keys."""
+        self._origins |= {key: Origin(self.rules.looks, key, account) for key, account in service_accounts.items()}
 
     def change(self, old: Any, changes: Mapping[str, Any]) -> None:
         """One event (a row of usage_event) becomes what `changes` say, by column."""
@@ -85,6 +88,18 @@ class Differences:
         if not LABELLED.isdisjoint(changes) and not _stays_priced(old, changes):
             self._label(old, -1)
             self._label(old._replace(**changes), 1)
+
+    def change_alike(self, group: Any) -> None:
+        """Events that are alike in all that anything is added up by, whose money alone changes: a row of `rerating.statements.GROUPS`."""
+        labels = labels_of(self.rules.looks, task=group.task, environment=group.environment, tags=group.tags)
+        key = (group.api_key_id, group.quarter, group.session, group.member_id, *(getattr(group, name) for name in DIMENSIONS), labels)
+        sums, _ = self._fine.setdefault(key, (Sums(), group.at))
+        sums.counts[2] += group.unpriced_calls
+        sums.cost += group.cost
+        sums.notional_cost += group.notional_cost
+        sums.list_cost += group.list_cost
+        if group.unknown_calls:
+            self._labels_add(("model", group.model_reported), group.unknown_calls, group.unknown_first_at, group.unknown_last_at)
 
     def remove(self, old: Any) -> None:
         """One event is no more."""
@@ -177,9 +192,11 @@ class Differences:
             model="" if row.price_id is not None or row.term_id is not None else row.model_reported, harness=row.harness,
         )
         for name in names:
-            at = row.occurred_at
-            calls, first, last = self.labels.get(name, (0, at, at))
-            self.labels[name] = (calls + sign, min(first, at), max(last, at))
+            self._labels_add(name, sign, row.occurred_at, row.occurred_at)
+
+    def _labels_add(self, name: tuple[str, str], sign: int, first_at: datetime, last_at: datetime) -> None:
+        calls, first, last = self.labels.get(name, (0, first_at, last_at))
+        self.labels[name] = (calls + sign, min(first, first_at), max(last, last_at))
 
 
 def _stays_priced(row: Any, changes: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A re-rating of many calls, measured beside calls that come in meanwhile: `python -m tests.bench.rerating [--events 1000000]`."""
+"""A re-rating of many calls beside a bare UPDATE of the same rows, while calls come in: `make bench ARGS="--only rerating --events 1000000"`."""
 
 import argparse
 import cProfile
@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from multiprocessing.connection import Connection
 from typing import Any, Self
+from uuid import UUID
+
+import psutil
 
 from tests.bench.grounds import grounds
 
@@ -23,9 +26,11 @@ DAYS = 10
 PACE = 50.0
 BASELINE_S = 20.0
 WATCH_S = 0.005
-# Copies of the sample, each a little later: other calls of the same sessions.
+# Copies of the sample, each a little later and of other sizes: other calls of the same sessions.
 COPY = """
-INSERT INTO usage_event SELECT (jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid(), 'occurred_at', e.occurred_at + %(later)s::interval))).*
+INSERT INTO usage_event SELECT (jsonb_populate_record(e, jsonb_build_object(
+    'id', gen_random_uuid(), 'occurred_at', e.occurred_at + %(later)s::interval, 'input_tokens', e.input_tokens + %(more)s, 'output_tokens', e.output_tokens + %(more)s
+))).*
 FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
 """
 SPANS = """
@@ -33,6 +38,18 @@ UPDATE session s SET first_at = x.first_at, last_at = x.last_at FROM (
     SELECT session, min(occurred_at) AS first_at, max(occurred_at) AS last_at FROM usage_event WHERE organization_id = %(organization)s AND session <> '' GROUP BY 1
 ) x WHERE s.organization_id = %(organization)s AND s.key = x.session
 """
+# What no re-rating can be quicker than: one column of as many rows written again, in as many transactions.
+BARE = """
+WITH page AS (
+    SELECT occurred_at, id FROM usage_event WHERE organization_id = %(organization)s AND (occurred_at, id) > (%(at)s, %(id)s) AND occurred_at >= %(at)s
+    ORDER BY occurred_at, id LIMIT %(limit)s FOR NO KEY UPDATE
+), written AS (
+    UPDATE usage_event e SET price_id = e.price_id FROM page p WHERE e.organization_id = %(organization)s AND e.occurred_at = p.occurred_at AND e.id = p.id
+)
+SELECT count(*) AS rows, max(occurred_at) AS at, (array_agg(id ORDER BY occurred_at DESC, id DESC))[1] AS id FROM page
+"""
+BARE_ROWS, BARE_CHUNK = 100_000, 5_000
+RATE, USED = "re-rated, events/s (aim 20,000)", "processor time of an event, worker and database, us"
 WAITS = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)::float8 FROM pg_locks WHERE NOT granted AND pid = %s"
 
 
@@ -65,15 +82,19 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     organization = Organization.objects.get(slug=labels.SLUG)
     began = time.monotonic()
     calls_make(organization, events)
+    bare, bare_us = bare_update(organization.pk, min(events, BARE_ROWS))
     print(f"{events:,} calls of {SESSIONS:,} sessions over {DAYS} days stored in {time.monotonic() - began:,.0f} s", flush=True)
     with Meanwhile(address, organization.pk) as meanwhile:
         before = meanwhile.latencies(BASELINE_S)
         found = profiled(rerate, organization) if is_profiled else rerate(organization)
         during = meanwhile.stop()
+    found |= {"bare UPDATE of the same table, rows/s": bare, "  processor time of a row, database, us": bare_us}
+    found["re-rated to bare UPDATE, by the clock"] = found[RATE] / bare
+    found["  by processor time"] = bare_us / found[USED]
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load average {load}")
     for name, figure in found.items():
-        print(f"{name:<70}{figure:>14,.1f}")
+        print(f"{name:<70}{figure:>14,.{2 if figure < 10 else 1}f}")
     print(f"{'single posts in process, 50/s asked for, without a run: p50, p99 ms':<70}{percentile(before, 50):>14,.1f}{percentile(before, 99):>10,.1f}")
     print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
     print(f"{'longest that a post waited for a lock, ms (seen every 5 ms)':<70}{meanwhile.longest_wait_s * 1000:>14,.1f}")
@@ -101,7 +122,7 @@ def calls_make(organization: Any, events: int) -> None:
     until, left, copies = timezone.now(), events - sample, 0
     while left > 0:
         copies += 1
-        sql.execute(COPY, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "most": min(left, sample)})
+        sql.execute(COPY, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "more": copies, "most": min(left, sample)})
         left -= sample
     with transaction.atomic():
         sql.execute(SPANS, {"organization": organization.pk})
@@ -149,18 +170,47 @@ def rerate(organization: Any) -> dict[str, float]:
     run_work(run.pk)
     worked_out = time.monotonic() - began
     run = run_start(actor=actor, run=ReratingRun.objects.get(pk=run.pk))
-    began, used = time.monotonic(), time.process_time()
+    began, used, database = time.monotonic(), time.process_time(), session_seconds()
     while run_work(run.pk):
         pass
-    seconds, used = time.monotonic() - began, time.process_time() - used
+    seconds, used, database = time.monotonic() - began, time.process_time() - used, session_seconds() - database
     run.refresh_from_db()
     if run.state != ReratingRun.State.DONE:
         raise RuntimeError(f"the run is {run.state}")
     return {
         "preview, events/s": run.events_total / worked_out if run.events_total else 0.0,
-        "re-rated, events/s (aim 20,000)": run.events_changed / seconds, "re-rated, events": float(run.events_changed), "re-rated in, s": seconds,
-        "  of which the worker's own processor time, s": used,
+        RATE: run.events_changed / seconds, "re-rated, events": float(run.events_changed), "re-rated in, s": seconds,
+        USED: (used + database) * 1e6 / run.events_changed, "  of which the worker, us": used * 1e6 / run.events_changed,
     }
+
+
+def session_seconds() -> float:
+    """The processor time that this process's session of the database has used so far."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    times = psutil.Process(connection.connection.info.backend_pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def bare_update(organization_id: int, rows: int) -> tuple[float, float]:
+    """Rows a second of the bare UPDATE, and the processor time that the database uses for one, in us."""
+    from django.db import connection, transaction
+
+    from governance import sql
+
+    position = {"at": datetime(1970, 1, 1, tzinfo=UTC), "id": UUID(int=0)}
+    began, used, left = time.monotonic(), session_seconds(), rows
+    while left > 0:
+        with transaction.atomic():
+            page = sql.rows(BARE, {"organization": organization_id, "limit": BARE_CHUNK, **position})[0]
+        if not page.rows:
+            raise RuntimeError("there are fewer rows than were made")
+        position, left = {"at": page.at, "id": page.id}, left - page.rows
+    found = rows / (time.monotonic() - began), (session_seconds() - used) * 1e6 / rows
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE usage_event")
+    return found
 
 
 class Meanwhile:

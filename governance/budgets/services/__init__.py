@@ -3,7 +3,7 @@
 from governance.budgets.services.asking import AuthorizationIn
 from governance.budgets.services.budgets import budget_change, budget_create, budget_retire
 from governance.budgets.services.carry import periods_close
-from governance.budgets.services.charge import Spend, charge_follow, charge_send
+from governance.budgets.services.charge import Spend, charge_follow, charge_send, period_totals, totals_send
 from governance.budgets.services.checking import session_check
 from governance.budgets.services.counting import refusals_fold
 from governance.budgets.services.endings import (
@@ -61,6 +61,7 @@ __all__ = [
     "lease_end",
     "links_forget",
     "period_topup",
+    "period_totals",
     "periods_close",
     "periods_review",
     "periods_slide",
@@ -70,4 +71,5 @@ __all__ = [
     "session_freeze",
     "session_resume",
     "topup_end",
+    "totals_send",
 ]

@@ -13,7 +13,7 @@ from governance.budgets.models import Freeze, ThresholdCrossing
 from governance.budgets.rules import PeriodKey, Rule, Rules, quarter_hour
 from governance.budgets.services import tell
 from governance.budgets.services.freezes import freeze_by_budget
-from governance.budgets.services.periods import periods_ensure, periods_move_send
+from governance.budgets.services.periods import Spent, periods_ensure, periods_move_send
 from governance.tenancy.access import Actor
 
 HUNDRED = Decimal(100)
@@ -40,7 +40,11 @@ def charge_send(
     `released` is what settled holds give back, by period id. Waits for nothing, so that it can be part of a pipeline;
     the rows of the cursor are for `charge_follow`.
     """
-    totals = period_totals(rules, spends)
+    return totals_send(actor=actor, rules=rules, totals=period_totals(rules, spends), released=released, now=now)
+
+
+def totals_send(*, actor: Actor, rules: Rules, totals: Spent, released: Mapping[int, Decimal], now: datetime) -> psycopg.Cursor[Any] | None:
+    """As `charge_send`, by what the spends come to already: for whoever has that before anything is locked."""
     organization_id = actor.organization.pk
     periods_ensure(organization_id=organization_id, rules=rules, keys=[key for key, _ in totals], now=now)
     return periods_move_send(organization_id=organization_id, spent=totals, released=released, now=now)

@@ -1,0 +1,147 @@
+"""Rates the plain calls of a page by one statement: Python says what each kind of call costs by token, the database does the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from governance import sql
+from governance.budgets.rules import Rules
+from governance.periods import add_months, local_midnight
+from governance.pricing.linear import Band, Linear
+from governance.tenancy.directory import Directory
+from ingest.rerating import statements
+from ingest.rerating.rating import Rerater
+from ingest.rerating.revising import Reviser
+from ingest.services.amend import Amended, Chunk
+from ingest.services.amend_statements import HAS_POSTED
+
+ENDLESS = 2**62
+NO_BANDS: Sequence[Band | None] = (None,)
+Parameters = dict[str, Any]
+
+
+class Moved(Exception):
+    """Calls of the page changed between being looked at and being locked. Nothing is wrong: it is done again, call by call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The next calls of a scope: how many, the last one, and how many are rated by their kind or one by one. `chosen` are the kinds' rows as arrays."""
+
+    seen: int
+    by_kind: int
+    authorized: int
+    last_at: datetime
+    last_id: UUID
+    parameters: Parameters
+
+    @property
+    def one_by_one(self) -> int:
+        return self.seen - self.by_kind
+
+
+def looking(reviser: Reviser, rules: Rules, *, starts_at: datetime, ends_at: datetime) -> Parameters:
+    """What tells kinds of calls in a range apart, as the statements take it."""
+    looks = rules.looks
+    closed = _closed(rules.directory)
+    return {
+        **(_told_apart(reviser, starts_at, ends_at) if isinstance(reviser, Rerater) else {"by_team": False, "said_keys": [], "turns": []}), "turned_at": starts_at,
+        "closed_from": [begins for begins, _ in closed], "closed_to": [ends for _, ends in closed], "zone": rules.directory.zone.key,
+        "looks_task": looks.task, "looks_environment": looks.environment, "looks_tags": sorted(looks.tags),
+    }
+
+
+def _told_apart(rerater: Rerater, starts_at: datetime, ends_at: datetime) -> Parameters:
+    return {"by_team": bool(rerater.terms.terms), "said_keys": rerater.said_keys(), "turns": rerater.turns(starts_at, ends_at)}
+
+
+def _closed(directory: Directory) -> list[tuple[datetime, datetime]]:
+    return [(local_midnight(month, directory.zone), local_midnight(add_months(month, 1), directory.zone)) for month in sorted(directory.closed_months)]
+
+
+def page_read(reviser: Reviser, parameters: Parameters, *, is_by_one: bool = False) -> Page | None:
+    """The page after the position that the parameters name (those of the scope, and `looking`). None: there is no further call.
+
+    What changes more than prices do is looked at one by one.
+    """
+    kinds = rows(statements.KINDS, parameters)
+    if not kinds:
+        return None
+    first = kinds[0]
+    within = {"first_at": min(kind.first_at for kind in kinds), "last_at": first.last_at, "last_id": first.last_id}
+    found: list[tuple[Any, Linear]] = []
+    if isinstance(reviser, Rerater) and not is_by_one and not _is_posted(parameters | within):
+        found = [(kind, linear) for kind in kinds if kind.is_plain and (linear := reviser.linear(kind, _told_at(kind, parameters)))]
+    seen = sum(kind.calls for kind in kinds)
+    return Page(
+        seen, sum(kind.calls for kind, _ in found), sum(kind.authorized for kind, _ in found), first.last_at, first.last_id,
+        parameters | within | _chosen(found) | {"limit": seen},
+    )
+
+
+def _is_posted(parameters: Parameters) -> bool:
+    """Whether something was posted for a call of the page, which then is what its next change is compared with."""
+    return bool(sql.rows(HAS_POSTED, parameters)[0].has_posted and sql.rows(statements.POSTED_WITHIN, parameters)[0].is_posted)
+
+
+def page_rate(chunk: Chunk, page: Page, reviser: Reviser) -> Amended:
+    """Re-rates the page's calls and moves all that they are part of, within the chunk's transaction. Raises Moved."""
+    done = Amended(chunk.cause.pk)
+    given = page.parameters | {"cause": chunk.cause.pk, "at": chunk.now}
+    if page.by_kind:
+        groups = rows(statements.GROUPS, given)
+        if (groups[0].seen, groups[0].rated) != (page.seen, page.by_kind):
+            raise Moved
+        _take(chunk, [group for group in groups if group.calls], done)
+        if page.authorized:
+            chunk.differences.authorizations |= {(row.authorization_id, row.occurred_at): row.amount for row in sql.rows(statements.AUTHORIZED, given)}
+    if page.one_by_one:
+        done.add(chunk.take(rows(statements.rest(reviser.also, is_locked=True), given), reviser.changes))
+    if done.changed:
+        chunk.move(done)
+    return done
+
+
+def _take(chunk: Chunk, groups: Sequence[Any], done: Amended) -> None:
+    chunk.keys_know({group.api_key_id for group in groups})
+    for group in groups:
+        chunk.differences.change_alike(group)
+        done.changed += group.calls
+        done.cost_before += group.cost_before
+        done.cost_after += group.cost_after
+
+
+def _told_at(kind: Any, parameters: Mapping[str, Any]) -> datetime:
+    """An instant at which the kind's calls cost what they do at all of theirs."""
+    at: datetime = parameters["turns"][kind.span - 1] if kind.span else parameters["turned_at"]
+    return at
+
+
+def _chosen(found: Sequence[tuple[Any, Linear]]) -> Parameters:
+    """The rows of the kinds, one for each band, as the arrays that the statements unnest."""
+    lines = [_line(kind, linear, band) for kind, linear in found for band in linear.bands or NO_BANDS]
+    names = (*statements.KIND_COLUMNS, *statements.RATED_COLUMNS)
+    return {name: [line[index] for line in lines] for index, name in enumerate(names)}
+
+
+def _line(kind: Any, linear: Linear, band: Band | None) -> tuple[Any, ...]:
+    told = (
+        kind.provider, kind.model_reported, kind.model, kind.maker, kind.tier, kind.currency, kind.team, kind.is_metered, msgspec.json.encode(kind.said).decode(),
+        kind.span,
+    )  # fmt: skip
+    if band is None:
+        return (*told, 0, ENDLESS, *[None] * 4, False, *[None] * len(statements.AMOUNTS))
+    listed = band.listed or (None,) * len(band.charged)
+    rated = (linear.price_id, linear.term_id, linear.price_currency, linear.exchange_rate, band.listed == band.charged)
+    return (*told, band.least, ENDLESS if band.most is None else band.most, *rated, *band.charged, *listed)
+
+
+def rows(statement: str, parameters: Mapping[str, Any]) -> list[Any]:
+    """The statement's rows, planned for these very parameters: how many kinds and calls there are decides how they are joined."""
+    with sql.cursor() as running:
+        running.execute(statement, parameters, prepare=False)
+        return running.fetchall()
