@@ -1,6 +1,7 @@
-"""What clients do that would make figures wrong, each by the number it has in what was found out about them, as far as the OpenTelemetry door meets it."""
+"""What clients do that would make figures wrong, each by the number it has in what was found out about them, as far as a door meets it. More on files: test_harness_files."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 import time_machine
 from rest_framework.test import APIClient
 
+from ingest.formats import records
 from ingest.formats.event import UsageEvent as Reported
 from ingest.formats.otlp import parse, parse_spans
 from ingest.formats.telemetry import Source, log_records, metric_points
 from ingest.models import RejectedInput, UsageEvent
-from tests.golden.captures import CAPTURES_OF_OTLP, Capture, capture
+from tests.golden.captures import CAPTURES_OF_OTLP, FOLDER, Capture, capture
 from tests.ingest.telemetry_made import call, calls, none_of, span
 
 ANTHROPIC = (120, 10240, 1536, 512, 57)
@@ -24,6 +26,13 @@ WRITTEN = ("Hello from the mock", "USE_TOOL", "You are a non-interactive", "echo
 
 def events(name: str) -> list[Reported]:
     return capture(name).parsed().usage.events
+
+
+def filed(name: str, *rows: Any) -> list[Reported]:
+    """The calls in what a harness wrote to disk or printed."""
+    parsed = records.parse("\n".join(map(json.dumps, rows)).encode(), name=name, labels={}, received_at=datetime(2026, 11, 21, 12, tzinfo=UTC))
+    assert parsed.refused == []
+    return parsed.events
 
 
 def buckets(event: Reported) -> tuple[int | None, ...]:
@@ -45,6 +54,16 @@ def test_02_output_includes_reasoning_whoever_reports_it() -> None:
     (gemini,), qwen = events("gemini-cli/002"), events("qwen-code/001")
     assert (gemini.output_tokens, gemini.reasoning_tokens) == (130, 40)
     assert {(event.output_tokens, event.reasoning_tokens) for event in qwen} == {(200, 64)}
+
+
+def test_03_geminis_two_inputs_come_to_the_same() -> None:
+    """With what caches read in its chats, without it in what it prints."""
+    (path,) = (FOLDER / "gemini-cli/chats").glob("*.jsonl")
+    (chat,) = filed("gemini-cli", *map(json.loads, path.read_text().splitlines()))
+    (printed,) = filed("run-sums", json.loads((FOLDER / "gemini-cli/stdout-output-format-json.json").read_text()))
+    assert (chat.input_tokens, chat.cache_read_tokens) == (300, 1000)
+    calls_of_run = int((printed.tags or {})["calls"])
+    assert (printed.input_tokens, printed.cache_read_tokens) == (300 * calls_of_run, 1000 * calls_of_run)
 
 
 @pytest.mark.parametrize("name", ["gemini-cli/003", "codex-cli/003", "otel-genai-openai/007", "claude-code/002", "claude-code/011"])
@@ -99,12 +118,35 @@ def test_07_a_stream_without_usage_is_unknown_and_not_nothing(name: str) -> None
     assert (buckets(event), event.status) == ((None,) * 5, "ok")
 
 
-def test_08_the_fuller_sighting_settles_what_a_stream_was_miscounted_as() -> None:
+def test_07_the_fuller_sighting_settles_what_a_stream_was_miscounted_as() -> None:
     own = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.response.id": "msg_01Abcdef12345"}
     other = own | {"gen_ai.usage.input_tokens": 12408, "gen_ai.usage.output_tokens": 58, "gen_ai.usage.cache_read.input_tokens": 10240}
     native = other | {"gen_ai.usage.output_tokens": 57, "gen_ai.usage.cache_write.input_tokens": 2048}
     (event,) = calls(("opentelemetry.instrumentation.anthropic", [span(other)]), ("com.anthropic.sdk.python", [span(native, trace=2)]))
     assert event.output_tokens == 57
+
+
+def test_08_every_line_of_a_transcript_has_the_usage_of_its_whole_request() -> None:
+    lines = [json.loads(line) for line in (FOLDER / "claude-code-via-litellm/transcript-09cdacfa.jsonl").read_text().splitlines()]
+    answered = [line for line in lines if line["type"] == "assistant"]
+    found = filed("claude-code", *lines)
+    assert len(answered) > len(found) == len({line["requestId"] for line in answered})
+    assert {buckets(event) for event in found} == {ANTHROPIC}
+
+
+def test_08_a_made_up_answer_and_the_sum_of_a_session_are_no_calls() -> None:
+    """`<synthetic>` with a random id and zeros; `cost-state` goes on over the runs of a session."""
+    message = {"id": "5a9f", "role": "assistant", "model": "<synthetic>", "usage": {"input_tokens": 0, "output_tokens": 0}, "content": []}
+    failed = {"type": "assistant", "uuid": "u-1", "sessionId": "s-1", "timestamp": "2026-11-21T10:00:00Z", "isApiErrorMessage": True, "message": message}
+    total = {"type": "cost-state", "sessionId": "s-1", "timestamp": "2026-11-21T10:00:01Z", "totalCostUSD": 0.0309, "modelUsage": {"claude-sonnet-4-5": {"inputTokens": 360}}}
+    assert filed("claude-code", failed, total) == []
+
+
+def test_09_what_codex_prints_of_a_resumed_thread_is_its_total_and_the_record_is_the_calls() -> None:
+    (path,) = (FOLDER / "codex-cli/sessions").glob("rollout-2026-11-21T10-04-01-*.jsonl")
+    found = filed("codex", *map(json.loads, path.read_text().splitlines()))
+    assert len(found) == len({event.request_id for event in found}) == 3
+    assert {buckets(event) for event in found} == {(476, 1024, 0, None, 200)}
 
 
 def test_09_numbers_that_cumulate_are_not_taken_for_single_ones() -> None:
