@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection, connections
 from django.db.models.signals import post_migrate
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from psycopg import sql
 from rest_framework.test import APIClient
 
 from governance.conf import embedded
@@ -27,7 +31,10 @@ from tests.price_books import book_of_one_provider, book_of_the_pages, empty_she
 __all__ = ["book_of_one_provider", "book_of_the_pages", "empty_shelf", "whole_book"]
 
 PASSWORD = "correct horse battery"  # of people who live for one test
+ROOT = Path(__file__).resolve().parent.parent
 SERVER = pytest.StashKey[ExitStack]()
+TEMPLATE = "weighhouse_template"
+TEMPLATE_NAMED = "WEIGHHOUSE_TEST_TEMPLATE"  # tells the workers of xdist, and the house of the browser's tests
 # The tests lose nothing when the machine does.
 HASTE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
@@ -50,16 +57,33 @@ def pytest_configure(config: pytest.Config) -> None:
     folder.chmod(0o755)  # the servers' own user passes through it when the tests run as root
     stack.enter_context(embedded.running(folder, settings=HASTE))
     os.environ["DATABASE_URL"] = embedded.database_url(folder)
+    template_make(embedded.database_url(folder, TEMPLATE))
     found, address = connections.settings["default"], dj_database_url.parse(os.environ["DATABASE_URL"])
     found.update(address, OPTIONS={**found.get("OPTIONS", {}), **address["OPTIONS"]})
+
+
+def template_make(address: str) -> None:
+    """The migrated database that those of the tests are copies of: migrations run once, and not for each process."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connected:
+        connected.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    command = [sys.executable, "manage.py", "migrate", "-v0"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": address}, check=True)
+    os.environ[TEMPLATE_NAMED] = TEMPLATE
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stops the servers that this process started."""
     if SERVER in config.stash:
         connections.close_all()
-        del os.environ["DATABASE_URL"]
+        del os.environ["DATABASE_URL"], os.environ[TEMPLATE_NAMED]
         config.stash[SERVER].close()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Has the database of the tests made from the template where there is one."""
+    if name := os.environ.get(TEMPLATE_NAMED):
+        connections.settings["default"]["TEST"]["TEMPLATE"] = name
 
 
 @pytest.fixture(scope="session")

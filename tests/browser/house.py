@@ -60,7 +60,8 @@ def opened(folder: Path, *, demo: bool) -> Iterator[House]:
     name = f"pages_{os.getpid()}_{time.monotonic_ns()}"
     home = os.environ["DATABASE_URL"]
     with psycopg.connect(home, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        template = os.environ.get("WEIGHHOUSE_TEST_TEMPLATE", "template1")
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         try:
             yield from _served(folder, urlunsplit(urlsplit(home)._replace(path=f"/{name}")), demo=demo)
         finally:
