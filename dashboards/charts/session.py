@@ -192,7 +192,7 @@ def add_limit_above(figure: go.Figure, amount: Decimal, label: str) -> None:
 
 
 def add_happenings(figure: go.Figure, happenings: Sequence[Happening], calls: Sequence[CallBar], *, zone: ZoneInfo) -> None:
-    """Freezes, resumptions and grants as verticals between the calls they fell between. Of neighbours the weightiest is named."""
+    """Freezes, resumptions and grants as verticals between the calls they fell between. Of neighbours the weightiest kind is named, with all its times."""
     if not calls:
         return
     placed = [(sum(call.at <= event.at for call in calls) - 0.5, event) for event in happenings]
@@ -204,10 +204,17 @@ def add_happenings(figure: go.Figure, happenings: Sequence[Happening], calls: Se
         rivals = [(WEIGHT.get(other.kind, 0), other.at) for at, other in placed if abs(at - place) < near]
         if (WEIGHT.get(event.kind, 0), event.at) != max(rivals):
             continue
+        alike = sorted(other.at for at, other in placed if abs(at - place) < near and other.kind == event.kind)
         figure.add_annotation(
             x=place, yref="paper", y=1, yanchor="bottom", xanchor="right" if place > len(calls) / 2 else "left", showarrow=False,
-            text=f"{WORDS.get(event.kind, event.kind)} {event.at.astimezone(zone):%H:%M}", font={"color": colour, "size": 11.5},
+            text=f"{WORDS.get(event.kind, event.kind)} {times_text(alike, zone)}", font={"color": colour, "size": 11.5},
         )  # fmt: skip
+
+
+def times_text(instants: Sequence[datetime], zone: ZoneInfo) -> str:
+    """10:12, or 10:12 and 10:40; beyond two how many times, and the last."""
+    times = list(dict.fromkeys(f"{at.astimezone(zone):%H:%M}" for at in instants))
+    return " and ".join(times) if len(times) < 3 else f"{len(times)} times, last {times[-1]}"
 
 
 def context_growth(calls: Sequence[CallBar], *, zone: ZoneInfo) -> Chart:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 
@@ -192,6 +193,8 @@ class TransferForm(forms.Form):
     to_period = forms.TypedChoiceField(coerce=int, label="To", empty_value=None)
     amount = AmountField(smallest=Decimal(0), largest=Decimal(10) ** 12, required_message="Say how much to move.", label="How much")
     reason = forms.CharField(max_length=300, label="Why", widget=forms.TextInput(attrs=QUIET))
+    # The form as it was shown: sent twice, it moves once.
+    once = forms.CharField(max_length=40, required=False, widget=forms.HiddenInput, initial=lambda: uuid4().hex)
 
     def __init__(self, *args: Any, targets: Iterable[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

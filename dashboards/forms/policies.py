@@ -26,7 +26,7 @@ class WhoForm(forms.Form):
     """Who: groups, and people by name."""
 
     groups = forms.MultipleChoiceField(choices=GROUP_CHOICES, required=False, label="Who", widget=forms.CheckboxSelectMultiple)
-    people = forms.MultipleChoiceField(required=False, label="People by name", widget=forms.SelectMultiple(attrs={"size": 4}))
+    people = forms.MultipleChoiceField(required=False, label="People by name", widget=forms.SelectMultiple(attrs={"size": 4, "data-search": "Find a person"}))
 
     def __init__(self, *args: Any, people: People, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -34,17 +34,12 @@ def team_choices(actor: Actor) -> list[tuple[str, str]]:
     return [("", "Every team"), *((str(pk), name) for pk, name in rows)]
 
 
-class ScopedForm(forms.Form):
-    """Something that is for a provider, a model and a team."""
+class TeamForm(forms.Form):
+    """Something that is for one of the organization's teams, or for every one."""
 
-    name = forms.CharField(max_length=120, label="Name", help_text="Such as the contract's number.")
-    provider = forms.CharField(max_length=80, required=False, label="Provider", help_text="As the price book names it. Empty: every provider.")
-    model = forms.CharField(max_length=200, required=False, label="Model", help_text="Empty: every model.")
     team = TeamField()
-    currency = forms.CharField(max_length=3, min_length=3, label="Currency")
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
-        kwargs["initial"] = {"currency": actor.organization.currency} | kwargs.get("initial", {})
         super().__init__(*args, **kwargs)
         self.actor = actor
         self.fields["team"].choices = team_choices(actor)  # type: ignore[attr-defined]
@@ -52,6 +47,19 @@ class ScopedForm(forms.Form):
     def clean_team(self) -> Team | None:
         wanted = self.cleaned_data["team"]
         return None if wanted is None else scoped(self.actor, Team.objects.all()).get(pk=wanted)
+
+
+class ScopedForm(TeamForm):
+    """Something that is for a provider, a model and a team."""
+
+    name = forms.CharField(max_length=120, label="Name", help_text="Such as the contract's number.")
+    provider = forms.CharField(max_length=80, required=False, label="Provider", help_text="As the price book names it. Empty: every provider.")
+    model = forms.CharField(max_length=200, required=False, label="Model", help_text="Empty: every model.")
+    currency = forms.CharField(max_length=3, min_length=3, label="Currency")
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        kwargs["initial"] = {"currency": actor.organization.currency} | kwargs.get("initial", {})
+        super().__init__(*args, actor=actor, **kwargs)
 
 
 class TermForm(ScopedForm):
@@ -86,21 +94,11 @@ class BalanceForm(ScopedForm):
     field_order = ("kind", "name", "amount", "currency", "provider", "model", "team", "first", "last")
 
 
-class MarkupForm(forms.Form):
+class MarkupForm(TeamForm):
     """What is added to a team's cost."""
 
-    team = TeamField()
     percent = forms.DecimalField(min_value=-100, max_value=1000, max_digits=10, decimal_places=6, label="Percent added")
     valid_from = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY))
-
-    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.actor = actor
-        self.fields["team"].choices = team_choices(actor)  # type: ignore[attr-defined]
-
-    def clean_team(self) -> Team | None:
-        wanted = self.cleaned_data["team"]
-        return None if wanted is None else scoped(self.actor, Team.objects.all()).get(pk=wanted)
 
 
 class EndForm(forms.Form):

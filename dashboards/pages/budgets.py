@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -24,6 +25,7 @@ from dashboards.selectors import periods
 from dashboards.selectors.budget_history import history_of
 from dashboards.selectors.quoted_limits import quoted_of
 from governance.budgets.calls import POOLS, TAG
+from governance.budgets.commands import HEADER, answered_once
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.previews import change_preview
 from governance.budgets.refused import refused_by_periods
@@ -165,17 +167,33 @@ def transfer_post(request: PageRequest, budget: Budget) -> HttpResponse:
     if form.is_valid():
         asked = form.cleaned_data
         try:
-            moved = budget_transfer(
-                actor=actor, from_period_id=source.pk or 0, to_period_id=asked["to_period"], amount=asked["amount"], reason=asked["reason"]
-            )
+            name, is_repeated = _transferred(request, source.pk or 0, asked)
         except DomainError as refusal:
             field = refusal.extra.get("field")
-            form.add_error(field if field in form.fields else None, refusal.detail)
+            said = "This form was sent before, with something else in it. Nothing was moved now." if field == HEADER else refusal.detail
+            form.add_error(field if field in form.fields else None, said)
             status = refusal.status
         else:
-            messages.success(request, f"{money_text(asked['amount'], budget.unit)} moved to {moved.received.period.budget.name}.")
+            was = "were moved already" if is_repeated else "moved"
+            messages.success(request, f"{money_text(asked['amount'], budget.unit)} {was} to {name}.")
             return here(request, budget)
     return shown(request, budget, transfer_form=form, is_moving=True, status=status)
+
+
+@transaction.atomic
+def _transferred(request: PageRequest, from_period_id: int, asked: dict[str, Any]) -> tuple[str, bool]:
+    """Moves it, once for each form that was shown. Returns the name of the budget it went to, and whether it had been moved before."""
+
+    def act() -> tuple[int, Any]:
+        moved = budget_transfer(
+            actor=request.actor, from_period_id=from_period_id, to_period_id=asked["to_period"], amount=asked["amount"], reason=asked["reason"]
+        )
+        return 200, {"to": moved.received.period.budget.name}
+
+    sent = f"{asked['to_period']} {asked['amount']} {asked['reason']}".encode()
+    key = f"page {asked['once']}" if asked["once"] else None
+    _, answer, is_repeated = answered_once(actor=request.actor, key=key, request=(f"POST {request.path}", sent), act=act)
+    return str(answer["to"]), is_repeated
 
 
 def budget_context(request: PageRequest, budget: Budget, form: ChangeForm | None) -> dict[str, Any]:

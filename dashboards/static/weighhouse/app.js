@@ -110,6 +110,22 @@
     select.required = select.form?.elements[select.dataset.neededWith]?.value === select.dataset.neededValue;
     nothing.text = select.required ? nothing.dataset.needed : select.dataset.otherwise;
   });
+  /* The names that a field offers are those of the kind chosen beside it: <select data-names="key"> and <datalist id="names-team">. */
+  const offerNames = () => $$("select[data-names]").forEach((select) => {
+    select.form?.elements[select.dataset.names]?.setAttribute("list", `names-${select.value}`);
+  });
+  document.addEventListener("change", offerNames);
+  addEventListener("pageshow", offerNames);
+  /* A long list of people is narrowed by typing; who is chosen stays in sight. */
+  $$("select[multiple][data-search]").forEach((select) => {
+    const search = Object.assign(document.createElement("input"), { type: "search", placeholder: select.dataset.search, autocomplete: "off" });
+    search.setAttribute("aria-label", `${select.dataset.search}: ${select.labels[0]?.textContent.trim() ?? ""}`);
+    search.addEventListener("input", () => [...select.options].forEach((option) => {
+      option.hidden = !option.selected && !option.text.toLowerCase().includes(search.value.trim().toLowerCase());
+    }));
+    search.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+    select.before(search);
+  });
   document.addEventListener("change", showWhatApplies);
   document.addEventListener("change", askWhatIsNeeded);
   addEventListener("pageshow", askWhatIsNeeded);

@@ -154,7 +154,10 @@ def test_what_is_left_is_moved_from_the_page(admin: Member, lead: Member, team: 
     refused = at(admin).post(path, sent | {"amount": "11"})
     assert refused.status_code == 409
     assert "Only 10.00 USD can be moved" in text_of(refused)
+    sent["once"] = "the-form-that-was-shown"
     assert "$4.00 moved to Platform." in text_of(at(admin).post(path, sent, follow=True))
+    assert "$4.00 were moved already to Platform." in text_of(at(admin).post(path, sent, follow=True))
+    assert at(admin).post(path, sent | {"amount": "1"}).status_code == 409
     assert sorted(TopUp.objects.values_list("amount", flat=True)) == [-4, 4]
     assert "Moved to Platform" in text_of(at(admin).get(path))
     assert "Moved from All" in text_of(at(admin).get(address(admin, f"budgets/{target.pk}")))
