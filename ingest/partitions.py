@@ -16,6 +16,10 @@ KEPT = """
 INSERT INTO events_kept (id, since) VALUES (1, %(since)s)
 ON CONFLICT (id) DO UPDATE SET since = greatest(events_kept.since, excluded.since)
 """
+# What was noted of changes to the month's calls goes with them: it says what they were, down to whole removed ones. Organization by organization.
+FORGET_AMENDMENTS = """
+DELETE FROM event_amendment a USING organization o WHERE a.organization_id = o.id AND a.occurred_at >= %(from)s AND a.occurred_at < %(to)s
+"""
 STRAY_MONTHS = "SELECT DISTINCT date_trunc('month', occurred_at AT TIME ZONE 'UTC')::date AS first FROM usage_event_default ORDER BY 1"
 
 
@@ -78,8 +82,10 @@ def _counts_since(name: str, oldest: date) -> bool:
 @transaction.atomic
 def _month_drop(first: date) -> None:
     """Drops one month and notes that its events are gone, both or neither. Sums of those days are all that is left of them."""
+    begins, ends = month_bounds(first)
     sql.execute(f"DROP TABLE {partition_name(first)}")
-    sql.execute(KEPT, {"since": month_bounds(first)[1]})
+    sql.execute(FORGET_AMENDMENTS, {"from": begins, "to": ends})
+    sql.execute(KEPT, {"since": ends})
 
 
 def events_kept_since() -> datetime:

@@ -8,16 +8,18 @@ import pytest
 from django.db.models import Sum
 from django.utils import timezone
 
+from governance.audit.models import AuditRecord
 from governance.budgets.models import BudgetPeriod, Session
 from governance.budgets.services import budget_create
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
 from governance.tenancy.services import organization_create
-from ingest.models import UsageEvent, UsageRollup, UsageRollupDay
+from ingest.models import AmendmentCause, EventAmendment, UsageEvent, UsageRollup, UsageRollupDay
 from ingest.services import events_store
+from ingest.services.amend import Amendment, Cause, events_amend
 from ingest.tasks import partitions_ensure, partitions_retain
 from ingest.verify import differences, organization_repair
-from tests.ingest.test_store import event, prices
+from tests.ingest.test_store import event, prices, store
 
 __all__ = ["prices"]
 
@@ -88,6 +90,21 @@ def test_a_call_reported_late_for_a_dropped_month_counts_beside_what_was_dropped
     partitions_retain()
     assert differences(thinned.organization) == []
     assert UsageRollup.objects.aggregate(calls=Sum("calls"))["calls"] == calls + 1
+
+
+def test_what_was_noted_of_changes_goes_with_the_calls_and_what_they_came_to_stays(prices: None, admin: Member) -> None:
+    Organization.objects.update(retention_days=30)
+    now = timezone.now()
+    store(admin, *(event(days, occurred_at=now - timedelta(days=days)) for days in (1, 110, 111)))
+    rows = {row.external_id: row for row in UsageEvent.objects.all()}
+    wanted = [Amendment(row.id, row.occurred_at, {"cost": Decimal(1)}, is_removed=name == "call-111") for name, row in rows.items()]
+    events_amend(organization=admin.organization, actor=member_actor(admin), amendments=wanted, cause=Cause("correction", "wrong"))
+    partitions_ensure()
+    assert partitions_retain() != []
+    assert EventAmendment.objects.get().event_id == rows["call-1"].id
+    assert AmendmentCause.objects.get().reason == "wrong"
+    assert AuditRecord.objects.filter(action="events.amended").count() == 1
+    assert differences(admin.organization) == []
 
 
 @pytest.mark.parametrize("scope", ["organization", "team", "filtered"])
