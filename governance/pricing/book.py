@@ -408,6 +408,12 @@ def book_stamp() -> tuple[Any, ...]:
     return row if row is not None else (0, None)
 
 
+def book_changed_at() -> datetime | None:
+    """When the book last moved. None: nobody has loaded one."""
+    found: datetime | None = book_stamp()[1]
+    return found
+
+
 def _sellers() -> list[Seller[CatalogueModel]]:
     sellers = {
         key: Seller[CatalogueModel](slug, match, model_match, fallbacks)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from governance import sql
 from governance.errors import Conflict
 from governance.periods import local_midnight
-from governance.pricing.book import current_book
+from governance.pricing.book import book_changed_at, current_book
 from governance.pricing.terms import terms_now
 from governance.tenancy.access import system_actor
 from governance.tenancy.models import Organization
@@ -20,6 +20,9 @@ from ingest.rerating.rating import ALSO, Rerater
 from ingest.rerating.services import run_create, run_start_at_once
 from ingest.services.amend_statements import selected
 
+# A process may rate by the book it had for a moment after prices have moved, and what it stores then is seen later still: until so long
+# after the last change, looking once is not enough.
+SETTLED = timedelta(minutes=10)
 # So many of a model's calls are tried: where none of them has a price, the rest is taken to have none.
 TRIED = 20
 SAMPLE = f"""
@@ -32,7 +35,7 @@ ORDER BY e.occurred_at DESC LIMIT {TRIED}
 
 def unpriced_rerate(organization: Organization, *, now: datetime | None = None) -> list[int]:
     """Starts a run for each model whose unpriced calls have a price now; looks only where prices have moved since. Returns the runs' ids."""
-    now, book = now or timezone.now(), current_book()
+    now, book, changed_at = now or timezone.now(), current_book(refresh=True), book_changed_at()
     stamp = f"{book.version}:{organization.config_version}"
     look = ReratingLook.objects.filter(organization=organization).first()
     if look is not None and look.stamp == stamp:
@@ -45,7 +48,7 @@ def unpriced_rerate(organization: Organization, *, now: datetime | None = None) 
             run = _run(organization, found, bounds)
             is_waiting = is_waiting or run is None
             runs += [] if run is None else [run.pk]
-    if not is_waiting:
+    if not is_waiting and (changed_at is None or now - changed_at >= SETTLED):
         ReratingLook.objects.update_or_create(organization=organization, defaults={"stamp": stamp, "at": now})
     return runs
 

@@ -1,18 +1,22 @@
-"""Runs under real processes: a worker that dies, two workers on one run, and calls stored meanwhile."""
+"""Runs under real processes: a worker that dies, two workers on one run, calls stored meanwhile, and prices that change while calls are stored."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from governance.budgets.services import budget_create
+from governance.pricing.agreements import term_add
+from governance.pricing.models import PriceRow, Term
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Team
 from ingest.amending.models import EventAmendment
 from ingest.models import UsageEvent
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.services import run_create, run_start
+from ingest.rerating.unpriced import unpriced_rerate
 from ingest.rerating.working import run_work
 from ingest.services import events_store
 from ingest.verify import organization_verify
@@ -20,7 +24,7 @@ from tests.ingest.concurrency import work
 from tests.ingest.concurrency.crash import crash_at
 from tests.ingest.concurrency.crew import Job, crew_run
 from tests.ingest.few_prices import few_prices
-from tests.ingest.rerating.prices_changed import price_of_sonnet
+from tests.ingest.rerating.prices_changed import model_made_up, price_of_sonnet
 
 __all__ = ["few_prices"]
 
@@ -48,6 +52,50 @@ def post(organization_id: int, first: int, times: int) -> Any:
     for start in range(first, first + times * 20, 20):
         events_store(actor=actor, api_key=None, source="rest", events=[work.call(number, day=day) for number in range(start, start + 20)])
     return organization_verify(actor.organization)
+
+
+def change_prices(organization_id: int, times: int) -> None:
+    """Changes the model's price and the organization's term for it, one after the other; halfway a model gets its first price."""
+    actor, begins = work.actor_of(organization_id), timezone.now() - timedelta(days=5)
+    for number in range(times):
+        price_of_sonnet(input_amount=str(10 + number), output_amount="0")
+        term_add(actor=actor, name=f"term {number}", valid_from=begins + timedelta(minutes=number), provider="anthropic", percent_off=Decimal(1 + number))
+        if number == times // 2:
+            model_made_up()
+
+
+def post_both(organization_id: int, first: int, times: int) -> None:
+    """Calls of both models, twenty in one transaction, which their trace names."""
+    actor, day = work.actor_of(organization_id), datetime.now(UTC) - timedelta(minutes=10)
+    unknown = {"provider": "acme-ai", "model": "made-up-9"}
+    for start in range(first, first + times * 20, 20):
+        calls = [work.call(number, day=day, trace=f"batch {start}", **(unknown if number % 2 else {})) for number in range(start, start + 20)]
+        events_store(actor=actor, api_key=None, source="rest", events=calls)
+
+
+def look_and_rerate(organization_id: int, times: int) -> None:
+    organization = Organization.objects.get(pk=organization_id)
+    for _ in range(times):
+        for run_id in unpriced_rerate(organization):
+            while run_work(run_id):
+                pass
+
+
+def test_calls_are_rated_by_the_prices_of_one_moment_and_none_stays_without_one(admin: Member, organization: Organization) -> None:
+    crew_run([Job(change_prices, (organization.pk, 12)), Job(post_both, (organization.pk, 0, 25)), Job(post_both, (organization.pk, 10_000, 25)), Job(look_and_rerate, (organization.pk, 6))])
+    percents = {term.pk: term.percent_off for term in Term.objects.all()}
+    amounts = {row.pk: Decimal(row.rates["input_tokens"]["base"]) for row in PriceRow.objects.filter(model__slug="claude-sonnet-4-5", context={})}
+    output = {row.pk: Decimal(row.rates["output_tokens"]["base"]) for row in PriceRow.objects.filter(model__slug="claude-sonnet-4-5", context={})}
+    by_batch: dict[str, set[Any]] = {}
+    for call in UsageEvent.objects.filter(model="claude-sonnet-4-5"):
+        assert call.price_id is not None
+        assert call.list_cost == (1000 * amounts[call.price_id] + 100 * output[call.price_id]) / 1_000_000
+        assert call.cost == call.list_cost * (100 - (percents[call.term_id] if call.term_id else 0)) / 100
+        by_batch.setdefault(call.trace, set()).add((call.price_id, call.term_id))
+    assert {len(found) for found in by_batch.values()} == {1}
+    look_and_rerate(organization.pk, 1)
+    assert set(UsageEvent.objects.filter(model="made-up-9").values_list("cost", flat=True)) == {Decimal("0.011")}
+    assert organization_verify(organization) == []
 
 
 def test_worker_that_dies_anywhere_loses_nothing_and_does_nothing_twice(admin: Member, team: Team) -> None:
