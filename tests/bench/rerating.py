@@ -29,7 +29,8 @@ WATCH_S = 0.005
 # Copies of the sample, each a little later and of other sizes: other calls of the same sessions.
 COPY = """
 INSERT INTO usage_event SELECT (jsonb_populate_record(e, jsonb_build_object(
-    'id', gen_random_uuid(), 'occurred_at', e.occurred_at + %(later)s::interval, 'input_tokens', e.input_tokens + %(more)s, 'output_tokens', e.output_tokens + %(more)s
+    'id', gen_random_uuid(), 'received_at', %(until)s::timestamptz + interval '1 second', 'occurred_at', e.occurred_at + %(later)s::interval,
+    'input_tokens', e.input_tokens + %(more)s, 'output_tokens', e.output_tokens + %(more)s
 ))).*
 FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
 """
