@@ -50,7 +50,7 @@ def currency_list(request: PageRequest) -> HttpResponse:
     found = {name: shape(*_given(request, asked == name), prefix=name, initial={"day": today, "valid_from": today}) for name, shape in FORMS.items()}
     if asked in found and found[asked].is_valid() and (added := done(found[asked], lambda: ADDED[asked](actor, found[asked].cleaned_data))):
         count = "" if asked == "rule" else f"{added - 1} new rate{'' if added == 2 else 's'}. "
-        messages.success(request, f"{count}Calls that are stored from now on are converted by it; earlier ones that it is for are offered below.")
+        messages.success(request, f"{count}Calls that are stored from now on are converted by it. Earlier ones that it is for, if any, are offered below to be rated again.")
         return redirect(TAB, slug=actor.organization.slug)
     tables = [_rates_table(request), _used_table(request), _own_table(request)]
     for table in tables:

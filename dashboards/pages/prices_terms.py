@@ -98,7 +98,7 @@ ADDED: dict[str, Callable[[Actor, Any], Any]] = {
     "end": _end,
 }
 SAID = {
-    "term": "The term is in force for calls that are stored from now on. Calls since it began that were rated before are offered below.",
+    "term": "The term is in force for calls that are stored from now on. Calls since it began that were rated before, if any, are offered below to be rated again.",
     "balance": "It is there. What its scope was billed draws on it.",
     "end": "It has ended. What was counted by it until then stays as it is.",
     "markup": "The markup is there. Costs and budgets stay as they are.",

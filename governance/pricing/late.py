@@ -45,10 +45,10 @@ def late_tell(late: Late) -> None:
 
 def term_tell(term: Term, *, since: datetime, what: str) -> None:
     """Tells that a term holds otherwise since an instant: it was added, or ended."""
-    now = timezone.now()
+    now, day = timezone.now(), since.astimezone(term.organization.zone).date()
     until = min(term.valid_to, now) if term.valid_to is not None and term.valid_to > since else now
     late_tell(
-        Late(term.organization, f"“{term.name}” {what} {since:%Y-%m-%d}", since, until, term.provider, (term.model,) if term.model else (), term.team)
+        Late(term.organization, f"“{term.name}” {what} {day}", since, until, term.provider, (term.model,) if term.model else (), term.team)
     )
 
 
