@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from ingest.attributing import api as attribution
 from ingest.doors.description import description, description_page
 from ingest.doors.events import EventsDoor
 from ingest.doors.otlp import LogsDoor, MetricsDoor, TracesDoor
@@ -29,6 +30,18 @@ urlpatterns = [
     path("api/v1/rerating-runs/<int:run_id>/start", rerating.RunStart.as_view(), name="api-rerating-run-start"),
     path("api/v1/rerating-runs/<int:run_id>/pause", rerating.RunPause.as_view(), name="api-rerating-run-pause"),
     path("api/v1/rerating-runs/<int:run_id>/cancel", rerating.RunCancel.as_view(), name="api-rerating-run-cancel"),
+    path("api/v1/attribution-rules", attribution.AttributionRules.as_view(), name="api-attribution-rules"),
+    path("api/v1/attribution-rules/order", attribution.AttributionOrder.as_view(), name="api-attribution-order"),
+    path("api/v1/attribution-rules/test", attribution.AttributionTest.as_view(), name="api-attribution-test"),
+    path("api/v1/attribution-rules/try", attribution.AttributionTry.as_view(), name="api-attribution-try"),
+    path("api/v1/attribution-rules/<int:attribution_id>", attribution.AttributionRuleOne.as_view(), name="api-attribution-rule"),
+    path("api/v1/attribution-runs", attribution.AttributionRuns.as_view(), name="api-attribution-runs"),
+    path("api/v1/attribution-runs/<int:attribution_run_id>", attribution.AttributionRun.as_view(), name="api-attribution-run"),
+    path("api/v1/attribution-runs/<int:attribution_run_id>/start", attribution.AttributionRunStart.as_view(), name="api-attribution-run-start"),
+    path("api/v1/attribution-runs/<int:attribution_run_id>/pause", attribution.AttributionRunPause.as_view(), name="api-attribution-run-pause"),
+    path("api/v1/attribution-runs/<int:attribution_run_id>/cancel", attribution.AttributionRunCancel.as_view(), name="api-attribution-run-cancel"),
+    path("api/v1/members", attribution.Members.as_view(), name="api-members"),
+    path("api/v1/members/<int:member_id>/aliases", attribution.MemberAliases.as_view(), name="api-member-aliases"),
     path("api/v1/months", rerating.Months.as_view(), name="api-months"),
     path("api/v1/months/<str:month>/close", rerating.Closing.as_view(), name="api-month-close"),
     path("api/v1/months/<str:month>/reopen", rerating.Reopening.as_view(), name="api-month-reopen"),

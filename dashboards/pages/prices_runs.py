@@ -104,13 +104,13 @@ def run_page(request: PageRequest, run_id: int) -> HttpResponse:
         return table.csv_response(f"run-{run.pk}")
     values = {
         "run": run, "state": state_badge(run), "scope": scope_words(run, _team_names(actor)), "refusal": refusal, "is_at_work": run.state in AT_WORK, "table": table,
-        "can_run": actor.can(Right.MANAGE_PRICES), "steps": _steps(run), "preview": preview_shown(run), "difference": run.cost_after - run.cost_before,
+        "can_run": actor.can(Right.MANAGE_PRICES), "steps": run_steps(run), "preview": preview_shown(run), "difference": run.cost_after - run.cost_before,
         "percent": Decimal(run.events_seen) / run.events_total if run.events_total else None, "last_day": run.ends_at - timedelta(seconds=1),
     }  # fmt: skip
     return shown(request, "run", TAB, values, status=409 if refusal else 200)
 
 
-def _steps(run: ReratingRun) -> list[tuple[str, str, str]]:
+def run_steps(run: ReratingRun) -> list[tuple[str, str, str]]:
     """What may be done now: (action, words, tone)."""
     start = {State.READY: "Apply", State.PAUSED: "Go on"}.get(State(run.state), "")
     found = [("start", start, "primary")] if start else []

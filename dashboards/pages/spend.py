@@ -109,6 +109,7 @@ def spend(request: PageRequest) -> HttpResponse:
             "measures": [(entry, view.address(measure=entry.slug)) for entry in MEASURES.values()],
             "later": _later(view), "tiles": _tiles(view), "chips": _chips(view), "sessions_narrowing": _unknown_to_sessions(view), "sessions_href": _sessions_href(view),
             "unpriced_href": view.address(by="model", measure="calls"), "unallocated_href": view.narrowed("", DIMENSIONS["team"]),
+            "allocated": _allocated(view, total),
         },
     )  # fmt: skip
 
@@ -120,6 +121,14 @@ def _fees(view: Explorer) -> tuple[Decimal, int] | None:
         return None
     found = seat_fees(view.actor, view.range)
     return found if found[1] else None
+
+
+def _allocated(view: Explorer, total: Figures) -> Decimal | None:
+    """The share of the shown spend that belongs to a team; None when nothing was spent."""
+    if not total.cost:
+        return None
+    rows = usage.spend_by(view.actor, "team", window=view.range.window, filters=view.filters, currency=view.currency, sums=("cost",))
+    return sum((row.figures.cost for row in rows if row.key), Decimal(0)) / total.cost
 
 
 def _later(view: Explorer) -> Later | None:

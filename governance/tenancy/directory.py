@@ -106,7 +106,8 @@ def _load(organization: Organization, version: int) -> Directory:
         currency=organization.currency,
         teams=_by_name(teams),
         projects=_by_name(projects),
-        members={name.lower(): member.pk for member in members for name in (*member.aliases, member.user.email)},
+        # An address by which somebody signs in is theirs, whatever name another was once given.
+        members={name.lower(): member.pk for member in members for name in member.aliases} | {member.user.email.lower(): member.pk for member in members},
         team_of_member={member.pk: member.team_id for member in members},
         team_of_project={project.pk: project.team_id for project in projects},
         closed_months=frozenset(MonthClose.objects.filter(organization=organization, reopened_at=None).values_list("month", flat=True)),

@@ -14,7 +14,8 @@ from governance.audit.services import audit_record
 from governance.errors import Conflict, Forbidden, Invalid
 from governance.money import currency_code
 from governance.tenancy import keys
-from governance.tenancy.access import Actor, Right, member_actor, organizations_of, require, system_actor
+from governance.tenancy.access import Actor, Right, get_scoped, member_actor, organizations_of, require, system_actor
+from governance.tenancy.aliases import aliases_checked
 from governance.tenancy.counted import is_counted
 from governance.tenancy.models import ApiKey, Member, Organization, Project, Role, Scope, ServiceAccount, Team, User
 
@@ -194,12 +195,14 @@ def member_add(  # noqa: PLR0913
     _check_own(actor, team)
     _check_role(actor, role)
     organization_touch(actor.organization)
+    present = Member.objects.filter(organization=actor.organization, user__email__iexact=email).first()
+    names = aliases_checked(actor.organization, aliases, member=present)
     user = User.objects.filter(email__iexact=email).first() or User.objects.create_user(
         email, password, name=name, must_change_password=password is not None and not is_own_password
     )
     member, made = Member.objects.get_or_create(
         organization=actor.organization, user=user,
-        defaults={"role": role, "team": team, "approval_limit": approval_limit, "aliases": list(aliases)},
+        defaults={"role": role, "team": team, "approval_limit": approval_limit, "aliases": names},
     )
     if not made:
         raise Conflict(f"{email} is a member already.", field="email")
@@ -227,6 +230,8 @@ def member_change(*, actor: Actor, member: Member, **changes: Any) -> Member:
     _check_own(actor, member, changes.get("team"))
     organization_touch(actor.organization)
     member = Member.objects.select_for_update(of=("self",)).select_related("user", "team").get(pk=member.pk)
+    if "aliases" in changes:
+        changes["aliases"] = aliases_checked(actor.organization, changes["aliases"], member=member)
     changes = {name: value for name, value in changes.items() if name in MEMBER_FIELDS and getattr(member, name) != value}
     if not changes:
         return member
@@ -240,6 +245,28 @@ def member_change(*, actor: Actor, member: Member, **changes: Any) -> Member:
     member.save(update_fields=list(changes))
     audit_record(actor=actor, action="member.changed", target=("member", member.pk), old=old, new=_member_facts(member))
     return member
+
+
+@transaction.atomic
+def alias_add(*, actor: Actor, member_id: int, alias: str) -> Member:
+    """Lets usage name the member so as well: an address, a user name of a gateway. Raises NotFound, Invalid, and Conflict where another goes by it."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    organization_lock(actor.organization.pk, exclusive=True)
+    member = get_scoped(actor, Member.objects.select_related("user"), pk=member_id)
+    if not alias.strip():
+        raise Invalid("Say which name.", field="alias")
+    if alias.strip().lower() == member.user.email.lower():
+        return member
+    return member_change(actor=actor, member=member, aliases=[*member.aliases, alias])
+
+
+@transaction.atomic
+def alias_remove(*, actor: Actor, member_id: int, alias: str) -> Member:
+    """Usage of this name is the member's no more. One that the member does not go by changes nothing. Raises NotFound."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    organization_lock(actor.organization.pk, exclusive=True)
+    member = get_scoped(actor, Member.objects.select_related("user"), pk=member_id)
+    return member_change(actor=actor, member=member, aliases=[name for name in member.aliases if name.lower() != alias.strip().lower()])
 
 
 def _member_facts(member: Member) -> dict[str, Any]:

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from dashboards.pages.settings import channels, connections, guard, imports, intake, keys, organization, people, policies, record, teams
+from dashboards.pages.settings import (
+    attribution,
+    attribution_runs,
+    channels,
+    connections,
+    guard,
+    imports,
+    intake,
+    keys,
+    organization,
+    people,
+    policies,
+    record,
+    teams,
+)
 
 urlpatterns = [
     path("settings", organization.profile, name="settings"),
@@ -32,6 +46,13 @@ urlpatterns = [
     path("settings/imports", imports.import_list, name="settings-imports"),
     path("settings/imports/<int:import_id>", imports.import_page, name="settings-import"),
     path("settings/labels", intake.label_list, name="settings-labels"),
+    path("settings/attribution", attribution.rule_list, name="settings-attribution"),
+    path("settings/attribution/new", attribution.rule_new, name="settings-attribution-new"),
+    path("settings/attribution/test", attribution.rule_test, name="settings-attribution-test"),
+    path("settings/attribution/rules/<int:attribution_id>", attribution.rule_page, name="settings-attribution-rule"),
+    path("settings/attribution/people", attribution_runs.people_list, name="settings-attribution-people"),
+    path("settings/attribution/runs/new", attribution_runs.run_new, name="settings-attribution-run-new"),
+    path("settings/attribution/runs/<int:attribution_run_id>", attribution_runs.run_page, name="settings-attribution-run"),
     path("settings/record", record.record_list, name="settings-record"),
     path("settings/guard", guard.guard_list, name="settings-guard"),
     path("settings/guard/new", guard.rule_new, name="settings-guard-new"),

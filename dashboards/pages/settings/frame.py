@@ -24,6 +24,7 @@ TABS = (
     )),
     ("Rules and connections", (
         ("settings-policies", "Approval policy", Right.MANAGE_BUDGETS),
+        ("settings-attribution", "Attribution", Right.MANAGE_ORGANIZATION),
         ("settings-guard", "Guard", Right.MANAGE_ORGANIZATION),
         ("settings-channels", "Channels", Right.MANAGE_ORGANIZATION),
         ("settings-connections", "Connections", Right.MANAGE_ORGANIZATION),

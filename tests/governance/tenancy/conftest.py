@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from governance.approvals.models import ApprovalRequest, Delegation
 from governance.approvals.services import request_create
+from governance.attribution.services import rule_create
 from governance.budgets.models import Budget, Freeze
 from governance.notices.models import Delivery, Endpoint, Notice, Signal
 from governance.notices.sealing import sealed
@@ -59,6 +60,8 @@ class Things:
     reading_id: int
     mapping_id: int
     import_id: int
+    attribution_id: int
+    attribution_run_id: int
     client: str = "claude-code"
 
     @property
@@ -107,6 +110,12 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     run = ReratingRun.objects.create(
         organization=organization, reason="list corrected", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
     )
+    attribution = rule_create(
+        actor=system_actor(organization), name="Codex", conditions=[{"field": "harness", "op": "is", "values": ["codex"]}], team=team
+    )
+    history = ReratingRun.objects.create(
+        organization=organization, kind="attribution", reason="rules", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
+    )
     mapping = name_mapping_add(actor=system_actor(organization), name="prod-chat", model=model, valid_from=now)
     table = f"time,model,input tokens\n{now.isoformat()},claude-sonnet-4-5,7\n".encode()
     imported = import_create(actor=system_actor(organization), file_name="october.csv", sent=[table])
@@ -114,5 +123,5 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk,
+        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk, attribution.pk, history.pk,
     )  # fmt: skip

@@ -37,6 +37,8 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
     "settings-imports": MANAGING, "settings-import": MANAGING,
+    "settings-attribution": MANAGING, "settings-attribution-new": MANAGING, "settings-attribution-test": MANAGING, "settings-attribution-rule": MANAGING,
+    "settings-attribution-people": MANAGING, "settings-attribution-run-new": MANAGING, "settings-attribution-run": MANAGING,
     "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
 }  # fmt: skip
 # Whom a form on the page obeys, where that is fewer than may look.
@@ -155,6 +157,11 @@ DOORS: dict[str, dict[str, Scope]] = {
     "api-import-cancel": {"post": Scope.ADMIN}, "api-import-undo": {"post": Scope.ADMIN},
     "api-rerating-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-rerating-run": {"get": Scope.READ}, "api-rerating-run-start": {"post": Scope.ADMIN},
     "api-rerating-run-pause": {"post": Scope.ADMIN}, "api-rerating-run-cancel": {"post": Scope.ADMIN},
+    "api-attribution-rules": {"get": Scope.READ, "post": Scope.ADMIN}, "api-attribution-rule": {"get": Scope.READ, "put": Scope.ADMIN, "delete": Scope.ADMIN},
+    "api-attribution-order": {"put": Scope.ADMIN}, "api-attribution-test": {"post": Scope.ADMIN}, "api-attribution-try": {"post": Scope.ADMIN},
+    "api-attribution-runs": {"get": Scope.READ, "post": Scope.ADMIN}, "api-attribution-run": {"get": Scope.READ}, "api-attribution-run-start": {"post": Scope.ADMIN},
+    "api-attribution-run-pause": {"post": Scope.ADMIN}, "api-attribution-run-cancel": {"post": Scope.ADMIN},
+    "api-members": {"get": Scope.ADMIN}, "api-member-aliases": {"post": Scope.ADMIN, "delete": Scope.ADMIN},
     "api-months": {"get": Scope.READ}, "api-month-close": {"post": Scope.ADMIN}, "api-month-reopen": {"post": Scope.ADMIN},
     "api-plans": {"get": Scope.READ, "post": Scope.ADMIN}, "api-plan": {"get": Scope.READ, "patch": Scope.ADMIN}, "api-plan-end": {"post": Scope.ADMIN},
     "api-seats": {"get": Scope.READ, "post": Scope.ADMIN}, "api-seat-end": {"post": Scope.ADMIN},
