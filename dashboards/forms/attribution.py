@@ -25,7 +25,12 @@ class ConditionForm(forms.Form):
     field = forms.ChoiceField(required=False, label="Look at", choices=[("", "nothing"), *FIELDS.items(), (TAGGED, "Tag named …")])
     tag = forms.CharField(required=False, max_length=200, label="Tag's name")
     op = forms.ChoiceField(required=False, label="How", choices=list(OPERATORS.items()), initial="is")
-    values = forms.CharField(required=False, max_length=4000, label="Values", help_text="Separated by commas; one is enough. Like: * and ? stand for any letters.")
+    values = forms.CharField(
+        required=False,
+        max_length=4000,
+        label="Values",
+        help_text="Separated by commas; one is enough. Like: * and ? stand for any letters.",
+    )
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
@@ -45,7 +50,11 @@ class ConditionForm(forms.Form):
         if not given.get("field"):
             return None
         name = f"{TAG}{given['tag'].strip()}" if given["field"] == TAGGED else given["field"]
-        return {"field": name, "op": given.get("op") or "is", "values": [value.strip() for value in given.get("values", "").split(",") if value.strip()]}
+        return {
+            "field": name,
+            "op": given.get("op") or "is",
+            "values": [value.strip() for value in given.get("values", "").split(",") if value.strip()],
+        }
 
 
 Conditions = forms.formset_factory(ConditionForm, extra=0, max_num=MOST_LINES, absolute_max=MOST_LINES, validate_max=True)
@@ -61,9 +70,18 @@ class AttributionRuleForm(forms.Form):
     task_class = forms.CharField(required=False, max_length=40, label="Task class", help_text="code, research, extract, translate …")
     environment = forms.CharField(required=False, max_length=80)
     billing_mode = forms.ChoiceField(required=False, label="Billing mode", choices=MODES)
-    is_overriding = forms.BooleanField(required=False, label="Also where the call or its key says otherwise", help_text="Without it a rule only fills in what nobody said.")
-    starts_on = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}), help_text="For calls made from that day on; empty: any.")
-    ends_on = forms.DateField(required=False, label="Last day", widget=forms.DateInput(attrs={"type": "date"}), help_text="Empty: without an end.")
+    is_overriding = forms.BooleanField(
+        required=False, label="Also where the call or its key says otherwise", help_text="Without it a rule only fills in what nobody said."
+    )
+    starts_on = forms.DateField(
+        required=False,
+        label="From",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="For calls made from that day on; empty: any.",
+    )
+    ends_on = forms.DateField(
+        required=False, label="Last day", widget=forms.DateInput(attrs={"type": "date"}), help_text="Empty: without an end."
+    )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,7 +103,10 @@ class AttributionRuleForm(forms.Form):
 def rule_initial(rule: AttributionRule, zone: Any) -> dict[str, Any]:
     """What the form of a rule begins with."""
     found = {name: getattr(rule, name) for name in ("name", *LABELS, "is_overriding")}
-    first, last = rule.starts_at and rule.starts_at.astimezone(zone).date(), rule.ends_at and (rule.ends_at - timedelta(seconds=1)).astimezone(zone).date()
+    first, last = (
+        rule.starts_at and rule.starts_at.astimezone(zone).date(),
+        rule.ends_at and (rule.ends_at - timedelta(seconds=1)).astimezone(zone).date(),
+    )
     return {**found, "team": rule.team_id, "project": rule.project_id, "starts_on": first, "ends_on": last}
 
 
@@ -106,10 +127,20 @@ class HistoryForm(forms.Form):
 
     reason = forms.CharField(max_length=300, label="Why", help_text="Kept with every call that changes.")
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone.")
-    team_ids = forms.ModelMultipleChoiceField(Team.objects.none(), required=False, label="Only calls of", widget=forms.CheckboxSelectMultiple, help_text="With the teams below; none: every call.")
+    last = forms.DateField(
+        label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone."
+    )
+    team_ids = forms.ModelMultipleChoiceField(
+        Team.objects.none(),
+        required=False,
+        label="Only calls of",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With the teams below; none: every call.",
+    )
     moves_owners = forms.BooleanField(
-        required=False, label="Follow people and projects to the team they are in now", help_text="Without it a call that a member or project brought to its team stays there."
+        required=False,
+        label="Follow people and projects to the team they are in now",
+        help_text="Without it a call that a member or project brought to its team stays there.",
     )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
@@ -138,7 +169,9 @@ class EventForm(forms.Form):
         label="An event as the door takes it", widget=forms.Textarea(attrs={"rows": 9, "spellcheck": "false", "class": "mono"}), max_length=65536,
         help_text="JSON; id, time and model may be left out. Nothing is stored.",
     )  # fmt: skip
-    key = forms.ModelChoiceField(ApiKey.objects.none(), required=False, empty_label="No key", label="Came with", help_text="Its defaults and its member count.")
+    key = forms.ModelChoiceField(
+        ApiKey.objects.none(), required=False, empty_label="No key", label="Came with", help_text="Its defaults and its member count."
+    )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -72,12 +72,17 @@ def explain(facts: Facts, rules: AttributionRules) -> Explained:
         )
         for rule in rules.rules
     ]  # fmt: skip
-    by = [(name, names[decision.by[name]] if name in decision.by else _without_rules(name, facts, decision, directory=rules.directory)) for name in SETTABLE]
+    by = [
+        (name, names[decision.by[name]] if name in decision.by else _without_rules(name, facts, decision, directory=rules.directory))
+        for name in SETTABLE
+    ]
     return Explained(decision, lines, by)
 
 
 def _checked(condition: Condition, facts: Facts) -> Checked:
-    return Checked(condition_words(condition.field, condition.op, condition.values), ", ".join(facts.values(condition.field)), condition.holds(facts))
+    return Checked(
+        condition_words(condition.field, condition.op, condition.values), ", ".join(facts.values(condition.field)), condition.holds(facts)
+    )
 
 
 def condition_words(field: str, op: str, values: Sequence[str]) -> str:
@@ -95,6 +100,8 @@ def _without_rules(name: str, facts: Facts, decision: Decision, *, directory: Di
         is_known = (decision.who.team_id if name == "team" else decision.who.project_id) is not None
         return "the call or its key" if is_known else f"the call or its key, which names {said}: nobody here goes by it"
     if name == "team" and decision.who.team_id is not None:
-        is_by_project = decision.who.project_id is not None and directory.team_of_project.get(decision.who.project_id) == decision.who.team_id
+        is_by_project = (
+            decision.who.project_id is not None and directory.team_of_project.get(decision.who.project_id) == decision.who.team_id
+        )
         return "the project's team" if is_by_project else "the member's team"
     return "nobody"

@@ -34,7 +34,11 @@ RULE: dict[str, Any] = {
     "id": 3, "position": 1, **RULE_IN, "overrides": False, "project": "", "role": "", "environment": "", "billing_mode": "", "starts_at": None, "ends_at": None,
     "is_active": True,
 }  # fmt: skip
-RUN_IN: dict[str, Any] = {"reason": "The shop has a rule now", "starts_at": "2026-11-01T00:00:00+01:00", "ends_at": "2026-11-21T00:00:00+01:00"}
+RUN_IN: dict[str, Any] = {
+    "reason": "The shop has a rule now",
+    "starts_at": "2026-11-01T00:00:00+01:00",
+    "ends_at": "2026-11-21T00:00:00+01:00",
+}
 RUN: dict[str, Any] = {
     "id": 12, "state": "ready", **RUN_IN, "team_ids": [], "moves_owners": False, "draft": None, "made_by": "Iris Varga", "created_at": "2026-11-21T20:01:00Z",
     "started_at": None, "ended_at": None, "events_total": 18211, "events_seen": 18211, "events_changed": 0, "cost_before": "0", "cost_after": "0",
@@ -51,7 +55,10 @@ MEMBER_EXAMPLE = OpenApiExample("A member", response_only=True, value=MEMBER)
 
 def rule_fields(actor: Actor, given: shapes.AttributionRuleIn) -> dict[str, Any]:
     """The rule as services name it. Raises Invalid for a team or project that is not here."""
-    found = {name: getattr(given, name) for name in ("name", "role", "task_class", "environment", "billing_mode", "starts_at", "ends_at", "is_active")}
+    found = {
+        name: getattr(given, name)
+        for name in ("name", "role", "task_class", "environment", "billing_mode", "starts_at", "ends_at", "is_active")
+    }
     owners = {name: _named(actor, model, getattr(given, name), field=name) for name, model in (("team", Team), ("project", Project))}
     return {**found, **owners, "is_overriding": given.overrides, "conditions": [msgspec.structs.asdict(one) for one in given.conditions]}
 
@@ -87,7 +94,9 @@ class AttributionRules(CommandView):
         require(self.actor, Right.MANAGE_ORGANIZATION)
 
         def act() -> tuple[int, Any]:
-            return 201, plain(rule_out(rule_create(actor=self.actor, **rule_fields(self.actor, body_of(request, shapes.AttributionRuleIn)))))
+            return 201, plain(
+                rule_out(rule_create(actor=self.actor, **rule_fields(self.actor, body_of(request, shapes.AttributionRuleIn))))
+            )
 
         return self.answer(act)
 
@@ -109,7 +118,9 @@ class AttributionRuleOne(CommandView):
         rule_change(actor=self.actor, rule=rule, **rule_fields(self.actor, body_of(request, shapes.AttributionRuleIn)))
         return Response(rule_out(rule_get(self.actor, attribution_id)))
 
-    @extend_schema(operation_id="attribution_rule_retire", summary="Take a rule out of the list for good", responses={204: None, **problems(404)})
+    @extend_schema(
+        operation_id="attribution_rule_retire", summary="Take a rule out of the list for good", responses={204: None, **problems(404)}
+    )
     def delete(self, request: Request, attribution_id: int) -> Response:
         require(self.actor, Right.MANAGE_ORGANIZATION)
         rule_retire(actor=self.actor, rule=rule_get(self.actor, attribution_id))
@@ -202,7 +213,12 @@ class AttributionRuns(CommandView):
             if at.tzinfo is None:
                 raise Invalid("Say in which time zone: with an offset, or Z.", field=field)
         run = attribution_run_create(
-            actor=self.actor, reason=given.reason, starts_at=given.starts_at, ends_at=given.ends_at, team_ids=given.team_ids, moves_owners=given.moves_owners
+            actor=self.actor,
+            reason=given.reason,
+            starts_at=given.starts_at,
+            ends_at=given.ends_at,
+            team_ids=given.team_ids,
+            moves_owners=given.moves_owners,
         )
         return Response(run_out(run), status=201)
 
@@ -210,7 +226,12 @@ class AttributionRuns(CommandView):
 class AttributionRun(CommandView):
     """GET /api/v1/attribution-runs/<id>."""
 
-    @extend_schema(operation_id="attribution_run", summary="One run over history with its preview and progress", responses=RUN_RESPONSES, examples=[RUN_EXAMPLE])
+    @extend_schema(
+        operation_id="attribution_run",
+        summary="One run over history with its preview and progress",
+        responses=RUN_RESPONSES,
+        examples=[RUN_EXAMPLE],
+    )
     def get(self, request: Request, attribution_run_id: int) -> Response:
         return Response(run_out(run_get(self.actor, attribution_run_id, kind=KIND)))
 
@@ -307,7 +328,13 @@ def run_out(run: ReratingRun) -> dict[str, Any]:
 
 def member_out(member: Member) -> dict[str, Any]:
     """A member as the API shows it."""
-    return {"id": member.pk, "email": member.user.email, "name": member.user.name, "team": member.team.slug if member.team else "", "aliases": member.aliases}
+    return {
+        "id": member.pk,
+        "email": member.user.email,
+        "name": member.user.name,
+        "team": member.team.slug if member.team else "",
+        "aliases": member.aliases,
+    }
 
 
 def decided_values(actor: Actor, explained: Explained) -> dict[str, str]:

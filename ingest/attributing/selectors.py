@@ -66,7 +66,9 @@ def allocation_of(actor: Actor, *, days: int = TESTED_DAYS, now: datetime | None
     first = last - timedelta(days=days - 1)
     rows = scoped(actor, UsageRollupDay.objects.filter(day__range=(first, last), currency=actor.organization.currency))
     has_team = Q(team_id__isnull=False)
-    found = rows.aggregate(spent=Sum("cost"), allocated=Sum("cost", filter=has_team), made=Sum("calls"), owned=Sum("calls", filter=has_team))
+    found = rows.aggregate(
+        spent=Sum("cost"), allocated=Sum("cost", filter=has_team), made=Sum("calls"), owned=Sum("calls", filter=has_team)
+    )
     return Allocation(first, last, found["spent"] or ZERO, found["allocated"] or ZERO, found["made"] or 0, found["owned"] or 0)
 
 

@@ -22,7 +22,7 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import budgets, guard, seats, stories, terms
+from ingest.demo import budgets, guard, rules, seats, stories, terms
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
@@ -72,6 +72,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
         say(f"{organization.name}: people, teams and keys are in place.")
     actor = system_actor(organization)
     plan = plan_of(actor, plan)
+    rules.attribution_rules_create(actor=actor)
     if not PriceRow.objects.exclude(source=DEMO_PRICES).exists():
         say("Loading the price book.")
         prices_load()

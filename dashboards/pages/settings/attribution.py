@@ -30,8 +30,20 @@ from ingest.rerating.revising import draft_read
 from ingest.rerating.selectors import run_get, runs_visible
 
 TAB = "settings-attribution"
-WHAT = {"team": "Team", "project": "Project", "role": "Role", "task_class": "Task class", "environment": "Environment", "billing_mode": "Billing mode"}
-EXAMPLE = {"model": "claude-sonnet-4-5", "harness": "claude-code", "member": "somebody@example.com", "tags": {"repository": "github.com/acme/shop"}}
+WHAT = {
+    "team": "Team",
+    "project": "Project",
+    "role": "Role",
+    "task_class": "Task class",
+    "environment": "Environment",
+    "billing_mode": "Billing mode",
+}
+EXAMPLE = {
+    "model": "claude-sonnet-4-5",
+    "harness": "claude-code",
+    "member": "somebody@example.com",
+    "tags": {"repository": "github.com/acme/shop"},
+}
 MOVES = {"up": -1, "down": 1}
 
 
@@ -181,7 +193,11 @@ def explained_shown(actor: Actor, explained: Explained) -> dict[str, Any]:
     who = explained.decision.who
     team = scoped(actor, Team.objects.filter(pk=who.team_id)).first() if who.team_id else None
     project = scoped(actor, Project.objects.filter(pk=who.project_id)).first() if who.project_id else None
-    values = {"team": team, "project": project, **{name: getattr(explained.decision, name) for name in ("role", "task_class", "environment", "billing_mode")}}
+    values = {
+        "team": team,
+        "project": project,
+        **{name: getattr(explained.decision, name) for name in ("role", "task_class", "environment", "billing_mode")},
+    }
     nothing = {"team": "unallocated", "project": "none"}
     return {
         "by": [(WHAT[name], values[name] or nothing.get(name, "unknown"), by, name in explained.decision.by) for name, by in explained.by],

@@ -29,7 +29,15 @@ from ingest.rerating.revising import draft_read
 from ingest.rerating.selectors import events_of, run_amendments, run_get
 
 State = ReratingRun.State
-FIELDS = {"team_id": "team", "project_id": "project", "member_id": "member", "role": "role", "task_class": "task class", "environment": "environment", "billing_mode": "billing mode"}
+FIELDS = {
+    "team_id": "team",
+    "project_id": "project",
+    "member_id": "member",
+    "role": "role",
+    "task_class": "task class",
+    "environment": "environment",
+    "billing_mode": "billing mode",
+}
 
 
 @page(Right.MANAGE_ORGANIZATION)
@@ -78,8 +86,17 @@ def draft_shown(run: ReratingRun) -> dict[str, Any] | None:
         return None
     rule = draft_read(run)
     slug = run.organization.slug
-    address = reverse("settings-attribution-new", args=[slug]) if not run.draft.get("rule") else reverse("settings-attribution-rule", args=[slug, rule.pk])
-    return {"rule": rule, "conditions": [condition_words(**one) for one in rule.conditions], "sets": sets_words(rule), "href": f"{address}?tried={run.pk}"}
+    address = (
+        reverse("settings-attribution-new", args=[slug])
+        if not run.draft.get("rule")
+        else reverse("settings-attribution-rule", args=[slug, rule.pk])
+    )
+    return {
+        "rule": rule,
+        "conditions": [condition_words(**one) for one in rule.conditions],
+        "sets": sets_words(rule),
+        "href": f"{address}?tried={run.pk}",
+    }
 
 
 def preview_shown(actor: Actor, run: ReratingRun) -> Mapping[str, Any] | None:
@@ -95,7 +112,10 @@ def preview_shown(actor: Actor, run: ReratingRun) -> Mapping[str, Any] | None:
     for line in lines["budgets"]:
         line["named"] = [{**one, "starts_at": datetime.fromisoformat(one["starts_at"])} for one in line["named"]]
     fields = [(FIELDS[name], calls) for name, calls in sorted(run.preview["fields"].items(), key=lambda item: -item[1])]
-    rules = [(names.get(int(rule_id), "A rule that is gone"), calls) for rule_id, calls in sorted(run.preview["rules"].items(), key=lambda item: -item[1])]
+    rules = [
+        (names.get(int(rule_id), "A rule that is gone"), calls)
+        for rule_id, calls in sorted(run.preview["rules"].items(), key=lambda item: -item[1])
+    ]
     return {**read(run.preview), **lines, "posted": read(run.preview["posted"]), "fields": fields, "rules": rules}
 
 
@@ -111,14 +131,22 @@ def amendments_table(request: PageRequest, run: ReratingRun) -> Table:
     def became(row: Any) -> str:
         old, new = row.old or {}, row.new or {}
         changed = [(name, words) for name, words in FIELDS.items() if name in new]
-        return "; ".join(f"{words} {value_words(names, name, old.get(name))} → {value_words(names, name, new[name])}" for name, words in changed)
+        return "; ".join(
+            f"{words} {value_words(names, name, old.get(name))} → {value_words(names, name, new[name])}" for name, words in changed
+        )
 
     columns = [
         Column("occurred_at", "Call of", kind="at", href=session),
         Column("became", "What changed", value=became, is_sortable=False),
         Column("old_cost", "Before", kind="money", currency=actor.organization.currency, is_for_wide=True),
         Column("new_cost", "After", kind="money", currency=actor.organization.currency),
-        Column("is_posted", "Counted", value=lambda row: "in the open month" if row.is_posted else "where it was", is_sortable=False, is_for_wide=True),
+        Column(
+            "is_posted",
+            "Counted",
+            value=lambda row: "in the open month" if row.is_posted else "where it was",
+            is_sortable=False,
+            is_for_wide=True,
+        ),
     ]
     if request.GET.get("format") == "csv":
         columns = [Column("event_id", "Event", is_sortable=False), *columns]
@@ -156,6 +184,9 @@ def people_list(request: PageRequest) -> HttpResponse:
         if done(form, lambda: alias_add(actor=actor, member_id=member.pk, alias=name)):
             messages.success(request, f"{name} is {member} from now on. Run over history to bring the calls before.")
             return redirect(f"{reverse('settings-attribution-run-new', args=[slug])}?{urlencode({'reason': f'{name} is {member}'})}")
-    lines = [(one, StrangerForm(actor=actor, auto_id=f"id_{number}_%s", initial={"name": one.name, "member": one.likely})) for number, one in enumerate(strangers(actor))]
+    lines = [
+        (one, StrangerForm(actor=actor, auto_id=f"id_{number}_%s", initial={"name": one.name, "member": one.likely}))
+        for number, one in enumerate(strangers(actor))
+    ]
     values = {"form": form, "lines": lines}
     return shown(request, "attribution_people", TAB, values, status=422 if form.is_bound else 200)

@@ -76,7 +76,13 @@ def test_rules_are_moved_switched_and_retired(pages: Client, admin: Member, team
 
 
 def test_call_is_tested_line_by_line(pages: Client, admin: Member, team: Team) -> None:
-    rule_create(actor=member_actor(admin), name="Codex", conditions=[{"field": "harness", "op": "is", "values": ["codex"]}], team=team, role="worker")
+    rule_create(
+        actor=member_actor(admin),
+        name="Codex",
+        conditions=[{"field": "harness", "op": "is", "values": ["codex"]}],
+        team=team,
+        role="worker",
+    )
     store(admin, event(1, team="", harness="codex", role="judge"))
     listed = pages.get(f"{HOME}/test").content.decode()
     address = listed.split('<a href="?event=')[1].split('"')[0]

@@ -21,7 +21,12 @@ __all__ = ["few_prices"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("few_prices")]
 RULES = "/api/v1/attribution-rules"
-SHOP: dict[str, Any] = {"name": "Shop", "conditions": [{"field": "repository", "op": "like", "values": ["acme/*"]}], "team": "platform", "task_class": "code"}
+SHOP: dict[str, Any] = {
+    "name": "Shop",
+    "conditions": [{"field": "repository", "op": "like", "values": ["acme/*"]}],
+    "team": "platform",
+    "task_class": "code",
+}
 
 
 @pytest.fixture
@@ -33,7 +38,9 @@ def test_rule_is_written_tested_ordered_and_retired(manage: APIClient, team: Tea
     made = manage.post(RULES, SHOP)
     assert made.status_code == 201, made.json()
     first = made.json()["id"]
-    second = manage.post(RULES, SHOP | {"name": "All", "conditions": [{"field": "harness", "op": "is_empty"}], "role": "judge"}).json()["id"]
+    second = manage.post(RULES, SHOP | {"name": "All", "conditions": [{"field": "harness", "op": "is_empty"}], "role": "judge"}).json()[
+        "id"
+    ]
     tested = manage.post(f"{RULES}/test", {"event": {"tags": {"repository": "https://github.com/acme/web.git"}}}).json()
     decided = {one["what"]: (one["value"], one["by"], one["rule_id"]) for one in tested["decided"]}
     assert decided["team"] == ("platform", "Shop", first)
@@ -88,7 +95,9 @@ def test_name_is_one_members_at_a_time(manage: APIClient, admin: Member, enginee
     assert given.json()["aliases"] == ["engineer@home.example"]
     for alias in ("ENGINEER@home.example", "engineer@acme.example"):
         assert manage.post(f"/api/v1/members/{lead.pk}/aliases", {"alias": alias}).status_code == 409
-    assert manage.post(f"/api/v1/members/{engineer.pk}/aliases", {"alias": "Engineer@Home.example"}).json()["aliases"] == ["Engineer@Home.example"]
+    assert manage.post(f"/api/v1/members/{engineer.pk}/aliases", {"alias": "Engineer@Home.example"}).json()["aliases"] == [
+        "Engineer@Home.example"
+    ]
     store(admin, event(2, team="", member="engineer@home.example"))
     assert UsageEvent.objects.get(external_id="call-2").member_id == engineer.pk
     assert manage.delete(f"/api/v1/members/{engineer.pk}/aliases?alias=engineer@home.example").json()["aliases"] == []
