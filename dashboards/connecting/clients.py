@@ -3,16 +3,16 @@
 The lines stand in docs/connect/<slug>.md word for word (a test compares them), with ADDRESS and KEY in the place of the real ones.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ingest.collector.readers import readers
 from ingest.formats.records import record_formats
 
 ADDRESS = "https://weighhouse.example.com"
 KEY = "wh_…"
+HOST = "weighhouse.example.com"
 HARNESS, APPLICATION, GATEWAY, DOOR = "Harnesses", "Applications", "Gateways", "By hand"
-GROUPS = (HARNESS, GATEWAY, APPLICATION, DOOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,11 @@ class Lines:
     text: str
 
     def filled(self, *, address: str, secret: str) -> str:
-        return self.text.replace(ADDRESS, address).replace(KEY, secret)
+        """The text with the real address and key; proxies name host and port apart."""
+        at = urlsplit(address)
+        host, port = at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
+        text = self.text.replace(ADDRESS, address).replace(f"{HOST}:8000", f"{host}:{port}").replace(HOST, host)
+        return text.replace(KEY, secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +282,3 @@ def passed_on(gateway: str) -> str | None:
 
 def called_by(harness: str) -> str | None:
     return next((client.slug for client in CLIENTS if harness and client.harness == harness), None)
-
-
-def harnesses(clients: Iterable[Client]) -> dict[str, str]:
-    """The clients' slugs by the harness that they are."""
-    return {client.harness: client.slug for client in clients if client.harness}

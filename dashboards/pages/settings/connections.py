@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.connecting.clients import BY_SLUG, FIRST, Client
+from dashboards.connecting.stopping import StoppingDoor, doors, lines_of
 from dashboards.connecting.trying import connection_try
 from dashboards.forms.connecting import ConnectForm
 from dashboards.pages.settings.frame import done, shown
@@ -58,6 +59,14 @@ def first_snippets(secret: str = "") -> list[Snippet]:
     return [snippets(client, secret)[0] for client in FIRST]
 
 
+def stopping_snippets(door: StoppingDoor, secret: str = "") -> list[Snippet]:
+    """What makes the door ask, with the key in place."""
+    return [
+        Snippet(f"{door.slug}-{number}", door.name, lines.where, lines.filled(address=settings.PUBLIC_URL, secret=secret or PLACEHOLDER))
+        for number, lines in enumerate(lines_of(door))
+    ]
+
+
 def client_named(slug: str) -> Client:
     if slug not in BY_SLUG:
         raise NotFound("There is no such client.")
@@ -72,7 +81,10 @@ def connection_list(request: PageRequest) -> HttpResponse:
     if table.is_asked_as_csv:
         return table.csv_response("connections")
     return shown(
-        request, "connections", TAB, {"table": table, "counts": {state: sum(one.state == state for one in found) for state in STATES}}
+        request,
+        "connections",
+        TAB,
+        {"table": table, "doors": list(doors().values()), "counts": {state: sum(one.state == state for one in found) for state in STATES}},
     )
 
 
@@ -138,6 +150,8 @@ def keys_text(row: Connection) -> str:
 @page(Right.MANAGE_ORGANIZATION)
 def connection_page(request: PageRequest, client: str) -> HttpResponse:
     """One client: how it does, its lines, and with POST a key put into them."""
+    if client in doors():
+        return stopping_door_page(request, doors()[client])
     actor, now, found = request.actor, timezone.now(), client_named(client)
     form = ConnectForm(request.POST or None, actor=actor, client=found.name, now=now)
     made = key_made(form, actor) if request.method == "POST" else None
@@ -154,6 +168,20 @@ def client_shown(request: PageRequest, client: Client, *, now: datetime, status:
         "waited": waited(actor, key, now=now) if key else None, "coverage_days": COVERAGE_DAYS, "tried": values.get("tried"), "pasted": values.get("pasted", ""),
     }  # fmt: skip
     return shown(request, "connection", TAB, context, status=status)
+
+
+def stopping_door_page(request: PageRequest, door: StoppingDoor) -> HttpResponse:
+    """A door that stops calls: its lines, with POST a key put into them, and whether it has asked."""
+    actor, now = request.actor, timezone.now()
+    form = ConnectForm(request.POST or None, actor=actor, client=door.name, now=now)
+    made = key_made(form, actor) if request.method == "POST" else None
+    key, secret = made or (None, "")
+    values = {"client": door, "door": door, "form": form, "key": key, "secret": secret, "snippets": stopping_snippets(door, secret)}
+    values |= {
+        "check": f"curl -i {settings.PUBLIC_URL}/api/v1/check -H 'X-Weighhouse-Key: {secret or PLACEHOLDER}'",
+        "waited": waited(actor, key, now=now) if key else None,
+    }
+    return shown(request, "connection", TAB, values, status=422 if request.method == "POST" and not made else 200)
 
 
 def key_made(form: ConnectForm, actor: Actor) -> tuple[ApiKey, str] | None:
@@ -183,8 +211,11 @@ def connection_test(request: PageRequest, client: str) -> HttpResponse:
 @page(Right.MANAGE_ORGANIZATION)
 def connection_wait(request: PageRequest, client: str, key_id: int) -> HttpResponse:
     """Asked every few seconds: whether the first call with a key has come."""
-    found, key = client_named(client), get_scoped(request.actor, ApiKey.objects.all(), pk=key_id)
-    return render(request, "settings/connection_wait.html", {"waited": waited(request.actor, key, now=timezone.now()), "client": found})
+    door = doors().get(client)
+    found, key = door or client_named(client), get_scoped(request.actor, ApiKey.objects.all(), pk=key_id)
+    return render(
+        request, "settings/connection_wait.html", {"waited": waited(request.actor, key, now=timezone.now()), "client": found, "door": door}
+    )
 
 
 @never_cache

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, clients_of
 from dashboards.connecting.samples import SAMPLES, Moment
+from dashboards.connecting.stopping import doors, lines_of
 from dashboards.connecting.trying import connection_try
 from dashboards.selectors.connections import connections
 from governance.tenancy.access import member_actor
@@ -125,3 +126,27 @@ def test_a_test_without_a_key_asks_for_one_and_a_broken_key_is_named(client: Bro
         answer = client.post(f"{CONNECTIONS}/rest/test", {"secret": secret})
         assert (answer.status_code, words in answer.content.decode()) == (422, True)
     assert client.get(f"{CONNECTIONS}/teapot").status_code == 404
+
+
+def test_doors_that_stop_calls_have_the_lines_of_their_pages() -> None:
+    assert "nginx" in doors()
+    for door in doors().values():
+        filled = [lines.filled(address="https://wh.acme.example", secret="wh_real") for lines in lines_of(door)]
+        assert filled
+        assert "example.com" not in "".join(filled)
+        assert not any("wh_…" in text for text in filled)
+
+
+@pytest.mark.django_db
+def test_a_door_that_stops_calls_is_given_a_key_and_watched(client: Browser, admin: Member, organization: Organization) -> None:
+    client.force_login(admin.user)
+    assert "nginx" in client.get(CONNECTIONS).content.decode()
+    assert client.get(f"{CONNECTIONS}/nginx").status_code == 200
+    page = client.post(f"{CONNECTIONS}/nginx", {"name": "Edge"}).content.decode()
+    key = ApiKey.objects.get(name="Edge")
+    (secret,) = set(re.findall(r"wh_[\w-]{20,}", page))
+    wait = f"{CONNECTIONS}/nginx/keys/{key.pk}"
+    assert "every 2s" in client.get(wait).content.decode()
+    assert client_with(KeyInHand(key, secret)).get("/api/v1/check").status_code == 200
+    assert "It asked." in (asked := client.get(wait).content.decode())
+    assert "every 2s" not in asked
