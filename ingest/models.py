@@ -7,13 +7,14 @@ from governance.budgets.models import money_field
 from ingest.amending.models import Adjustment, AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
 from ingest.importing.models import ImportMeaning, ImportPart, ImportPiece, ImportRefusal, ImportRun
+from ingest.once.models import EventSighting, OrderOfTrust, SightingPair
 from ingest.rerating.models import ReratingLook, ReratingRun
 from ingest.signals.models import MetricStream, SpanSeen
 
 __all__ = [
-    "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial", "IdempotencyKey",
-    "ImportMeaning", "ImportPart", "ImportPiece", "ImportRefusal", "ImportRun", "MetricStream",
-    "RejectedInput", "ReportedLabel", "ReratingLook", "ReratingRun", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
+    "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "EventSighting", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial",
+    "IdempotencyKey", "ImportMeaning", "ImportPart", "ImportPiece", "ImportRefusal", "ImportRun", "MetricStream", "OrderOfTrust", "RejectedInput", "ReportedLabel",
+    "ReratingLook", "ReratingRun", "SightingPair", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
 
@@ -118,9 +119,12 @@ class EventIdentity(models.Model):
     body_hash = models.UUIDField()
     occurred_at = models.DateTimeField()
     sightings = models.PositiveIntegerField(default=1)
+    source = models.CharField(max_length=80, default="", db_default="", help_text="who reported it")
+    event_id = models.UUIDField(null=True, help_text="the event that this is one more key of, or another report of")
 
     class Meta:
         db_table = "event_identity"
+        indexes = [models.Index(fields=["organization", "event_id"], condition=Q(event_id__isnull=False), name="event_identity_event")]
 
     def __str__(self) -> str:
         return str(self.key)

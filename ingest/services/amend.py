@@ -137,6 +137,7 @@ def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence
     if forgotten := sorted(key for key in done.gone if by_key[key].is_forgotten):
         # Nobody else stores anything meanwhile, so that the order of locks does not matter.
         sql.execute(statements.FORGET, {"organization": organization.pk, "key": forgotten})
+        sql.execute(statements.FORGET_SIGHTINGS, {"organization": organization.pk, "key": forgotten})
     found = {row.id for row in rows}
     done.missing = [key for key in by_key if key not in found]
     return done

@@ -28,9 +28,11 @@ VERSION = "SELECT config_version FROM organization WHERE id = %s"
 SERVICE_ACCOUNTS = "SELECT id, service_account_id FROM api_key WHERE organization_id = %(organization)s AND id = ANY(%(key)s::bigint[])"
 FORGET = """
 DELETE FROM event_identity WHERE organization_id = %(organization)s AND key IN (
-    SELECT key FROM event_identity WHERE organization_id = %(organization)s AND key = ANY(%(key)s::uuid[]) ORDER BY key FOR UPDATE
+    SELECT key FROM event_identity WHERE organization_id = %(organization)s AND (key = ANY(%(key)s::uuid[]) OR event_id = ANY(%(key)s::uuid[]))
+    ORDER BY key FOR UPDATE
 )
 """
+FORGET_SIGHTINGS = "DELETE FROM event_sighting WHERE organization_id = %(organization)s AND event_id = ANY(%(key)s::uuid[])"
 NAMED = f"{sql.unnest('x', {'key': 'uuid', 'occurred_at': 'timestamptz'})}"
 BETWEEN = "e.occurred_at BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz"
 

@@ -219,7 +219,7 @@ def _session_row(key: str, found: SessionDifference) -> dict[str, Any]:
         "key": key, **described, "first_at": found.first_at or LATER, "last_at": BEGINNING if latest is None else latest.occurred_at, "calls": counts[0],
         "errors": counts[1], "unpriced_calls": counts[2], "tokens": found.sums.tokens, "cost": found.sums.cost, "notional_cost": found.sums.notional_cost,
         "context_tokens": 0 if latest is None else context_tokens(latest), "context_tokens_max": found.context_tokens_max,
-        "provider_least": found.provider_least, "provider_greatest": found.provider_greatest,
+        "provider_least": found.provider_least, "provider_greatest": found.provider_greatest, "source_least": "", "source_greatest": "",
     }
 
 

@@ -18,7 +18,7 @@ from governance.tenancy.access import Actor
 from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
-from ingest.services.store import events_store
+from ingest.services.counting import events_store
 
 # A post of more events is worth a transaction of its own.
 FEW = 16

@@ -1,6 +1,7 @@
 """What makes two reports the same call, and what makes them differ: pure hashes of a usage event."""
 
 import re
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,8 @@ PREFIXED = re.compile(r"(?:req|msg|chatcmpl|cmpl|resp|gen|msg_bdrk|msg_vrtx|req_
 LONG = 20
 TURN = re.compile(r"(?<=[A-Za-z])[0-9]|(?<=[0-9])[A-Za-z]")
 TURNS = 4
+# Tags in which formats keep what a call is known by besides its id.
+ID_TAGS = ("vendor.request_id", "vendor.response_id")
 
 
 def identity_key(event: UsageEvent, source: str, *, default_provider: str = "") -> UUID:
@@ -32,6 +35,18 @@ def identity_key(event: UsageEvent, source: str, *, default_provider: str = "") 
         return hash16("id", source, event.id)
     provider = "" if is_unmistakable(request_id) else provider_family(event.provider or default_provider)
     return hash16("request", provider, request_id)
+
+
+def other_keys(event: UsageEvent, key: UUID) -> tuple[UUID, ...]:
+    """Further keys that other sources may know the call by: the client's own id beside the vendor's, and ids that came along as tags.
+
+    Only ids that no other call has for all that chance can do; and each in the namespace of request ids, because what one source
+    has as its own id another has as the vendor's.
+    """
+    tags: Mapping[str, str] = event.tags or {}
+    named = [event.id.strip() if event.request_id.strip() else "", *(tags.get(name, "").strip() for name in ID_TAGS)]
+    found = (hash16("request", "", one) for one in dict.fromkeys(named) if one and is_unmistakable(one))
+    return tuple(one for one in found if one != key)
 
 
 def is_unmistakable(request_id: str) -> bool:

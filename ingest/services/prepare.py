@@ -14,7 +14,8 @@ from governance.pricing.usage import Rating, Usage
 from governance.tenancy.directory import Attribution, Directory, attribute
 from ingest.attributing.facts import KeyFacts, facts_of_event
 from ingest.formats.event import UsageEvent
-from ingest.services.identity import body_hash, identity_key
+from ingest.once.sources import source_of
+from ingest.services.identity import body_hash, identity_key, other_keys
 
 OLDEST = timedelta(days=400)
 NEWEST = timedelta(days=1)
@@ -29,11 +30,17 @@ class Claim:
     event: UsageEvent
     key: UUID
     body_hash: UUID
+    # What other sources may know the call by, besides the key.
+    others: tuple[UUID, ...] = ()
+    # Who reports it (ingest/once/sources.py).
+    source: str = ""
 
 
-def claim_of(index: int, event: UsageEvent, source: str, *, default_provider: str = "") -> Claim:
-    key = identity_key(event, source, default_provider=default_provider)
-    return Claim(index, event, key, body_hash(event, default_provider=default_provider))
+def claim_of(index: int, event: UsageEvent, door: str, *, defaults: Mapping[str, str] | None = None, api_key_id: int | None = None) -> Claim:
+    defaults = defaults or {}
+    key = identity_key(event, door, default_provider=defaults.get("provider", ""))
+    source = source_of(door, gateway=event.gateway or defaults.get("gateway", ""), api_key_id=api_key_id)
+    return Claim(index, event, key, body_hash(event, default_provider=defaults.get("provider", "")), other_keys(event, key), source)
 
 
 @dataclass(slots=True)
@@ -55,6 +62,7 @@ class Prepared:
     environment: str
     billing_mode: str
     rating: Rating
+    source: str = ""
     is_after_freeze: bool = False
     # When a call counts whose month was closed when it came.
     counted_at: datetime | None = None
@@ -116,6 +124,7 @@ class Preparer:
             task_class=event.task_class or defaults("task_class", ""),
             environment=event.environment or defaults("environment", ""),
             billing_mode=billing_mode,
+            source=claim.source,
             counted_at=self.now if self.directory.is_closed(event.occurred_at) else None,
             rating=self._rate(event, who.team_id, billing_mode),
         )

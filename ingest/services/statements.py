@@ -35,9 +35,9 @@ SESSION_FREEZES = session_freezes(
 # Keys travel in order, so that two batches that share some wait for each other instead of deadlocking.
 OPEN = f"""
 WITH fresh AS (
-    INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings)
-    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1
-    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz"})}
+    INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings, source, event_id)
+    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1, x.source, x.event_id
+    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz", "source": "text", "event_id": "uuid"})}
     ON CONFLICT (organization_id, key) DO NOTHING
     RETURNING key
 ), frozen AS (
@@ -46,10 +46,14 @@ WITH fresh AS (
         AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
     UNION ALL
     SELECT NULL::bigint, over.reached, '' FROM {SESSION_FREEZES} over
+), shared AS (
+    SELECT key FROM session WHERE organization_id = %(organization)s AND key = ANY(%(sessions)s::text[]) AND source_greatest <> ''
+        AND (source_least <> %(reporter)s OR source_greatest <> %(reporter)s)
 )
 SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) AS version,
     ARRAY(SELECT key FROM fresh) AS fresh,
     (SELECT json_agg(json_build_array(budget_id, session_key, task_key)) FROM frozen) AS frozen,
+    ARRAY(SELECT key FROM shared) AS shared,
     (SELECT stamp FROM ({STAMP}) key) AS stamp
 """  # noqa: S608
 
@@ -60,7 +64,7 @@ WITH seen AS (
 )
 UPDATE event_identity i SET sightings = i.sightings + 1 FROM seen
 WHERE i.organization_id = %(organization)s AND i.key = seen.key
-RETURNING i.key, i.body_hash
+RETURNING i.key, i.body_hash, coalesce(i.event_id, i.key) AS event_id, i.occurred_at, i.source
 """
 
 # A call settles the one authorization that it names: what it named first stays. It names none that was made after it.
@@ -102,6 +106,7 @@ SESSION_KINDS = {
     "model": "text", "task": "text", "first_at": "timestamptz", "last_at": "timestamptz", "calls": "bigint", "errors": "bigint",
     "unpriced_calls": "bigint", "tokens": "bigint", "cost": "numeric", "notional_cost": "numeric", "context_tokens": "bigint",
     "context_tokens_max": "bigint", "provider": "text", "provider_least": "text", "provider_greatest": "text", "api_key_id": "bigint",
+    "source_least": "text", "source_greatest": "text",
 }
 SESSION_SUMS = ("calls", "errors", "unpriced_calls", "tokens", "cost", "notional_cost")
 # The latest call says what a session is like now; whom it belongs to is kept from before where the latest call does not say.
@@ -122,6 +127,8 @@ ON CONFLICT (organization_id, key) DO UPDATE SET
     context_tokens_max = greatest(s.context_tokens_max, excluded.context_tokens_max),
     provider_least = coalesce(least(nullif(s.provider_least, ''), nullif(excluded.provider_least, '')), ''),
     provider_greatest = greatest(s.provider_greatest, excluded.provider_greatest),
+    source_least = coalesce(least(nullif(s.source_least, ''), nullif(excluded.source_least, '')), ''),
+    source_greatest = greatest(s.source_greatest, excluded.source_greatest),
     first_at = least(s.first_at, excluded.first_at),
     last_at = greatest(s.last_at, excluded.last_at)"""  # noqa: S608
 
@@ -163,16 +170,18 @@ WITH stored AS (
 INSERT INTO usage_event ({", ".join(EVENT_COLUMNS)})
 SELECT {", ".join(f"x.{name}" for name in EVENT_COLUMNS)} FROM {_records("x", "events", EVENT_COLUMNS)}
 ), sessions_added AS ({_sessions(_records("x", "sessions", SESSION_KINDS))}
-RETURNING 1
+RETURNING key, calls, source_least, source_greatest
 ), hours_added AS ({_rollup("usage_rollup", "hour", HOUR_KINDS, _records("x", "hours", HOUR_KINDS) + " " + _after("sessions_added"))}
 RETURNING 1
 ), days_added AS ({_rollup("usage_rollup_day", "day", DAY_KINDS, _records("x", "days", DAY_KINDS) + " " + _after("hours_added"))}
 RETURNING 1
-)"""  # noqa: S608
-_LABELS = _labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))
-# For changes of events: these came in once and for all.
-ADD = _SUMS + _LABELS
-# For a group of posts.
-STORE = f"""{_SUMS}, labels_added AS ({_LABELS}
+), labels_added AS ({_labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))}
 RETURNING 1
-){_arrivals(_records("x", "arrivals", ARRIVAL_KINDS) + " " + _after("labels_added"))}"""
+)"""  # noqa: S608
+# The sessions that several sources report, and how many calls they have now.
+_SHARED = "SELECT key, calls FROM sessions_added WHERE source_least <> source_greatest"
+# For changes of events: these came in once and for all.
+ADD = f"{_SUMS} {_SHARED}"
+# For a group of posts.
+STORE = f"""{_SUMS}, arrivals_added AS ({_arrivals(_records("x", "arrivals", ARRIVAL_KINDS) + " " + _after("labels_added"))}
+) {_SHARED}"""

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from governance import sql
@@ -22,10 +21,13 @@ from governance.tenancy.access import Actor
 from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey
-from governance.tenancy.services import LOCK_CONFIGURATION
+from governance.tenancy.services import LOCK_CONFIGURATION, organization_lock
 from ingest.attributing.facts import KeyFacts
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
+from ingest.once.recognition import Known, Matched, Overtaken, Second, Sorted, matched, shared_sessions, sorted_by_id
+from ingest.once.recording import pairs_note, seconds_record
+from ingest.once.sources import reporter_of
 from ingest.services import statements
 from ingest.services.arrivals import arrivals_of
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
@@ -44,96 +46,137 @@ from ingest.services.sums import (
 
 # Measured: up to 64 events COPY's own round trips cost up to a fifth more, from 128 to 256 it is the same, with 1,000 COPY saves an eighth.
 COPY_FROM = 128
+MOST_ATTEMPTS = 5
 _encoder = msgspec.json.Encoder()
 
 
-def events_store(
+def events_keep(
     *,
     actor: Actor,
     api_key: ApiKey | None,
     source: str,
     events: Sequence[UsageEvent],
-    now: datetime | None = None,
+    now: datetime,
     unconfirmed: Remembered | None = None,
-) -> list[Outcome]:
-    """Counts each event once. Returns an outcome for each, in order; when it returns, the accepted ones are committed.
+) -> tuple[list[Outcome], set[tuple[datetime, UUID]]]:
+    """The storing transaction. Returns an outcome for each event, in order, and the stored calls that got further reports, as (time, id).
 
-    `source` names the door; it scopes ids that clients make up themselves. Inside an outer transaction the commit is
-    that transaction's. A key that is `unconfirmed` is compared first: raises KeyMoved, with nothing stored, when it changed.
+    It begins anew when others stored calls of a session meanwhile that several sources report; the last time it keeps everybody else out.
     """
-    if not events:
-        return []
-    now = now or timezone.now()
-    sql.check_health()
-    with transaction.atomic():
-        return _Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed).store(events)
+    for attempt in range(MOST_ATTEMPTS):
+        storing = _Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed, attempt=attempt)
+        try:
+            with transaction.atomic():
+                return storing.store(events), storing.touched
+        except Overtaken:
+            continue
+    raise RuntimeError("Calls that nobody else could store were overtaken.")
+
+
+def prepared_store(*, actor: Actor, api_key: ApiKey | None, door: str, rows: Sequence[Prepared], now: datetime) -> None:
+    """Stores calls whose identity is settled, in the caller's transaction, which holds the organization's configuration alone."""
+    storing = _Storing(actor, api_key, door, now=now, unconfirmed=None, attempt=MOST_ATTEMPTS)
+    version = sql.rows("SELECT config_version FROM organization WHERE id = %s", [actor.organization.pk])[0].config_version
+    rules = rules_of(directory_of(actor.organization, version))
+    storing.write(Matched(new=list(rows)), rules, [])
 
 
 class _Opened(NamedTuple):
-    """What the first round trip found: the configuration's version, the keys that are new, and the freezes in force (budget, session, task)."""
+    """What the first round trip found.
+
+    The configuration's version, the keys that are new, the freezes in force (budget, session, task), and the sessions that others report too.
+    """
 
     version: int
     fresh: AbstractSet[UUID]
     frozen: AbstractSet[tuple[int | None, str, str]]
+    shared: AbstractSet[str]
 
 
 class _Storing:
     """One run of the storing transaction."""
 
-    def __init__(self, actor: Actor, api_key: ApiKey | None, source: str, *, now: datetime, unconfirmed: Remembered | None) -> None:
+    def __init__(
+        self, actor: Actor, api_key: ApiKey | None, source: str, *, now: datetime, unconfirmed: Remembered | None, attempt: int = 0
+    ) -> None:
         self.actor, self.api_key, self.source, self.now, self.unconfirmed = actor, api_key, source, now, unconfirmed
         self.organization_id: int = actor.organization.pk
         self.cursor = sql.cursor()
+        self.attempt = attempt
+        # Calls that got further reports, by time and id.
+        self.touched: set[tuple[datetime, UUID]] = set()
 
     def store(self, events: Sequence[UsageEvent]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(events)
         claims: list[Claim] = []
-        provider = self.api_key.defaults.get("provider", "") if self.api_key is not None else ""
+        defaults = self.api_key.defaults if self.api_key is not None else {}
+        api_key_id = self.api_key.pk if self.api_key is not None else None
         for index, event in enumerate(events):
             if reason := out_of_range(event, self.now):
                 outcomes[index] = _rejected(index, event, reason)
             else:
-                claims.append(claim_of(index, event, self.source, default_provider=provider))
+                claims.append(claim_of(index, event, self.source, defaults=defaults, api_key_id=api_key_id))
         if claims or self.unconfirmed is not None:
             self._store(claims, outcomes)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _store(self, claims: Sequence[Claim], outcomes: list[Outcome | None]) -> None:
-        first: dict[UUID, Claim] = {}
-        for claim in claims:
-            first.setdefault(claim.key, claim)
-        opened = self._open(first)
-        fresh = self._identify(claims, first=first, fresh=opened.fresh, outcomes=outcomes)
-        repeated = _named_again(claims, outcomes)
-        fresh = [_naming(claim, repeated) for claim in fresh]
-        counted_before = self._name_authorizations([claim for claim in repeated.values() if claim.key not in opened.fresh])
-        again = [claim.event for claim in claims if (outcome := outcomes[claim.index]) is not None and outcome.status != "accepted"]
-        if fresh:
-            rules, preparer = self._configuration(opened.version)
-            accepted = [preparer.prepare(claim) for claim in fresh]
-            _mark_after_freeze(accepted, rules, opened.frozen, self._origin(rules))
-            self._write(accepted, rules, counted_before, again=again)
-        elif again:
-            self.cursor.execute(statements.ARRIVE, self._arrived((), again))
-            if counted_before:
+        opened = self._open(claims)
+        found = sorted_by_id(claims, self._known(claims, opened.fresh))
+        for claim, stored in found.repeats:
+            outcomes[claim.index] = Outcome(claim.index, "duplicate", str(stored.event_id))
+        for claim, event_id in found.conflicts:
+            outcomes[claim.index] = _conflict(claim, event_id)
+        again = _named_again(found)
+        new = [_naming(claim, again) for claim in found.new]
+        if not new:
+            self._seconds(found, Matched(new=[]), opened, outcomes)
+            if counted_before := self._name_authorizations(found, frozenset()):
                 rules, _ = self._configuration(opened.version)
                 holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
+            self._arrive(claims, outcomes)
+            return
+        rules, preparer = self._configuration(opened.version)
+        rows = [preparer.prepare(claim) for claim in new]
+        made = self._matched(rows, claims, opened)
+        self._seconds(found, made, opened, outcomes)
+        counted_before = self._name_authorizations(found, {row.key for row in made.new})
+        for row in made.new:
+            outcomes[row.index] = Outcome(row.index, "accepted", str(row.key))
+        if made.new:
+            _mark_after_freeze(made.new, rules, opened.frozen, self._origin(rules))
+            self.write(made, rules, counted_before, again=_again(claims, outcomes))
+            return
+        if counted_before:
+            holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
+        self._arrive(claims, outcomes)
 
-    def _open(self, first: Mapping[UUID, Claim]) -> _Opened:
+    def _open(self, claims: Sequence[Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
-        ordered = [first[key] for key in sorted(first)]
-        sessions = sorted({claim.event.session for claim in ordered if claim.event.session})
-        tasks = sorted({claim.event.task for claim in ordered if claim.event.task})
-        above = lines_above(ordered)
+        if self.attempt == MOST_ATTEMPTS - 1:
+            organization_lock(self.organization_id, exclusive=True)
+        first: dict[UUID, tuple[Claim, UUID | None]] = {}
+        for claim in claims:
+            first.setdefault(claim.key, (claim, None))
+            for key in claim.others:
+                first.setdefault(key, (claim, claim.key))
+        ordered = [(key, *first[key]) for key in sorted(first)]
+        reporters = {reporter_of(claim.source) for claim in claims if claim.event.session}
+        sessions = sorted({claim.event.session for claim in claims if claim.event.session})
+        tasks = sorted({claim.event.task for claim in claims if claim.event.task})
+        above = lines_above(claims)
         with self.cursor.connection.pipeline():
             self.cursor.execute(LOCK_CONFIGURATION, [self.organization_id])
             # One cursor for both: it ends up with what the last one found.
             self.cursor.execute(statements.OPEN, {
                 "organization": self.organization_id,
-                "key": [claim.key for claim in ordered],
-                "body_hash": [claim.body_hash for claim in ordered],
-                "occurred_at": [claim.event.occurred_at for claim in ordered],
+                "key": [key for key, _, _ in ordered],
+                "body_hash": [claim.body_hash for _, claim, _ in ordered],
+                "occurred_at": [claim.event.occurred_at for _, claim, _ in ordered],
+                "source": [claim.source for _, claim, _ in ordered],
+                "event_id": [event_id for _, _, event_id in ordered],
                 "sessions": sessions,
+                "reporter": min(reporters) if len(reporters) == 1 else "",
                 "tasks": tasks,
                 "child": [child for child, _ in above],
                 "parent": [parent for _, parent in above],
@@ -143,7 +186,44 @@ class _Storing:
         found = self.cursor.fetchall()[0]
         if self.unconfirmed is not None and self.unconfirmed.stamp != found.stamp:
             raise KeyMoved
-        return _Opened(found.version, set(found.fresh), {(row[0], row[1], row[2]) for row in found.frozen or ()})
+        return _Opened(found.version, set(found.fresh), {(row[0], row[1], row[2]) for row in found.frozen or ()}, set(found.shared))
+
+    def _known(self, claims: Sequence[Claim], fresh: AbstractSet[UUID]) -> dict[UUID, Known]:
+        """The keys that were taken before, of which another sighting is counted."""
+        taken = {key for claim in claims for key in (claim.key, *claim.others)} - fresh
+        if not taken:
+            return {}
+        self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": sorted(taken)})
+        return {row.key: Known(row.event_id, row.occurred_at, row.body_hash, row.source) for row in self.cursor.fetchall()}
+
+    def _matched(self, rows: Sequence[Prepared], claims: Sequence[Claim], opened: _Opened) -> Matched:
+        """The new calls, without those that another source of their session told of under another id."""
+        own = shared_sessions(claims)
+        sessions = {claim.event.session for claim in claims} - {""} if self.attempt else opened.shared | own
+        if not sessions:
+            return Matched(new=list(rows))
+        return matched(
+            organization_id=self.organization_id, rows=rows, claims={claim.key: claim for claim in reversed(claims)}, sessions=sessions
+        )
+
+    def _seconds(self, found: Sorted, made: Matched, opened: _Opened, outcomes: list[Outcome | None]) -> None:
+        """Keeps the further reports of calls, and says that they repeat them."""
+        into = {second.claim.key: second for second in made.seconds}
+        found.seconds = [_followed(second, into) for second in found.seconds] + made.seconds
+        found.repeats = [(claim, _followed_known(stored, into)) for claim, stored in found.repeats]
+        if not found.seconds and not made.undecided:
+            return
+        new = {claim.key: claim for claim in found.new if claim.key not in into}
+        places = seconds_record(
+            organization_id=self.organization_id, api_key=self.api_key, seconds=found.seconds, new=new, fresh_keys=opened.fresh, now=self.now
+        )
+        for second in found.seconds:
+            outcomes[second.claim.index] = Outcome(second.claim.index, "duplicate", str(places[second.claim.index]))
+            self.touched.add((second.at, second.event_id))
+        pairs = [(one, other, "", "linked") for one, other in found.links] + [(*pair, "undecided") for pair in made.undecided]
+        follow = {key: second.event_id for key, second in into.items()}
+        pairs = [(follow.get(one, one), follow.get(other, other), session, state) for one, other, session, state in pairs]
+        pairs_note(organization_id=self.organization_id, pairs=pairs, now=self.now)
 
     def _configuration(self, version: int) -> tuple[Rules, Preparer]:
         """The organization's names, budgets and prices, held still until the transaction ends."""
@@ -160,44 +240,32 @@ class _Storing:
         )
         return rules_of(directory), preparer
 
-    def _identify(
-        self, claims: Sequence[Claim], *, first: Mapping[UUID, Claim], fresh: AbstractSet[UUID], outcomes: list[Outcome | None]
-    ) -> list[Claim]:
-        """Says what becomes of each event; returns those that are counted now."""
-        accepted = [claim for claim in first.values() if claim.key in fresh]
-        for claim in accepted:
-            outcomes[claim.index] = Outcome(claim.index, "accepted", str(claim.key))
-        if len(accepted) == len(claims):
-            return accepted
-        known = {claim.key: claim.body_hash for claim in accepted}
-        seen_before = [key for key in first if key not in fresh]
-        if seen_before:
-            known |= self._note_sightings(seen_before)
-        for claim in claims:
-            if outcomes[claim.index] is None:
-                outcomes[claim.index] = _seen_again(claim, known[claim.key])
-        return accepted
-
-    def _note_sightings(self, keys: list[UUID]) -> dict[UUID, UUID]:
-        """Counts another sighting of calls that are stored; returns their body hashes by key."""
-        self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": keys})
-        return dict(self.cursor.fetchall())
-
-    def _name_authorizations(self, repeated: Sequence[Claim]) -> list[AuthorizedCall]:
-        """Lets stored events that named no authorization name the one of their repeat. Returns their calls."""
-        if not repeated:
+    def _name_authorizations(self, found: Sorted, stored_now: AbstractSet[UUID]) -> list[AuthorizedCall]:
+        """Lets events stored before that named no authorization name the one of their repeat. Returns their calls."""
+        named: dict[UUID, tuple[datetime, UUID]] = {}
+        again = [(claim, stored.event_id, stored.at) for claim, stored in found.repeats]
+        again += [(second.claim, second.event_id, second.at) for second in found.seconds]
+        for claim, event_id, at in again:
+            if claim.event.authorization is not None and event_id not in stored_now:
+                named.setdefault(event_id, (at, claim.event.authorization))
+        if not named:
             return []
-        instants = [claim.event.occurred_at for claim in repeated]
+        instants = [at for at, _ in named.values()]
         self.cursor.execute(statements.NAME_AUTHORIZATIONS, {
             "organization": self.organization_id,
-            "key": [claim.key for claim in repeated],
+            "key": list(named),
             "at": instants,
-            "named": [claim.event.authorization for claim in repeated],
+            "named": [authorization for _, authorization in named.values()],
             "first": min(instants),
             "last": max(instants),
             "skew": CLOCK_SKEW,
         })
         return [authorized_call_stored(row) for row in self.cursor.fetchall()]
+
+    def _arrive(self, claims: Sequence[Claim], outcomes: Sequence[Outcome | None]) -> None:
+        """Notes what came in without a call that is new."""
+        if again := _again(claims, outcomes):
+            self.cursor.execute(statements.ARRIVE, self._arrived((), again))
 
     def _arrived(self, accepted: Sequence[Prepared], again: Sequence[UsageEvent]) -> dict[str, Any]:
         key = self.api_key
@@ -205,13 +273,15 @@ class _Storing:
         origin = {"organization": self.organization_id, "source": self.source, "api_key": key.pk if key is not None else 0, "now": self.now}
         return {**origin, "arrivals": json_rows(rows)}
 
-    def _write(self, accepted: Sequence[Prepared], rules: Rules, counted_before: Sequence[AuthorizedCall], *, again: Sequence[UsageEvent]) -> None:
-        origin = self._origin(rules)
+    def write(self, made: Matched, rules: Rules, counted_before: Sequence[AuthorizedCall], *, again: Sequence[UsageEvent] = ()) -> None:
+        origin, accepted = self._origin(rules), made.new
         calls = [*authorized_calls(accepted, origin), *counted_before]
         released = holds_settle(organization_id=self.organization_id, rules=rules, calls=calls, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone, origin)
-        rows = [self._event_row(row) for row in accepted]
         api_key_id = self.api_key.pk if self.api_key is not None else None
+        rows = [
+            event_row(row, organization_id=self.organization_id, received_at=self.now, door=self.source, api_key_id=api_key_id) for row in accepted
+        ]
         if len(rows) >= COPY_FROM:
             with self.cursor.copy(statements.COPY_EVENTS) as copy:
                 for row in rows:
@@ -227,6 +297,10 @@ class _Storing:
                 "labels": json_rows(_label_rows(accepted)),
             })
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
+        grown = self.cursor.fetchall()
+        # Of a session that several sources report, nobody else may have stored a call since it was looked through.
+        if self.attempt < MOST_ATTEMPTS and any(made.calls.get(row.key, -1) + batch.sessions[row.key].sums.counts[0] != row.calls for row in grown):
+            raise Overtaken
         if moving is not None:
             charge_follow(actor=self.actor, rules=rules, moved=moving.fetchall(), now=self.now)
         guard.stored(organization=self.actor.organization, version=rules.directory.version, sessions=batch.sessions)
@@ -235,36 +309,55 @@ class _Storing:
         key = self.api_key
         return Origin(rules.looks, key.pk if key is not None else None, key.service_account_id if key is not None else None)
 
-    def _event_row(self, row: Prepared) -> tuple[Any, ...]:
-        event, rating, who = row.event, row.rating, row.who
-        return (
-            self.organization_id, event.occurred_at, row.key, self.now, self.source, self.api_key.pk if self.api_key else None,
-            event.id, event.request_id, rating.provider, rating.model, rating.maker, rating.tier, event.model,
-            row.harness, event.harness_version, row.gateway, who.team_id, who.project_id, who.member_id,
-            row.team_label, row.project_label, row.member_label, event.session, event.parent_session, event.task,
-            event.trace, event.parent, row.role, row.task_class, row.environment, event.input_tokens,
-            event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens, event.output_tokens,
-            event.reasoning_tokens, _in_words(event.units), event.latency_ms, event.ttft_ms, event.status, event.reported_cost,
-            event.currency, row.billing_mode, rating.cost, rating.currency, rating.price_id, event.authorization,
-            row.is_after_freeze, _in_words(event.tags), rating.list_cost, rating.price_currency, rating.exchange_rate, rating.term_id,
-            row.counted_at, row.ruled,
-        )
+
+def event_row(row: Prepared, *, organization_id: int, received_at: datetime, door: str, api_key_id: int | None) -> tuple[Any, ...]:
+    """The event as a row of usage_event, in the order of EVENT_COLUMNS."""
+    event, rating, who = row.event, row.rating, row.who
+    return (
+        organization_id, event.occurred_at, row.key, received_at, door, api_key_id,
+        event.id, event.request_id, rating.provider, rating.model, rating.maker, rating.tier, event.model,
+        row.harness, event.harness_version, row.gateway, who.team_id, who.project_id, who.member_id,
+        row.team_label, row.project_label, row.member_label, event.session, event.parent_session, event.task,
+        event.trace, event.parent, row.role, row.task_class, row.environment, event.input_tokens,
+        event.cache_read_tokens, event.cache_write_5m_tokens, event.cache_write_1h_tokens, event.output_tokens,
+        event.reasoning_tokens, _in_words(event.units), event.latency_ms, event.ttft_ms, event.status, event.reported_cost,
+        event.currency, row.billing_mode, rating.cost, rating.currency, rating.price_id, event.authorization,
+        row.is_after_freeze, _in_words(event.tags), rating.list_cost, rating.price_currency, rating.exchange_rate, rating.term_id,
+        row.counted_at, row.ruled,
+    )
 
 
-def _named_again(claims: Sequence[Claim], outcomes: Sequence[Outcome | None]) -> dict[UUID, Claim]:
-    """The first true repeat of each call that names an authorization, by the call's key. A conflict repeats nothing."""
-    repeated: dict[UUID, Claim] = {}
-    for claim in claims:
-        outcome = outcomes[claim.index]
-        if claim.event.authorization is not None and outcome is not None and outcome.status == "duplicate":
-            repeated.setdefault(claim.key, claim)
-    return repeated
+def _again(claims: Sequence[Claim], outcomes: Sequence[Outcome | None]) -> list[UsageEvent]:
+    """The events that are no new calls."""
+    return [claim.event for claim in claims if (outcome := outcomes[claim.index]) is not None and outcome.status != "accepted"]
 
 
-def _naming(claim: Claim, repeated: Mapping[UUID, Claim]) -> Claim:
+def _named_again(found: Sorted) -> dict[UUID, UUID]:
+    """The authorization that the first repeat of each call names, by the call's id. A conflict repeats nothing."""
+    named: dict[UUID, UUID] = {}
+    again = [(claim, stored.event_id) for claim, stored in found.repeats] + [(second.claim, second.event_id) for second in found.seconds]
+    for claim, event_id in again:
+        if claim.event.authorization is not None:
+            named.setdefault(event_id, claim.event.authorization)
+    return named
+
+
+def _naming(claim: Claim, again: Mapping[UUID, UUID]) -> Claim:
     """The claim, naming the authorization of its repeat in the same request where it names none itself."""
-    again = repeated.get(claim.key)
-    return claim if again is None or claim.event.authorization is not None else replace(claim, event=again.event)
+    if claim.event.authorization is not None or claim.key not in again:
+        return claim
+    return replace(claim, event=msgspec.structs.replace(claim.event, authorization=again[claim.key]))
+
+
+def _followed(second: Second, into: Mapping[UUID, Second]) -> Second:
+    """A report of a call that turned out to be one with another: a report of that."""
+    target = into.get(second.event_id)
+    return second if target is None else second._replace(event_id=target.event_id, at=target.at, is_stored=target.is_stored)
+
+
+def _followed_known(stored: Known, into: Mapping[UUID, Second]) -> Known:
+    target = into.get(stored.event_id)
+    return stored if target is None else stored._replace(event_id=target.event_id, at=target.at)
 
 
 def lines_above(claims: Sequence[Claim]) -> list[tuple[str, str]]:
@@ -302,11 +395,9 @@ def _rejected(index: int, event: UsageEvent, reason: str) -> Outcome:
     return Outcome(index, "rejected", event.id or event.request_id, "out_of_range", reason, "occurred_at")
 
 
-def _seen_again(row: Claim, stored_hash: UUID) -> Outcome:
-    if row.body_hash == stored_hash:
-        return Outcome(row.index, "duplicate", str(row.key))
+def _conflict(claim: Claim, event_id: UUID) -> Outcome:
     reason = "An event with this id was counted with other content; this one is kept aside."
-    return Outcome(row.index, "conflict", str(row.key), "identity_conflict", reason, "request_id" if row.event.request_id else "id")
+    return Outcome(claim.index, "conflict", str(event_id), "identity_conflict", reason, "request_id" if claim.event.request_id else "id")
 
 
 def _in_words(values: Mapping[str, Any] | None) -> dict[str, str] | None:
@@ -328,6 +419,7 @@ def _session_row(key: str, found: SessionSums, api_key_id: int | None) -> dict[s
         "unpriced_calls": counts[2], "tokens": found.tokens, "cost": found.sums.cost, "notional_cost": found.sums.notional_cost,
         "context_tokens": found.context_tokens, "context_tokens_max": found.context_tokens_max, "provider": latest.rating.provider, "api_key_id": api_key_id,
         "provider_least": found.provider_least, "provider_greatest": found.provider_greatest,
+        "source_least": found.source_least, "source_greatest": found.source_greatest,
     }
 
 

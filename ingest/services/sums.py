@@ -15,6 +15,7 @@ from governance.budgets.services import AuthorizedCall, Spend
 from governance.ids import hash16
 from governance.periods import hour_bucket
 from governance.tenancy.directory import Attribution
+from ingest.once.sources import reporter_of
 from ingest.services.prepare import Prepared
 
 ZERO = Decimal(0)
@@ -153,6 +154,13 @@ class SessionSums:
     context_tokens_max: int = 0
     provider_least: str = ""
     provider_greatest: str = ""
+    source_least: str = ""
+    source_greatest: str = ""
+
+    def add_source(self, source: str) -> None:
+        reporter = reporter_of(source)
+        self.source_least = min(self.source_least or reporter, reporter)
+        self.source_greatest = max(self.source_greatest, reporter)
 
     def add_provider(self, name: str) -> None:
         if name:
@@ -256,6 +264,7 @@ def _add_to_session(sessions: dict[str, SessionSums], row: Prepared) -> None:
     found.context_tokens_max = max(found.context_tokens_max, context)
     found.tokens += context + (event.output_tokens or 0)
     found.add_provider(row.rating.provider)
+    found.add_source(row.source)
 
 
 def _add_session_sums(sessions: dict[str, SessionSums], session: str, sums: Sums) -> None:

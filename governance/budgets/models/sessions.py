@@ -22,6 +22,8 @@ class Session(models.Model):
     provider = models.CharField(max_length=200, default="", blank=True, help_text="of the latest call")
     provider_least = models.CharField(max_length=200, default="", blank=True, db_collation="C", help_text="the first of its calls' providers by name")
     provider_greatest = models.CharField(max_length=200, default="", blank=True, db_collation="C", help_text="the last of them: another, if several")
+    source_least = models.CharField(max_length=80, default="", db_default="", blank=True, db_collation="C", help_text="the first of those who report its calls, by name")
+    source_greatest = models.CharField(max_length=80, default="", db_default="", blank=True, db_collation="C", help_text="the last of them: another, if several")
     api_key_id = models.BigIntegerField(null=True, help_text="the key that the latest call was reported with")
     task = models.CharField(max_length=200, default="", blank=True)
     first_at = models.DateTimeField()
