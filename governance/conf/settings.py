@@ -292,6 +292,7 @@ CELERY_BEAT_SCHEDULE = {
     "partitions-ensure": {"task": "ingest.tasks.partitions_ensure", "schedule": 3600.0},
     "partitions-retain": {"task": "ingest.tasks.partitions_retain", "schedule": 86400.0},
     "idempotency-keys-forget": {"task": "ingest.tasks.idempotency_keys_forget", "schedule": 3600.0},
+    "sightings-pass": {"task": "ingest.once.tasks.sightings_pass", "schedule": 30.0, "options": {"expires": 30}},
     "signals-forget": {"task": "ingest.tasks.signals_forget", "schedule": 3600.0},
 }
 

@@ -163,6 +163,8 @@ def said(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[Fields
         "key_alias": text(metadata.get("user_api_key_alias")),
         "model_group": text(record.get("model_group")),
         "user_agent": text(record.get("user_agent")),
+        # Of Anthropic's answers LiteLLM keeps the id, which a transcript has as well.
+        "vendor.response_id": answer if (answer := identifier(record.get("id"))).startswith("msg_") else "",
         **unusual(service_tier=mapping(record.get("cost_breakdown")).get("service_tier")),
     }
     return fields, {**dict(list(tags.items())[:MOST_TAGS]), **{name: value for name, value in own.items() if value}}

@@ -20,6 +20,8 @@ NEAR_FAILED = timedelta(seconds=3)
 FAR = timedelta(minutes=15)
 # Reports of so many tokens that agree in each are no coincidence, whatever the model is called.
 TELLING_TOKENS = 1_000
+# The sorts of ids that vendors give requests and answers.
+SORTS = ("req_", "msg_", "resp_", "chatcmpl-", "gen-")
 # Figures that are nearly the same are shown to a person; nothing is done about them.
 NEARLY = timedelta(seconds=3)
 NEARLY_INPUT, NEARLY_OUTPUT = 0.05, 5
@@ -37,7 +39,7 @@ class Verdict(StrEnum):
 class Print:
     """One call by what other reports of it know as well. `models` are all the names it may go by; tokens are None where not known.
 
-    `reporters` are those who have told of it.
+    `reporters` are those who have told of it, `ids` the vendor's ids that harnesses and SDKs told it by: these saw the vendor's own answer.
     """
 
     key: UUID
@@ -51,6 +53,7 @@ class Print:
     is_ok: bool
     latency: timedelta = timedelta(0)
     reporters: frozenset[str] = field(default_factory=frozenset)
+    ids: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def is_measured(self) -> bool:
@@ -76,7 +79,15 @@ def could_be_one(first: Print, second: Print) -> bool:
     """Whether nothing but time and model speaks against it: another reporter, the same session, provider, outcome and tokens."""
     if first.session != second.session or not first.session or first.reporters & second.reporters:
         return False
+    if are_told_apart(first.ids, second.ids):
+        return False
     return first.is_ok == second.is_ok and are_alike_providers(first, second) and are_same_tokens(first, second)
+
+
+def are_told_apart(first: frozenset[str], second: frozenset[str]) -> bool:
+    """Whether both have a vendor's ids of one sort, and none in common."""
+    sorts = [{sort: {one for one in ids if one.startswith(sort)} for sort in SORTS} for ids in (first, second)]
+    return any(sorts[0][sort] and sorts[1][sort] and not sorts[0][sort] & sorts[1][sort] for sort in SORTS)
 
 
 def are_same_tokens(first: Print, second: Print) -> bool:
@@ -115,7 +126,12 @@ def verdict(first: Print, second: Print, offset: timedelta = timedelta(0)) -> Ve
 
 def are_nearly_one(first: Print, second: Print, offset: timedelta = timedelta(0)) -> bool:
     """Whether a person should look: one model and one moment, and figures of which one is the same and the other nearly."""
-    if first.session != second.session or not first.session or first.reporters & second.reporters or not (first.is_measured and second.is_measured):
+    if (
+        first.session != second.session
+        or not first.session
+        or first.reporters & second.reporters
+        or not (first.is_measured and second.is_measured)
+    ):
         return False
     if not first.tokens or not second.tokens or distance(first, second, offset) > NEARLY or not are_alike_models(first, second):
         return False
@@ -158,8 +174,8 @@ def pairs_settled(first: Sequence[Print], second: Sequence[Print], known: Sequen
     """Which calls that one reporter tells of are calls that another tells of, judged by the whole session.
 
     `known` are the differences between the two clocks in pairs that are settled. Calls of the same tokens are paired in the order of
-    time where both told of as many; when at least two pairs, these and known ones, say the same of the clocks, they and all that agree with them
-    are settled. Otherwise nothing is.
+    time where both told of as many; when at least two pairs, these and known ones, say the same of the clocks, all that agree with them are
+    settled. Otherwise those that are near by clocks that are right.
     """
     groups: dict[tuple[int | None, int | None], tuple[list[Print], list[Print]]] = {}
     for side, calls in enumerate((first, second)):
@@ -168,9 +184,7 @@ def pairs_settled(first: Sequence[Print], second: Sequence[Print], known: Sequen
                 groups.setdefault((call.tokens_input, call.tokens_output), ([], []))[side].append(call)
     certain = [pair for ours, theirs in groups.values() if len(ours) == len(theirs) for pair in zip(ours, theirs, strict=True)]
     certain = [pair for pair in certain if could_be_one(*pair) and are_alike_models(*pair) and abs(pair[1].at - pair[0].at) <= FAR]
-    offset = agreed([*known, *(theirs.at - ours.at for ours, theirs in certain)])
-    if offset is None:
-        return []
+    offset = agreed([*known, *(theirs.at - ours.at for ours, theirs in certain)]) or timedelta(0)
     settled: list[tuple[Print, Print]] = []
     for ours, theirs in groups.values():
         left = list(theirs)

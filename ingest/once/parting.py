@@ -17,11 +17,11 @@ from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
 from governance.tenancy.services import organization_lock
 from ingest.models import EventIdentity
-from ingest.once import recording
 from ingest.once.merging import rank
 from ingest.once.models import EventSighting
 from ingest.once.settling import Event, Workbench, amended, is_torn, parts_of, rows_locked, sightings_of
 from ingest.once.sources import door_of
+from ingest.services import recording
 from ingest.services.amend import Amendment
 from ingest.services.prepare import Prepared
 from ingest.services.store import prepared_store
@@ -54,7 +54,9 @@ def join(*, organization: Organization, actor: Actor, first: Event, second: Even
     if is_torn(together):
         raise Conflict("One source reports both calls, under an id each: they are two.")
     bench = Workbench(organization, now)
-    stays, goes = sorted(rows.values(), key=lambda row: (min(rank(one.source, bench.trust) for one in sightings[row.id]), row.occurred_at, row.id))
+    stays, goes = sorted(
+        rows.values(), key=lambda row: (min(rank(one.source, bench.trust) for one in sightings[row.id]), row.occurred_at, row.id)
+    )
     sql.execute(REPOINT, {"organization": organization.pk, "event_id": stays.id, "at": stays.occurred_at, "old": goes.id})
     EventSighting.objects.filter(pk__in=[one.pk for one in sightings[goes.id] if one.how == "first"]).update(how=how)
     EventSighting.objects.filter(pk__in=[one.pk for one in sightings[goes.id]]).update(event_id=stays.id, event_at=stays.occurred_at)
@@ -108,7 +110,13 @@ def part(
     key, at = _new_key(first, staying), first.reported_at
     _identities_move(organization.pk, leaving, staying, first=first, new=(at, key))
     changes = bench.difference(rows[0], [one for one in sightings if one.is_settled], staying)
-    amended(organization=organization, actor=actor, amendments=[Amendment(event[1], event[0], changes)] if changes else [], reason=reason, now=now)
+    amended(
+        organization=organization,
+        actor=actor,
+        amendments=[Amendment(event[1], event[0], changes)] if changes else [],
+        reason=reason,
+        now=now,
+    )
     ordered = [first, *(one for one in leaving if one.pk != first.pk)]
     prepared = bench.prepared(key, at, ordered)
     _restore(organization, actor, prepared, first, now=now, reason=reason)
@@ -125,7 +133,9 @@ def _new_key(first: EventSighting, staying: Sequence[EventSighting]) -> UUID:
     return hash16("apart", str(first.own_key), str(first.body_hash))
 
 
-def _identities_move(organization_id: int, leaving: Sequence[EventSighting], staying: Sequence[EventSighting], *, first: EventSighting, new: Event) -> None:
+def _identities_move(
+    organization_id: int, leaving: Sequence[EventSighting], staying: Sequence[EventSighting], *, first: EventSighting, new: Event
+) -> None:
     at, key = new
     kept = {one for sighting in staying for one in sighting.keys}
     EventIdentity.objects.get_or_create(
@@ -140,7 +150,9 @@ def _restore(organization: Organization, actor: Actor, row: Prepared, first: Eve
     found: list[Any] = rows_locked(organization.pk, [(row.event.occurred_at, row.key)])
     if found:
         changes = {"cost": row.rating.cost, "list_cost": row.rating.list_cost}
-        amended(organization=organization, actor=actor, amendments=[Amendment(row.key, row.event.occurred_at, changes)], reason=reason, now=now)
+        amended(
+            organization=organization, actor=actor, amendments=[Amendment(row.key, row.event.occurred_at, changes)], reason=reason, now=now
+        )
         return
     row.event = msgspec.structs.replace(row.event, authorization=None)
     api_key = ApiKey.objects.filter(organization=organization, pk=first.api_key_id).first() if first.api_key_id is not None else None

@@ -14,7 +14,8 @@ from governance.tenancy.services import organization_lock
 from ingest.models import EventIdentity
 from ingest.once.models import EventSighting, SightingPair
 from ingest.once.parting import join, part
-from ingest.once.settling import Event, figures_settle, is_torn, parts_of, sightings_of
+from ingest.once.settling import Event, figures_settle, groups_of, is_torn, sightings_of
+from ingest.services.recording import pairs_note
 
 BY_ID = "One source reports it under both ids."
 TORN = "One source reports both, under an id each."
@@ -36,9 +37,12 @@ def torn_part(*, organization: Organization, event: Event, now: datetime) -> Non
     sightings = sightings_of(organization.pk, [event[1]]).get(event[1], [])
     if not is_torn(sightings):
         return
-    for members in parts_of(sightings):
-        if all(one.own_key != event[1] for one in members):
-            part(organization=organization, event=event, leaving=members, now=now, reason=TORN)
+    _, *leaving = groups_of(sightings)
+    for members in leaving:
+        new = part(organization=organization, event=event, leaving=members, now=now, reason=TORN)
+        # The pass looks at the session again.
+        session = str(members[0].reported.get("session") or "")
+        pairs_note(organization_id=organization.pk, pairs=[(event[1], new[1], session, SightingPair.State.UNDECIDED)], now=now)
 
 
 def links_join(*, organization: Organization, now: datetime) -> int:
@@ -58,7 +62,15 @@ def pair_join(*, pair: SightingPair, how: str, reason: str, now: datetime) -> bo
         if first is not None and second is not None and first != second:
             try:
                 with transaction.atomic():
-                    join(organization=organization, actor=system_actor(organization), first=first, second=second, how=how, reason=reason, now=now)
+                    join(
+                        organization=organization,
+                        actor=system_actor(organization),
+                        first=first,
+                        second=second,
+                        how=how,
+                        reason=reason,
+                        now=now,
+                    )
                 is_joined = True
             except DomainError:
                 # Ids that contradict what was guessed: the guess is left, which counts alike.

@@ -15,21 +15,23 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance import sql
+from governance.attribution.rules import attribution_rules_of
 from governance.audit.services import audit_record
 from governance.pricing.book import current_book
 from governance.pricing.terms import terms_of
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.directory import directory_of
-from governance.tenancy.models import Organization
+from governance.tenancy.models import ApiKey, Organization
 from governance.tenancy.services import organization_lock
 from ingest.amending.models import AmendmentCause
+from ingest.attributing.facts import KeyFacts
 from ingest.once.merging import Report, merged
 from ingest.once.models import EventSighting, OrderOfTrust
-from ingest.once.recording import report_decoded
-from ingest.once.sources import TRUST, reporter_of
+from ingest.once.sources import TRUST, door_of, reporter_of
 from ingest.services import amend_statements
 from ingest.services.amend import Amended, Amendment, Cause, cause_record, keys_amend
 from ingest.services.prepare import Claim, Prepared, Preparer
+from ingest.services.recording import report_decoded
 from ingest.services.statements import EVENT_COLUMNS
 from ingest.services.store import event_row
 
@@ -66,12 +68,20 @@ def _settle(organization: Organization, events: Sequence[Event], now: datetime) 
         if len(before) < len(sightings) and (changes := workbench.difference(stored[key], before, sightings)):
             amendments.append(Amendment(key, stored[key].occurred_at, changes))
     done = amended(organization=organization, amendments=amendments, reason="Another source reported the calls as well.", now=now)
-    settled = [one.pk for key, sightings in by_event.items() if (stored[key].occurred_at, key) not in torn for one in sightings if not one.is_settled]
+    settled = [
+        one.pk
+        for key, sightings in by_event.items()
+        if (stored[key].occurred_at, key) not in torn
+        for one in sightings
+        if not one.is_settled
+    ]
     EventSighting.objects.filter(organization=organization, pk__in=settled).update(is_settled=True)
     return done, torn
 
 
-def amended(*, organization: Organization, amendments: Sequence[Amendment], reason: str, now: datetime, actor: Actor | None = None) -> Amended:
+def amended(
+    *, organization: Organization, amendments: Sequence[Amendment], reason: str, now: datetime, actor: Actor | None = None
+) -> Amended:
     """Changes the calls, with one cause and one audit row, in the caller's transaction."""
     if not amendments:
         return Amended()
@@ -118,10 +128,21 @@ def parts_of(sightings: Sequence[EventSighting]) -> list[list[EventSighting]]:
     return [members for _, members in parts]
 
 
+def groups_of(sightings: Sequence[EventSighting]) -> list[list[EventSighting]]:
+    """The calls that the reports are of, the event's own first: what ids link stays together, and no reporter tells of a call under two ids."""
+    groups: list[list[EventSighting]] = []
+    parts = sorted(parts_of(sightings), key=lambda part: sightings[0] not in part)
+    for part in parts:
+        fitting = next((group for group in groups if not is_torn([*group, *part])), None)
+        if fitting is None:
+            groups.append(list(part))
+        else:
+            fitting += part
+    return groups
+
+
 def is_torn(sightings: Sequence[EventSighting]) -> bool:
     """Whether one reporter tells of it under two ids, so that it was taken for one call and is several."""
-    if len(sightings) < 3:
-        return False
     keys: dict[str, set[UUID]] = {}
     for one in sightings:
         keys.setdefault(reporter_of(one.source), set()).add(one.own_key)
@@ -135,7 +156,17 @@ class Workbench:
         self.organization = organization
         self.directory = directory_of(organization, sql.rows(amend_statements.VERSION, [organization.pk])[0].config_version)
         self.trust = trust_of(organization.pk)
-        self.preparer = Preparer(self.directory, now, current_book(), terms_of(self.directory), {}, None, {})
+        self.preparer = Preparer(
+            directory=self.directory,
+            rules=attribution_rules_of(self.directory),
+            door="",
+            now=now,
+            book=current_book(),
+            terms=terms_of(self.directory),
+            key=KeyFacts(),
+            attributions={},
+        )
+        self.key_names: dict[int, str] = {}
         self.now = now
 
     def prepared(self, key: UUID, at: datetime, sightings: Sequence[EventSighting]) -> Prepared:
@@ -143,8 +174,19 @@ class Workbench:
         reports = [Report(one.source, report_decoded(one.reported), one.body_hash, one.key_member_id) for one in sightings]
         event, member = merged(reports, self.trust)
         # Of members by key none is remembered: each key has its own.
-        preparer = replace(self.preparer, key_member_id=member, attributions={})
-        return preparer.prepare(Claim(0, msgspec.structs.replace(event, occurred_at=at), key, sightings[0].body_hash, source=sightings[0].source))
+        came_with = KeyFacts(self._key_name(sightings[0].api_key_id), member)
+        preparer = replace(self.preparer, door=door_of(sightings[0].source), key=came_with, attributions={})
+        return preparer.prepare(
+            Claim(0, msgspec.structs.replace(event, occurred_at=at), key, sightings[0].body_hash, source=sightings[0].source)
+        )
+
+    def _key_name(self, api_key_id: int | None) -> str:
+        if api_key_id is None:
+            return ""
+        if api_key_id not in self.key_names:
+            name = ApiKey.objects.filter(organization=self.organization, pk=api_key_id).values_list("name", flat=True).first()
+            self.key_names[api_key_id] = name or ""
+        return self.key_names[api_key_id]
 
     def columns(self, prepared: Prepared) -> dict[str, Any]:
         row = event_row(prepared, organization_id=self.organization.pk, received_at=self.now, door="", api_key_id=None)

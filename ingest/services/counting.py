@@ -11,7 +11,6 @@ from governance.tenancy.access import Actor
 from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import Outcome, UsageEvent
-from ingest.once.settled import sightings_settle
 from ingest.services.store import events_keep
 
 logger = logging.getLogger(__name__)
@@ -37,6 +36,9 @@ def events_store(
     sql.check_health()
     outcomes, touched = events_keep(actor=actor, api_key=api_key, source=source, events=events, now=now, unconfirmed=unconfirmed)
     if touched:
+        # Settling changes stored events, which builds on storing them.
+        from ingest.once.settled import sightings_settle
+
         try:
             sightings_settle(organization=actor.organization, events=sorted(touched), now=now)
         except Exception:

@@ -25,12 +25,12 @@ from governance.tenancy.services import LOCK_CONFIGURATION, organization_lock
 from ingest.attributing.facts import KeyFacts
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
-from ingest.once.recognition import Known, Matched, Overtaken, Second, Sorted, matched, shared_sessions, sorted_by_id
-from ingest.once.recording import pairs_note, seconds_record
 from ingest.once.sources import reporter_of
 from ingest.services import statements
 from ingest.services.arrivals import arrivals_of
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
+from ingest.services.recognition import Known, Matched, Overtaken, Second, Sorted, matched, shared_sessions, sorted_by_id
+from ingest.services.recording import pairs_note, seconds_record
 from ingest.services.sums import (
     AMOUNTS,
     COUNTS,
@@ -131,10 +131,11 @@ class _Storing:
         new = [_naming(claim, again) for claim in found.new]
         if not new:
             self._seconds(found, Matched(new=[]), opened, outcomes)
-            if counted_before := self._name_authorizations(found, frozenset()):
+            counted_before = self._name_authorizations(found, frozenset())
+            self._arrive(claims, outcomes)
+            if counted_before:
                 rules, _ = self._configuration(opened.version)
                 holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
-            self._arrive(claims, outcomes)
             return
         rules, preparer = self._configuration(opened.version)
         rows = [preparer.prepare(claim) for claim in new]
@@ -147,9 +148,9 @@ class _Storing:
             _mark_after_freeze(made.new, rules, opened.frozen, self._origin(rules))
             self.write(made, rules, counted_before, again=_again(claims, outcomes))
             return
+        self._arrive(claims, outcomes)
         if counted_before:
             holds_settle_counted(organization_id=self.organization_id, rules=rules, calls=counted_before, now=self.now)
-        self._arrive(claims, outcomes)
 
     def _open(self, claims: Sequence[Claim]) -> _Opened:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""

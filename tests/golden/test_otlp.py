@@ -81,7 +81,7 @@ def test_however_a_request_is_cut_up_the_same_calls_count(name: str) -> None:
 @pytest.mark.django_db
 def test_all_captures_in_any_order_and_twice_count_the_same(api: APIClient) -> None:
     def table() -> list[tuple[Any, ...]]:
-        return sorted(UsageEvent.objects.values_list("id", "model_reported", *COUNTS, "session", "harness", "gateway"), key=str)
+        return sorted(UsageEvent.objects.values_list(*COUNTS, "session", "harness", "gateway"), key=str)
 
     chance = random.Random(7)
     sent = list(CAPTURES.values())
@@ -93,4 +93,5 @@ def test_all_captures_in_any_order_and_twice_count_the_same(api: APIClient) -> N
         for one in sent:
             assert twin(one).post(api).status_code == 200
         assert table() == first
-    assert len(first) == len({key for one in CAPTURES.values() if one.signal != "metrics" for key in keys_of(one)})
+    # Two of the calls are told of by Claude Code and by the LiteLLM they went through.
+    assert len(first) == len({key for one in CAPTURES.values() if one.signal != "metrics" for key in keys_of(one)}) - 2

@@ -35,7 +35,14 @@ def test_each_of_many_calls_is_told_once_more_and_stays_one(organization: Organi
 
 @pytest.mark.parametrize(
     "changes",
-    [{"session": "s-2"}, {"session": ""}, {"output_tokens": 56}, {"input_tokens": 121}, {"provider": "openai", "model": "gpt-5"}, {"after": 1000}],
+    [
+        {"session": "s-2"},
+        {"session": ""},
+        {"output_tokens": 56},
+        {"input_tokens": 121},
+        {"provider": "openai", "model": "gpt-5"},
+        {"after": 1000},
+    ],
     ids=["session", "none", "output", "input", "provider", "time"],
 )
 def test_what_differs_in_what_is_common_is_another_call(organization: Organization, changes: dict[str, Any]) -> None:

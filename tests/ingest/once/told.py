@@ -48,9 +48,16 @@ def statuses(outcomes: Sequence[Outcome]) -> list[str]:
 def sums(organization: Organization) -> dict[str, Any]:
     """What counts, whatever event it stands in."""
     rows = Stored.objects.filter(organization=organization)
-    found = rows.aggregate(input=Sum("input_tokens"), read=Sum("cache_read_tokens"), written=Sum("cache_write_5m_tokens"), output=Sum("output_tokens"))
+    found = rows.aggregate(
+        input=Sum("input_tokens"), read=Sum("cache_read_tokens"), written=Sum("cache_write_5m_tokens"), output=Sum("output_tokens")
+    )
     cost = sum((row.cost or Decimal(0) for row in rows), Decimal(0))
-    return {"calls": rows.count(), "cost": cost, **found, "names": sorted((row.session, row.harness, row.gateway, row.team_label) for row in rows)}
+    return {
+        "calls": rows.count(),
+        "cost": cost,
+        **found,
+        "names": sorted((row.session, row.harness, row.gateway, row.team_label) for row in rows),
+    }
 
 
 def assert_true(organization: Organization) -> None:

@@ -12,9 +12,9 @@ import msgspec
 from governance import sql
 from governance.tenancy.models import ApiKey
 from ingest.formats.event import BILLING_MODES, UsageEvent
-from ingest.once.recognition import Overtaken, Second, told_by
 from ingest.services.identity import other_keys
 from ingest.services.prepare import Claim
+from ingest.services.recognition import Overtaken, Second, told_by
 
 # The event is held, so that it is neither joined to another nor split while a report is added to it.
 EVENTS = f"""
@@ -32,8 +32,19 @@ SELECT own_key, body_hash, event_id FROM event_sighting
 WHERE organization_id = %(organization)s AND own_key = ANY(%(keys)s::uuid[]) AND body_hash = ANY(%(hashes)s::uuid[])
 """
 COLUMNS = {
-    "event_id": "uuid", "event_at": "timestamptz", "source": "text", "own_key": "uuid", "keys": "uuid[]", "own_id": "text", "body_hash": "uuid",
-    "reported": "jsonb", "reported_at": "timestamptz", "seen_at": "timestamptz", "api_key_id": "bigint", "key_member_id": "bigint", "how": "text",
+    "event_id": "uuid",
+    "event_at": "timestamptz",
+    "source": "text",
+    "own_key": "uuid",
+    "keys": "uuid[]",
+    "own_id": "text",
+    "body_hash": "uuid",
+    "reported": "jsonb",
+    "reported_at": "timestamptz",
+    "seen_at": "timestamptz",
+    "api_key_id": "bigint",
+    "key_member_id": "bigint",
+    "how": "text",
     "is_settled": "boolean",
 }
 ADD = f"""
@@ -63,7 +74,13 @@ COLUMN_NAMES = {
 
 
 def seconds_record(
-    *, organization_id: int, api_key: ApiKey | None, seconds: Sequence[Second], new: Mapping[UUID, Claim], fresh_keys: AbstractSet[UUID], now: datetime
+    *,
+    organization_id: int,
+    api_key: ApiKey | None,
+    seconds: Sequence[Second],
+    new: Mapping[UUID, Claim],
+    fresh_keys: AbstractSet[UUID],
+    now: datetime,
 ) -> dict[int, UUID]:
     """Keeps the reports, and of each call's first report what it said. Returns the event each report is of now, by the claim's index.
 
@@ -80,7 +97,9 @@ def seconds_record(
     rows = [_row(second, api_key, now) | {"is_settled": True} for second in firsts]
     rows += _firsts_stored(organization_id, fresh) + [_row(second, api_key, now) for second in fresh]
     sql.execute(ADD, {"organization": organization_id, "rows": msgspec.json.encode(rows).decode()})
-    pointed = {key: second for second in fresh for key in (second.claim.key, *second.claim.others) if key in fresh_keys and key != second.event_id}
+    pointed = {
+        key: second for second in fresh for key in (second.claim.key, *second.claim.others) if key in fresh_keys and key != second.event_id
+    }
     if pointed:
         ordered = sorted(pointed)
         sql.execute(POINT, {
@@ -156,8 +175,10 @@ def with_defaults(event: UsageEvent, defaults: Mapping[str, str]) -> UsageEvent:
 def reported_of(row: Any) -> UsageEvent:
     """A stored event as it was reported, with its key's defaults. Names are those that the catalogue knows."""
     fields = {name: getattr(row, COLUMN_NAMES.get(name, name)) for name in UsageEvent.__struct_fields__}
+    # Rules may have set other ones.
+    fields |= {name: value for name, value in ((row.ruled or {}).get("was") or {}).items() if name in fields}
     fields["units"] = {name: Decimal(value) for name, value in row.units.items()} if row.units else None
-    fields["billing_mode"] = row.billing_mode if row.billing_mode in BILLING_MODES else None
+    fields["billing_mode"] = fields["billing_mode"] if fields["billing_mode"] in BILLING_MODES else None
     fields["tags"] = row.tags or None
     return UsageEvent(**fields)
 

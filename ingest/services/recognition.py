@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,21 +10,20 @@ from uuid import UUID
 from governance import sql
 from governance.ids import hash16
 from ingest.once.fingerprint import FAR, Found, Print, recognise, total
-from ingest.once.sources import reporter_of, source_of
+from ingest.once.sources import HARNESS, kind_of, reporter_of, source_of
 from ingest.services.prepare import Claim, Prepared
 
 INPUTS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 # The gateway's own name for a model, which is what its callers ask for.
 GROUP_TAG = "model_group"
-OTLP = "otlp"
 # One transaction at a time looks through a session that several sources report: the next sees what this one found.
 LOCK = "SELECT pg_advisory_xact_lock(key) FROM (SELECT key FROM unnest(%(keys)s::bigint[]) AS x (key) ORDER BY key) sessions"
 # A session without calls near the batch's times is one row without a call.
 CALLS = """
 SELECT x.session AS key, coalesce(s.calls, 0) AS calls, e.id, e.occurred_at, e.provider, e.maker, e.model, e.model_reported, e.tags, e.input_tokens,
-    e.cache_read_tokens, e.cache_write_5m_tokens, e.cache_write_1h_tokens, e.output_tokens, e.status, e.latency_ms, e.source, e.gateway, e.api_key_id,
+    e.cache_read_tokens, e.cache_write_5m_tokens, e.cache_write_1h_tokens, e.output_tokens, e.status, e.latency_ms, e.source, e.gateway, e.api_key_id, e.request_id, e.external_id,
     i.source AS told_by, i.body_hash,
-    (SELECT json_agg(json_build_array(g.source, extract(epoch FROM g.reported_at - e.occurred_at))) FROM event_sighting g
+    (SELECT json_agg(json_build_array(g.source, extract(epoch FROM g.reported_at - e.occurred_at), g.own_id)) FROM event_sighting g
         WHERE g.organization_id = %(organization)s AND g.event_id = e.id) AS seen
 FROM unnest(%(sessions)s::text[]) AS x (session)
 LEFT JOIN session s ON s.organization_id = %(organization)s AND s.key = x.session
@@ -89,7 +88,7 @@ def sorted_by_id(claims: Sequence[Claim], known: Mapping[UUID, Known]) -> Sorted
         target = own or named[0]
         if own is not None and own.body_hash == claim.body_hash:
             found.repeats.append((claim, own))
-        elif own is not None and not are_two_reporters(own.source, claim.source) and not claim.source.endswith(OTLP):
+        elif own is not None and not are_two_reporters(own.source, claim.source):
             found.conflicts.append((claim, own.event_id))
         else:
             found.seconds.append(Second(claim, target.event_id, target.at, "same-id", is_stored=target.event_id not in fresh))
@@ -155,13 +154,12 @@ class Seen:
         """Takes note that the report is another of this call."""
         for reporter in report.reporters:
             self.offsets[reporter] = report.at - self.at
-        self.call = with_reporters(self.call, frozenset(self.offsets))
+        self.call = replace(self.call, reporters=frozenset(self.offsets), ids=self.call.ids | report.ids)
 
 
-def with_reporters(call: Print, reporters: frozenset[str]) -> Print:
-    return Print(
-        call.key, call.session, call.at, call.provider, call.maker, call.models, call.tokens_input, call.tokens_output, call.is_ok, call.latency, reporters
-    )
+def ids_of(source: str, *ids: str) -> frozenset[str]:
+    """The ids by which a harness or an SDK tells of a call. A gateway may have put its own in the vendor's place."""
+    return frozenset(one for one in ids if one) if kind_of(source) == HARNESS else frozenset()
 
 
 def recognised(report: Print, near: Sequence[Seen]) -> Found:
@@ -194,12 +192,23 @@ def _calls(organization_id: int, rows: Sequence[Prepared], found: Matched) -> di
 
 def seen_of(row: Any, session: str) -> Seen:
     """A stored call as CALLS has it."""
-    offsets = {reporter_of(source): timedelta(seconds=float(seconds)) for source, seconds in row.seen or ()}
+    offsets = {reporter_of(source): timedelta(seconds=float(seconds)) for source, seconds, _ in row.seen or ()}
     offsets = offsets or {reporter_of(told_by(row)): timedelta(0)}
+    ids = ids_of(told_by(row), row.request_id, row.external_id).union(*(ids_of(source, own_id) for source, _, own_id in row.seen or ()))
     tags = row.tags or {}
     call = Print(
-        row.id, session, row.occurred_at, row.provider, row.maker, (row.model, row.model_reported, tags.get(GROUP_TAG, "")),
-        total([getattr(row, name) for name in INPUTS]), row.output_tokens, row.status == "ok", timedelta(milliseconds=row.latency_ms or 0), frozenset(offsets),
+        row.id,
+        session,
+        row.occurred_at,
+        row.provider,
+        row.maker,
+        (row.model, row.model_reported, tags.get(GROUP_TAG, "")),
+        total([getattr(row, name) for name in INPUTS]),
+        row.output_tokens,
+        row.status == "ok",
+        timedelta(milliseconds=row.latency_ms or 0),
+        frozenset(offsets),
+        ids,
     )
     return Seen(call, offsets)
 
@@ -212,9 +221,18 @@ def told_by(row: Any) -> str:
 def print_of(row: Prepared) -> Print:
     event, rating = row.event, row.rating
     return Print(
-        row.key, event.session, event.occurred_at, rating.provider, rating.maker, (rating.model, event.model, (event.tags or {}).get(GROUP_TAG, "")),
-        total([getattr(event, name) for name in INPUTS]), event.output_tokens, event.status == "ok", timedelta(milliseconds=event.latency_ms or 0),
+        row.key,
+        event.session,
+        event.occurred_at,
+        rating.provider,
+        rating.maker,
+        (rating.model, event.model, (event.tags or {}).get(GROUP_TAG, "")),
+        total([getattr(event, name) for name in INPUTS]),
+        event.output_tokens,
+        event.status == "ok",
+        timedelta(milliseconds=event.latency_ms or 0),
         frozenset({reporter_of(row.source)}),
+        ids_of(row.source, event.request_id, event.id),
     )
 
 

@@ -1,0 +1,107 @@
+"""What clients were captured to send comes out the same in any order, cut anywhere, and sent again."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import transaction
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governance.tenancy.models import Organization
+from ingest.formats import records
+from ingest.formats.event import UsageEvent
+from ingest.models import EventSighting
+from ingest.once.later import pass_run
+from tests.golden.captures import FOLDER, capture
+from tests.ingest.few_prices import few_prices
+from tests.ingest.once.told import assert_true, sums, told
+
+__all__ = ["few_prices"]
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("few_prices")]
+NOW = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+Report = tuple[str, UsageEvent]
+
+
+def from_telemetry(*names: str) -> list[Report]:
+    return [("otlp", event) for name in names for event in capture(name).parsed().usage.events]
+
+
+def from_records(door: str, body: bytes, *, is_lines: bool = False) -> list[Report]:
+    return [(door, event) for event in records.parse(body, name=door, labels={}, received_at=NOW, is_lines=is_lines).events]
+
+
+def combo() -> list[Report]:
+    """Two calls of Claude Code through LiteLLM, by the telemetry of both, LiteLLM's callback and the transcript."""
+    folder = FOLDER / "claude-code-via-litellm"
+    batch = msgspec.json.encode(msgspec.json.decode((folder / "005.json").read_bytes())["body"])
+    transcript = (folder / "transcript-09cdacfa.jsonl").read_bytes()
+    return [
+        *from_telemetry("claude-code-via-litellm/003", "claude-code-via-litellm/007"),
+        *from_records("litellm", batch),
+        *from_records("claude-code", transcript, is_lines=True),
+    ]
+
+
+def codex() -> list[Report]:
+    """Telemetry, which has no id of a response, and the rollout, which has."""
+    (path,) = (FOLDER / "codex-cli" / "sessions").glob("*.jsonl")
+    return [*from_telemetry("codex-cli/004"), *from_records("codex", path.read_bytes(), is_lines=True)]
+
+
+def claude() -> list[Report]:
+    """A session's telemetry and its transcript, which name the same requests."""
+    path = next((FOLDER / "claude-code" / "transcripts").rglob("959ca271*.jsonl"))
+    return [*from_telemetry("claude-code/003"), *from_records("claude-code", path.read_bytes(), is_lines=True)]
+
+
+def proxy() -> list[Report]:
+    """LiteLLM's callback and its spans: one has the vendor's id of a request, the other LiteLLM's and that one as a tag."""
+    batch = msgspec.json.encode(msgspec.json.decode((FOLDER / "litellm-proxy" / "001.json").read_bytes())["body"])
+    return [*from_telemetry("litellm-proxy/004"), *from_records("litellm", batch)]
+
+
+CASES: list[tuple[Callable[[], list[Report]], int]] = [(combo, 2), (claude, 2), (codex, 3)]
+
+
+def outcome(organization: Organization, parts: Sequence[Sequence[Report]]) -> dict[str, Any]:
+    """What counts after the parts, each sent by its doors; nothing of it is kept."""
+    with transaction.atomic():
+        for part in parts:
+            for door in dict.fromkeys(door for door, _ in part):
+                told(organization, door, *(event for name, event in part if name == door), now=NOW)
+        pass_run(organization=organization, now=NOW + timedelta(minutes=1))
+        assert_true(organization)
+        found = sums(organization)
+        assert not EventSighting.objects.filter(is_settled=False).exists()
+        transaction.set_rollback(True)
+    return found
+
+
+@pytest.mark.parametrize(("reports", "calls"), CASES, ids=lambda one: getattr(one, "__name__", ""))
+def test_captured_calls_count_once(organization: Organization, reports: Callable[[], list[Report]], calls: int) -> None:
+    found = outcome(organization, [[report] for report in reports()])
+    assert found["calls"] == calls
+
+
+@pytest.mark.parametrize(("reports", "calls"), CASES, ids=lambda one: getattr(one, "__name__", ""))
+def test_captured_calls_count_once_in_any_order_and_cut_anywhere(
+    organization: Organization, reports: Callable[[], list[Report]], calls: int
+) -> None:
+    made = reports()
+    expected = outcome(organization, [made])
+    assert expected["calls"] == calls
+
+    @settings(max_examples=8, database=None)
+    @given(st.permutations(made), st.lists(st.integers(0, len(made)), max_size=4), st.integers(0, len(made)))
+    def hold(order: list[Report], cuts: list[int], again: int) -> None:
+        edges = [0, *sorted(cuts), len(order)]
+        parts = [order[start:end] for start, end in pairwise(edges)]
+        # Yesterday's file comes once more.
+        assert outcome(organization, [*parts, order[:again]]) == expected
+
+    hold()

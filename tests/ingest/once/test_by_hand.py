@@ -1,0 +1,133 @@
+"""An admin joins, splits and keeps apart; either undoes the other, every sum moves with it, and a split is never joined again."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from governance.audit.models import AuditRecord
+from governance.budgets.models import BudgetPeriod
+from governance.budgets.services import budget_create
+from governance.errors import Conflict, Forbidden, NotFound
+from governance.tenancy.access import member_actor
+from governance.tenancy.models import Member, Organization
+from ingest.models import EventSighting, SightingPair
+from ingest.models import UsageEvent as Stored
+from ingest.once.later import pass_run
+from ingest.once.selectors import coverage, pairs_undecided, shares_of
+from ingest.once.services import call_split, calls_join, pair_join_by_hand, pair_keep_apart, trust_order
+from tests.ingest.few_prices import few_prices
+from tests.ingest.once.told import AT, NOW, assert_true, gateway, harness, statuses, sums, told
+
+__all__ = ["few_prices"]
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("few_prices")]
+
+
+def second(event_id: UUID, source: str) -> int:
+    return EventSighting.objects.get(event_id=event_id, source=source).pk
+
+
+@pytest.mark.parametrize("source", ["gateway:litellm", "harness:otlp"])
+def test_a_split_and_a_join_undo_each_other(organization: Organization, admin: Member, source: str) -> None:
+    actor = member_actor(admin)
+    told(organization, "otlp", harness(output_tokens=58))
+    told(organization, "litellm", gateway(output_tokens=58, after=1))
+    one = sums(organization)
+    stored = Stored.objects.get()
+    call_split(actor=actor, event_id=stored.id, sighting_id=second(stored.id, source), reason="two calls")
+    two = sums(organization)
+    assert (two["calls"], two["cost"]) == (2, 2 * one["cost"])
+    assert_true(organization)
+    assert statuses(told(organization, "litellm", gateway(output_tokens=58, after=1))) == ["duplicate"]
+    pass_run(organization=organization, now=NOW)
+    assert sums(organization) == two
+    first, other = Stored.objects.values_list("id", flat=True)
+    calls_join(actor=actor, first=first, second=other)
+    assert sums(organization) == one
+    assert_true(organization)
+    assert list(AuditRecord.objects.filter(action__startswith="call").values_list("action", flat=True).order_by("id")) == [
+        "call.split",
+        "calls.joined",
+    ]
+
+
+def test_reports_of_one_id_can_be_split_and_their_repeats_stay_repeats(organization: Organization, admin: Member) -> None:
+    told(organization, "otlp", harness())
+    told(organization, "claude-code", harness(trace="t", output_tokens=60))
+    stored = Stored.objects.get()
+    call_split(actor=member_actor(admin), event_id=stored.id, sighting_id=second(stored.id, "harness:claude-code"))
+    assert set(Stored.objects.values_list("output_tokens", flat=True)) == {57, 60}
+    assert statuses(told(organization, "claude-code", harness(trace="t", output_tokens=60))) == ["duplicate"]
+    assert sums(organization)["calls"] == 2
+    assert_true(organization)
+
+
+def test_budgets_are_charged_once_and_follow(organization: Organization, admin: Member) -> None:
+    budget_create(actor=member_actor(admin), name="Month", scope_kind="organization", period_kind="month", limit_amount=Decimal(1))
+    told(organization, "otlp", harness())
+    told(organization, "litellm", gateway())
+
+    def spent() -> Any:
+        return BudgetPeriod.objects.get().spent
+
+    once, stored = spent(), Stored.objects.get()
+    assert once == stored.cost > 0
+    new = call_split(actor=member_actor(admin), event_id=stored.id, sighting_id=second(stored.id, "gateway:litellm"))
+    assert spent() == 2 * once
+    calls_join(actor=member_actor(admin), first=stored.id, second=new[1])
+    assert spent() == once
+    assert_true(organization)
+
+
+def test_pairs_wait_for_a_person_who_joins_or_keeps_them_apart(organization: Organization, admin: Member) -> None:
+    actor = member_actor(admin)
+    told(organization, "otlp", harness(1), harness(2, after=60))
+    told(organization, "litellm", gateway(1, output_tokens=58), gateway(2, after=60, output_tokens=58))
+    pass_run(organization=organization, now=NOW)
+    first, other = pairs_undecided(actor)
+    pair_join_by_hand(actor=actor, pair_id=first.pk)
+    pair_keep_apart(actor=actor, pair_id=other.pk)
+    assert not pairs_undecided(actor)
+    assert sums(organization)["calls"] == 3
+    with pytest.raises(Conflict):
+        pair_keep_apart(actor=actor, pair_id=first.pk)
+    found = shares_of(coverage(actor, since=AT, until=NOW))
+    assert (found.both, found.gateway_only, found.harness_only) == (1, 1, 1)
+    assert_true(organization)
+
+
+def test_only_those_who_keep_the_organization_decide(organization: Organization, engineer: Member, admin: Member, stranger: Member) -> None:
+    told(organization, "otlp", harness())
+    told(organization, "litellm", gateway())
+    stored = Stored.objects.get()
+    sighting_id = second(stored.id, "gateway:litellm")
+    with pytest.raises(Forbidden):
+        call_split(actor=member_actor(engineer), event_id=stored.id, sighting_id=sighting_id)
+    with pytest.raises(NotFound):
+        call_split(actor=member_actor(stranger), event_id=stored.id, sighting_id=sighting_id)
+    with pytest.raises(NotFound):
+        call_split(actor=member_actor(admin), event_id=stored.id, sighting_id=0)
+
+
+def test_an_organization_orders_whom_it_trusts(organization: Organization, admin: Member) -> None:
+    trust_order(actor=member_actor(admin), kinds=["harness", "gateway", "vendor"])
+    one_id = "msg_01XFDUDYJgAACzvnptvVoYEL"
+    told(organization, "litellm", gateway(request_id=one_id, output_tokens=60))
+    told(organization, "otlp", harness(request_id=one_id, output_tokens=57))
+    assert Stored.objects.get().output_tokens == 57
+    assert_true(organization)
+
+
+def test_a_clock_that_is_wrong_is_found_by_the_whole_session(organization: Organization) -> None:
+    told(organization, "otlp", *(harness(n, after=n * 40, input_tokens=100 + n) for n in range(4)))
+    told(organization, "litellm", *(gateway(n, after=180 + n * 40, input_tokens=100 + n) for n in range(4)))
+    assert sums(organization)["calls"] == 8
+    assert pass_run(organization=organization, now=NOW) == 4
+    assert sums(organization)["calls"] == 4
+    assert not SightingPair.objects.filter(state="undecided").exists()
+    # From then on the difference of the clocks is known when a call comes.
+    told(organization, "otlp", harness(9, after=400, input_tokens=109))
+    assert statuses(told(organization, "litellm", gateway(9, after=580, input_tokens=109))) == ["duplicate"]
+    assert_true(organization)
