@@ -134,8 +134,9 @@ def _seats_table(request: PageRequest, view: SeatsView) -> Table:
 
 
 def _silent(view: SeatsView) -> frozenset[str]:
-    """Columns with nothing to tell apart: of one plan only, of nothing included."""
-    alike = ("plan", len({row.seat.plan_id for row in view.rows}) < 2), ("included", all(row.included is None for row in view.rows))
+    """Columns with nothing to tell apart: of one plan only, all since one day, of nothing included."""
+    since = {row.seat.valid_from for row in view.rows}
+    alike = ("since", len(view.rows) > 1 and len(since) == 1), ("plan", len({row.seat.plan_id for row in view.rows}) < 2), ("included", all(row.included is None for row in view.rows))
     return frozenset(name for name, is_silent in alike if is_silent)
 
 
