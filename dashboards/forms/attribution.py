@@ -32,6 +32,11 @@ class ConditionForm(forms.Form):
         help_text="Separated by commas; one is enough. Like: * and ? stand for any letters.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.is_conditional = True  # type: ignore[attr-defined]
+
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
         field = given.get("field", "")

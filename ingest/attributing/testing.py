@@ -52,7 +52,7 @@ def event_read(text: str | bytes) -> UsageEvent:
         raise Invalid("This is no JSON.", field="event") from error
 
 
-def event_explained(actor: Actor, event: UsageEvent, *, key: ApiKey | None = None, door: str = "events") -> tuple[Facts, Explained]:
+def event_explained(actor: Actor, event: UsageEvent, *, key: ApiKey | None = None, door: str = "rest") -> tuple[Facts, Explained]:
     """An event that came with this key by the present rules; nothing is stored."""
     rules = rules_now(actor)
     known = KeyFacts() if key is None else KeyFacts(key.name, key.member_id, key.defaults)

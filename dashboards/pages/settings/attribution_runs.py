@@ -107,7 +107,7 @@ def preview_shown(actor: Actor, run: ReratingRun) -> Mapping[str, Any] | None:
     def read(line: Mapping[str, Any]) -> dict[str, Any]:
         return {**line, **{name: Decimal(line[name]) for name in ("before", "after", "delta") if name in line}}
 
-    names = {**rule_names(actor), 0: "The rule that is tried"}
+    names = {**rule_names(actor), 0: "the rule that is tried"}
     lines = {name: [read(line) for line in run.preview[name]] for name in ("moves", "teams", "budgets")}
     for line in lines["budgets"]:
         line["named"] = [{**one, "starts_at": datetime.fromisoformat(one["starts_at"])} for one in line["named"]]
