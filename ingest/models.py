@@ -8,13 +8,14 @@ from ingest.amending.models import Adjustment, AmendmentCause, EventAmendment
 from ingest.guard.models import GuardFinding, GuardRule, GuardRuleVersion, GuardTrial
 from ingest.importing.models import ImportMeaning, ImportPart, ImportPiece, ImportRefusal, ImportRun
 from ingest.once.models import EventSighting, OrderOfTrust, SightingPair
+from ingest.quarantine.models import QuarantineAlarm, QuarantineRule
 from ingest.rerating.models import ReratingLook, ReratingRun
 from ingest.signals.models import MetricStream, SpanSeen
 
 __all__ = [
     "Adjustment", "AmendmentCause", "ArrivalHour", "EventAmendment", "EventIdentity", "EventSighting", "GuardFinding", "GuardRule", "GuardRuleVersion", "GuardTrial",
-    "IdempotencyKey", "ImportMeaning", "ImportPart", "ImportPiece", "ImportRefusal", "ImportRun", "MetricStream", "OrderOfTrust", "RejectedInput", "ReportedLabel",
-    "ReratingLook", "ReratingRun", "SightingPair", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
+    "IdempotencyKey", "ImportMeaning", "ImportPart", "ImportPiece", "ImportRefusal", "ImportRun", "MetricStream", "OrderOfTrust", "QuarantineAlarm", "QuarantineRule",
+    "RejectedInput", "ReportedLabel", "ReratingLook", "ReratingRun", "SightingPair", "SpanSeen", "UsageEvent", "UsageRollup", "UsageRollupDay",
 ]  # fmt: skip
 ORGANIZATION = "tenancy.Organization"
 

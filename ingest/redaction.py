@@ -1,6 +1,6 @@
 """Takes out of what was not counted what nobody needs in order to mend it: prompts, answers and secrets. Pure.
 
-An event's own fields are kept up to their sizes. Of anything else only numbers, true, false and null are kept, because
+An event's own fields are kept up to their sizes, and single words under names that other clients give them. Of anything else only numbers, true, false and null are kept, because
 text under a name that means nothing here may be what somebody wrote.
 """
 
@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from ingest.formats.event import UsageEvent
+from ingest.importing.layouts import BY_ALIAS
+from ingest.importing.mapping import NUMERIC
 
 LARGEST_LABEL = 254
 LARGEST_TAG = 1000
@@ -35,6 +37,7 @@ STRUCTURED = frozenset(("tags", "units"))
 OWN_TEXT = frozenset(field.name for field in msgspec.structs.fields(UsageEvent)) - STRUCTURED
 STRING = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)(?P<end>"|\\?\Z)(?P<is_name>\s*:)?', re.DOTALL)
 WORD = re.compile(r"[^\s{}\[\]:,]+")
+ONE_WORD = re.compile(r"[\w.@:/+-]{1,120}")
 PLAIN_WORD = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null|NaN|-?Infinity")
 
 
@@ -81,7 +84,13 @@ def value_redacted(name: str, value: Any) -> Any:
     if name in STRUCTURED and isinstance(value, dict):
         kept = list(value.items())[:MOST_ITEMS]
         return {without_secrets(key[:LARGEST_NAME]): label_redacted(found, LARGEST_TAG) for key, found in kept}
-    return label_redacted(value, LARGEST_LABEL) if name in OWN_TEXT else number_or_removed(value)
+    return label_redacted(value, LARGEST_LABEL) if name in OWN_TEXT or is_name_of_field(name, value) else number_or_removed(value)
+
+
+def is_name_of_field(name: str, value: Any) -> bool:
+    """Whether a value may be kept under a name that is not a field's own, because a rule can read it as one: a single word under a usual name of a text field."""
+    field = BY_ALIAS.get("".join(character for character in name.lower() if character.isalnum()))
+    return field in OWN_TEXT and field not in NUMERIC and isinstance(value, str) and ONE_WORD.fullmatch(value) is not None
 
 
 def label_redacted(value: Any, size: int) -> Any:

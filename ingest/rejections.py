@@ -21,6 +21,8 @@ from ingest.formats import native
 from ingest.formats.batch import BadBody
 from ingest.formats.event import Outcome
 from ingest.models import RejectedInput
+from ingest.quarantine.mending import mended
+from ingest.quarantine.services import fixes_of, mended_note
 from ingest.redaction import REMOVED, broken_redacted, payload_redacted, without_secrets
 
 # A client that sends rubbish all day can fill neither the disk nor the page.
@@ -102,7 +104,7 @@ def rejected_replay(*, actor: Actor, rejected: RejectedInput, corrected: str = "
     row = access.get_scoped(actor, RejectedInput.objects.select_for_update(), pk=rejected.pk)
     if row.replay_outcome in ("accepted", "duplicate"):
         raise Conflict("This input was replayed already and is counted.")
-    outcomes = replayed(actor, row, corrected_payload(corrected) if corrected else whole_payload(row))
+    outcomes = replayed(actor, row, corrected_payload(corrected) if corrected else mended_payload(row) or whole_payload(row))
     old = {"replayed_at": row.replayed_at, "replay_outcome": row.replay_outcome}
     row.replayed_at, row.replay_outcome = timezone.now(), worst(outcomes)
     row.save(update_fields=["replayed_at", "replay_outcome"])
@@ -111,6 +113,15 @@ def rejected_replay(*, actor: Actor, rejected: RejectedInput, corrected: str = "
         new["corrected"] = without_secrets(corrected)
     audit_record(actor=actor, action="rejected_input.replayed", target=("rejected_input", row.pk), old=old, new=new)
     return outcomes
+
+
+def mended_payload(row: RejectedInput) -> bytes:
+    """What the organization's rules make of a kept event that they mend; empty where they do not."""
+    found = mended(bytes(row.payload), fixes_of(row.organization_id), row.door) if row.payload else None
+    if found is None:
+        return b""
+    mended_note(row.organization_id, [found])
+    return msgspec.json.encode(found.event)
 
 
 def whole_payload(row: RejectedInput) -> bytes:

@@ -16,13 +16,14 @@ from ingest.once.tasks import sightings_pass
 from ingest.own_hardware import months_fix_all
 from ingest.partitions import months_ensure, months_retain
 from ingest.price_changes.tasks import price_changes_tell
+from ingest.quarantine.tasks import quarantine_look
 from ingest.rerating.tasks import rerating_look, rerating_work
 from ingest.signals.nested import spans_forget
 from ingest.signals.streams import streams_forget
 
 __all__ = [
     "guard_forget", "guard_look", "guard_trial", "hardware_months_fix", "idempotency_keys_forget", "import_files_forget", "import_work", "imports_look",
-    "partitions_ensure", "partitions_retain", "price_changes_tell", "rerating_look", "rerating_work", "sightings_pass", "signals_forget",
+    "partitions_ensure", "partitions_retain", "price_changes_tell", "quarantine_look", "rerating_look", "rerating_work", "sightings_pass", "signals_forget",
 ]  # fmt: skip
 
 

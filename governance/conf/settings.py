@@ -282,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "outbox-forget": {"task": "governance.notices.tasks.outbox_forget", "schedule": 86400.0},
     "guard-look": {"task": "ingest.guard.tasks.guard_look", "schedule": 60.0, "options": {"expires": 60}},
     "rerating-look": {"task": "ingest.rerating.tasks.rerating_look", "schedule": 20.0, "options": {"expires": 20}},
+    "quarantine-look": {"task": "ingest.quarantine.tasks.quarantine_look", "schedule": 60.0, "options": {"expires": 60}},
     "imports-look": {"task": "ingest.importing.tasks.imports_look", "schedule": 20.0, "options": {"expires": 20}},
     "import-files-forget": {"task": "ingest.importing.tasks.import_files_forget", "schedule": 86400.0},
     "prices-sync": {"task": "governance.pricing.tasks.prices_sync", "schedule": 86400.0, "options": {"expires": 3600}},

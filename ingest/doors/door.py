@@ -20,6 +20,7 @@ from ingest.doors.body import body_read
 from ingest.formats.batch import BadBody, Refusal
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import RejectedInput
+from ingest.quarantine.services import refusals_mend
 from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
 
 
@@ -67,6 +68,22 @@ class Door(APIView):
             return outcomes
         misfits_keep(api_key=api_key, door=self.name, misfits=misfits_of(outcomes, events))
         return outcomes
+
+    def refused_take(self, actor: Actor, api_key: ApiKey, refused: Sequence[Refusal], *, keeps_misfits: bool = True) -> list[Outcome]:
+        """What became of events that could not be taken as they came: those that the organization's rules mend are stored, the others kept."""
+        if not refused:
+            return []
+        mended = refusals_mend(organization_id=api_key.organization_id, door=self.name, refused=refused)
+        places = sorted(mended)
+        stored = self.mended_store(actor, api_key, [mended[place].event for place in places], keeps_misfits=keeps_misfits)
+        outcomes = {places[one.index]: msgspec.structs.replace(one, index=refused[places[one.index]].index) for one in stored}
+        if keeps_misfits:
+            self.refused_keep(api_key, [one for place, one in enumerate(refused) if place not in outcomes])
+        return [outcomes.get(place) or one.outcome for place, one in enumerate(refused)]
+
+    def mended_store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent], *, keeps_misfits: bool) -> list[Outcome]:
+        """Stores events that rules have mended, as the door stores others."""
+        return self.store(actor, api_key, events, keeps_misfits=keeps_misfits)
 
     def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
         misfits = [

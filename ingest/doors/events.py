@@ -88,10 +88,9 @@ class EventsDoor(Door):
         stored = self.store(actor, api_key, parsed.events, keeps_misfits=keeps_misfits, unconfirmed=unconfirmed)
         if parsed.positions is None:
             return stored
-        if keeps_misfits:
-            self.refused_keep(api_key, parsed.refused)
+        refused = self.refused_take(actor, api_key, parsed.refused, keeps_misfits=keeps_misfits)
         placed = [msgspec.structs.replace(outcome, index=parsed.positions[outcome.index]) for outcome in stored]
-        return sorted([*placed, *(one.outcome for one in parsed.refused)], key=lambda outcome: outcome.index)
+        return sorted([*placed, *refused], key=lambda outcome: outcome.index)
 
 
 def lines_expected(request: HttpRequest) -> bool:

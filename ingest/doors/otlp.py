@@ -102,8 +102,8 @@ class CallsDoor(OtlpDoor):
         outcomes: list[Outcome] = []
         for start in range(0, len(found.usage.events), settings.INGEST_MAX_EVENTS):
             outcomes += self.part_take(actor, api_key, found, slice(start, start + settings.INGEST_MAX_EVENTS))
-        self.refused_keep(api_key, found.usage.refused)
-        return [outcome for outcome in outcomes if outcome.status == "rejected"] + [one.outcome for one in found.usage.refused]
+        outcomes += self.refused_take(actor, api_key, found.usage.refused)
+        return [outcome for outcome in outcomes if outcome.status == "rejected"]
 
     def part_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry, part: slice) -> list[Outcome]:
         return self.store(actor, api_key, found.usage.events[part])
@@ -165,7 +165,7 @@ class MetricsDoor(CallsDoor):
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
         points = read(telemetry.metric_points, body, is_json=is_json)
-        uncounted = self.meters_take(actor, api_key, meters(points))
+        uncounted = self.meters_take(actor, api_key, meters(points)) + self.refused_take(actor, api_key, otlp.misshapen(points))
         unread = otlp.unread_points(points)
         rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
         answer = ExportMetricsServiceResponse()

@@ -64,10 +64,13 @@ class RecordsDoor(Door):
         for start in range(0, len(parsed.events), settings.INGEST_MAX_EVENTS):
             part = self.counted(actor, api_key, parsed.events[start : start + settings.INGEST_MAX_EVENTS])
             found += [msgspec.structs.replace(outcome, index=start + outcome.index) for outcome in part]
-        self.refused_keep(api_key, parsed.refused)
+        refused = self.refused_take(actor, api_key, parsed.refused)
         if parsed.positions is not None:
             found = [msgspec.structs.replace(outcome, index=parsed.positions[outcome.index]) for outcome in found]
-        return sorted([*found, *(one.outcome for one in parsed.refused)], key=lambda outcome: outcome.index)
+        return sorted([*found, *refused], key=lambda outcome: outcome.index)
+
+    def mended_store(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent], *, keeps_misfits: bool) -> list[Outcome]:
+        return self.counted(actor, api_key, events) if events else []
 
     def counted(self, actor: Actor, api_key: ApiKey, events: Sequence[UsageEvent]) -> list[Outcome]:
         """Puts calls through the storing transaction. One that another source reported too is a duplicate where its counts are alike."""

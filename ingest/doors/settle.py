@@ -21,6 +21,7 @@ from ingest.doors.events import CONFLICT_TITLE, REJECTED_TITLE, SINGLE_STATUS
 from ingest.formats import native
 from ingest.formats.batch import fault_of
 from ingest.formats.event import Outcome, UsageEvent
+from ingest.quarantine.services import refusals_mend
 
 MAX_BODY_BYTES = 256 * 1024
 
@@ -80,8 +81,11 @@ class SettleDoor(Door):
             raise Forbidden("Reporting the call itself takes a key with the scope `ingest`; settle with its amount.", scope=Scope.INGEST)
         event = native.read(body, 0)
         if not isinstance(event, UsageEvent):
-            self.refused_keep(api_key, [event])
-            return event.outcome, False
+            mended = refusals_mend(organization_id=api_key.organization_id, door=self.name, refused=[event])
+            if not mended:
+                self.refused_keep(api_key, [event])
+                return event.outcome, False
+            event = mended[0].event
         if event.authorization not in (None, found.pk):
             raise Invalid("The event names another authorization.", field="event.authorization")
         named = msgspec.structs.replace(event, authorization=found.pk)

@@ -8,7 +8,7 @@ import msgspec
 
 from ingest.formats import Client, client_of, conventions
 from ingest.formats.batch import Parsed, Refusal
-from ingest.formats.event import UsageEvent
+from ingest.formats.event import Fault, UsageEvent
 from ingest.formats.fields import event_of
 from ingest.formats.labels import Attributes
 from ingest.formats.nesting import Call, SpanKey, calls_once
@@ -63,7 +63,7 @@ def parse(records: Sequence[LogRecord]) -> ParsedTelemetry:
                 unread[record.source.client] += 1
         elif (reader := getattr(client, "event_fields", None)) is not None and (fields := reader(record)) is not None:
             found.append((index, fields))
-    return ParsedTelemetry(validated(found), unread)
+    return ParsedTelemetry(with_lost(validated(found), records), unread)
 
 
 def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
@@ -83,7 +83,17 @@ def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
     calls = calls_once(found, spans)
     usage = validated([(call.index, call.fields) for call in calls])
     placed = {call.index: Sighting(call.spans, call.above, call.beyond, call.request_id is not None) for call in calls}
-    return ParsedTelemetry(usage, +unread, [placed[position] for position in usage.positions or ()])
+    return ParsedTelemetry(with_lost(usage, spans), +unread, [placed[position] for position in usage.positions or ()])
+
+
+def misshapen(items: Sequence[Any]) -> list[Refusal]:
+    """A refusal for each record of the request that was of no record's shape. Nothing of it is kept: it may hold prompts."""
+    broken = Fault("wrong_shape", "The record is not of the shape that OTLP/JSON gives it.", "")
+    return [Refusal(0, broken) for _ in range(getattr(items, "lost", 0))]
+
+
+def with_lost(usage: Parsed, items: Sequence[Any]) -> Parsed:
+    return msgspec.structs.replace(usage, refused=[*usage.refused, *misshapen(items)])
 
 
 def unread_points(points: Sequence[Point]) -> Counter[str]:

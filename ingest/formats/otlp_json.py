@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from typing import Any
 
 import msgspec
 
@@ -149,6 +150,54 @@ class JsonResourceSpans(Json):
 
 class JsonSpans(Json, kw_only=True):
     resource_spans: list[JsonResourceSpans] | None
+
+
+LEVELS: dict[type[Any], tuple[str, str, str, type[Any]]] = {
+    JsonLogs: ("resourceLogs", "scopeLogs", "logRecords", JsonRecord),
+    JsonMetrics: ("resourceMetrics", "scopeMetrics", "metrics", JsonMetric),
+    JsonSpans: ("resourceSpans", "scopeSpans", "spans", JsonSpan),
+}
+
+
+def salvaged(document: Any, shape: type[Any]) -> tuple[Any, int] | None:
+    """(the request without its records that are of another shape, how many those are); None where even what holds them is none.
+
+    What is odd about a resource or a scope is left out, and its records are read as if it said nothing of that.
+    """
+    top, middle, leaf, item_shape = LEVELS[shape]
+    groups = document.get(top) if isinstance(document, dict) else None
+    if not isinstance(groups, list):
+        return None
+    lost, kept = 0, []
+    for group in groups:
+        if not isinstance(group, dict) or not isinstance(scopes := group.get(middle) or [], list):
+            lost += 1
+            continue
+        found = []
+        for scoped in scopes:
+            items = scoped.get(leaf) or [] if isinstance(scoped, dict) else None
+            if not isinstance(items, list):
+                lost += 1
+                continue
+            good = [item for item in items if fits(item, item_shape)]
+            lost += len(items) - len(good)
+            found.append({"scope": scoped.get("scope") if fits(scoped.get("scope"), JsonScope) else None, leaf: good})
+        kept.append({"resource": _resource(group.get("resource")), middle: found})
+    return msgspec.convert({top: kept}, shape), lost
+
+
+def _resource(resource: Any) -> dict[str, Any]:
+    attributes = resource.get("attributes") if isinstance(resource, dict) else None
+    return {"attributes": [one for one in attributes if fits(one, JsonAttribute)] if isinstance(attributes, list) else []}
+
+
+def fits(value: Any, shape: type[Any]) -> bool:
+    """Whether a value is of a shape."""
+    try:
+        msgspec.convert(value, shape)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return True
 
 
 def nanoseconds(value: float | str | None) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -23,6 +23,7 @@ from ingest.formats.otlp_json import (
     JsonSpans,
     hex_id,
     nanoseconds,
+    salvaged,
 )
 from ingest.formats.scalars import Scalar, instant
 from ingest.formats.wire import parts_over
@@ -37,6 +38,7 @@ POINT_KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 NUMBERS = ("gauge", "sum")
 SUMMING = ("sum", "histogram", "exponential_histogram")
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+Item = TypeVar("Item")
 STATUS_ERROR = Status.STATUS_CODE_ERROR
 
 
@@ -121,11 +123,20 @@ def too_many_parts() -> TooLarge:
     return TooLarge("too_many_values", f"The body holds more than {MOST_PARTS:,} values; send it in several requests.")
 
 
+class Items(list[Item]):
+    """What a request holds; `lost` of it could not be read, being of no record's shape."""
+
+    def __init__(self, found: Iterable[Item], lost: int) -> None:
+        super().__init__(found)
+        self.lost = lost
+
+
 def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
     """The records of an ExportLogsServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
     if is_json:
-        return list(_json_records(_decoded_json(body, JsonLogs), quota))
+        request, lost = _decoded_json(body, JsonLogs)
+        return Items(_json_records(request, quota), lost)
     return list(_protobuf_records(_decoded(body, ExportLogsServiceRequest()), quota))
 
 
@@ -133,7 +144,8 @@ def metric_points(body: bytes, *, is_json: bool) -> list[Point]:
     """The data points of an ExportMetricsServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
     if is_json:
-        return list(_json_points(_decoded_json(body, JsonMetrics), quota))
+        request, lost = _decoded_json(body, JsonMetrics)
+        return Items(_json_points(request, quota), lost)
     return list(_protobuf_points(_decoded(body, ExportMetricsServiceRequest()), quota))
 
 
@@ -141,7 +153,8 @@ def spans(body: bytes, *, is_json: bool) -> list[Span]:
     """The spans of an ExportTraceServiceRequest. Raises Unreadable and TooLarge."""
     quota = Quota()
     if is_json:
-        return list(_json_spans(_decoded_json(body, JsonSpans), quota))
+        request, lost = _decoded_json(body, JsonSpans)
+        return Items(_json_spans(request, quota), lost)
     return list(_protobuf_spans(_decoded(body, ExportTraceServiceRequest()), quota))
 
 
@@ -155,13 +168,23 @@ def _decoded(body: bytes, request: Any) -> Any:
     return request
 
 
-def _decoded_json(body: bytes, shape: type[Any]) -> Any:
+def _decoded_json(body: bytes, shape: type[Any]) -> tuple[Any, int]:
+    """The request, and how many of its records were left out of it because they are of another shape."""
     if body.count(b"{") > 2 * MOST_PARTS:
         raise too_many_parts()
     if body.strip() == b"{}":
         body = NOTHING
+    body = without_half_characters(body, REPLACEMENT)
     with json_reading("The body is not OTLP/JSON: {error}."):
-        return msgspec.json.decode(without_half_characters(body, REPLACEMENT), type=shape)
+        try:
+            return msgspec.json.decode(body, type=shape), 0
+        except msgspec.ValidationError:
+            if body.count(b",") > MOST_PARTS:
+                raise
+            found = salvaged(msgspec.json.decode(body), shape)
+            if found is None:
+                raise
+            return found
 
 
 def _protobuf_records(request: ExportLogsServiceRequest, quota: Quota) -> Iterator[LogRecord]:

@@ -14,6 +14,7 @@ from dashboards.pages.settings import (
     organization,
     people,
     policies,
+    quarantine,
     record,
     teams,
 )
@@ -42,6 +43,9 @@ urlpatterns = [
     path("settings/connections/<slug:client>/test", connections.connection_test, name="settings-connection-test"),
     path("settings/connections/<slug:client>/keys/<int:key_id>", connections.connection_wait, name="settings-connection-wait"),
     path("settings/not-counted", intake.rejected_list, name="settings-intake"),
+    path("settings/not-counted/again", quarantine.kind_again, name="settings-quarantine-again"),
+    path("settings/not-counted/rules/new", quarantine.rule_new, name="settings-quarantine-rule"),
+    path("settings/not-counted/rules/<int:mending_id>", quarantine.rule_switched, name="settings-quarantine-switch"),
     path("settings/not-counted/<int:rejected_id>", intake.rejected_page, name="settings-rejected"),
     path("settings/imports", imports.import_list, name="settings-imports"),
     path("settings/imports/<int:import_id>", imports.import_page, name="settings-import"),

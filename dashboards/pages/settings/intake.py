@@ -10,9 +10,11 @@ from django.urls import reverse
 from dashboards.access import PageRequest, page
 from dashboards.components.tables import Column, Table
 from dashboards.pages.settings.frame import shown
+from dashboards.pages.settings.quarantine import rule_words, shown_kinds
 from governance.errors import DomainError
 from governance.tenancy.access import Right, scoped
 from ingest.models import RejectedInput, ReportedLabel
+from ingest.quarantine.selectors import rules_visible
 from ingest.rejections import rejected_input_get, rejected_inputs, rejected_replay
 
 TONES = {"rejected": "danger", "conflict": "warn", "envelope": "danger"}
@@ -37,7 +39,8 @@ def rejected_list(request: PageRequest) -> HttpResponse:
     )  # fmt: skip
     if table.is_asked_as_csv:
         return table.csv_response("not-counted")
-    return shown(request, "intake", "settings-intake", {"table": table})
+    values = {"table": table, "kinds": shown_kinds(request.actor), "rules": [(rule, rule_words(rule)) for rule in rules_visible(request.actor)]}
+    return shown(request, "intake", "settings-intake", values)
 
 
 @page(Right.MANAGE_ORGANIZATION)

@@ -23,6 +23,7 @@ from governance.tenancy.access import member_actor, system_actor
 from governance.tenancy.models import Member, Organization, Role, ServiceAccount, Team
 from ingest.importing.services import import_create
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
+from ingest.quarantine.services import rule_create as mending_create
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
 from tests.governance.billing.billed_things import billed_things
@@ -62,6 +63,7 @@ class Things:
     import_id: int
     attribution_id: int
     attribution_run_id: int
+    mending_id: int
     client: str = "claude-code"
 
     @property
@@ -119,9 +121,10 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
     mapping = name_mapping_add(actor=system_actor(organization), name="prod-chat", model=model, valid_from=now)
     table = f"time,model,input tokens\n{now.isoformat()},claude-sonnet-4-5,7\n".encode()
     imported = import_create(actor=system_actor(organization), file_name="october.csv", sent=[table])
+    mending = mending_create(actor=system_actor(organization), action="drop", field="colour")
     return Things(
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk, attribution.pk, history.pk,
+        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk, attribution.pk, history.pk, mending.pk,
     )  # fmt: skip

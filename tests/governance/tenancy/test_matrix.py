@@ -36,6 +36,7 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-connection": MANAGING, "settings-connection-test": MANAGING, "settings-connection-wait": MANAGING,
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
+    "settings-quarantine-again": MANAGING, "settings-quarantine-rule": MANAGING, "settings-quarantine-switch": MANAGING,
     "settings-imports": MANAGING, "settings-import": MANAGING,
     "settings-attribution": MANAGING, "settings-attribution-new": MANAGING, "settings-attribution-test": MANAGING, "settings-attribution-rule": MANAGING,
     "settings-attribution-people": MANAGING, "settings-attribution-run-new": MANAGING, "settings-attribution-run": MANAGING,

@@ -27,6 +27,7 @@ from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from governance.tenancy.months import month_close
 from ingest.doors.description import METHODS, openapi
+from ingest.importing.services import import_create
 from tests.conftest import client_with, key_of, person
 from tests.governance.billing.billed_things import billed_things
 
@@ -129,6 +130,11 @@ def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
     )
 
 
+DECIDERS = (
+    "budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_", "import_",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(("operation", "method", "path", "media_type", "body"), sent())
 def test_what_is_said_to_be_sent_is_taken(
     operation: str,
@@ -142,7 +148,7 @@ def test_what_is_said_to_be_sent_is_taken(
     team: Team,
 ) -> None:
     client = caller
-    if operation.startswith(("budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_")) and operation != "approvals_file":
+    if operation.startswith(DECIDERS) and operation != "approvals_file":
         client = client_with(key_of(organization, *Scope, member=admin, name="decider"))
     if operation in ("authorizations_settle", "authorizations_extend"):
         path = path.format(authorization_id=held(caller))
@@ -163,6 +169,9 @@ def test_what_is_said_to_be_sent_is_taken(
         path = path.format(month="2026-10")
         if operation == "month_reopen":
             month_close(actor=member_actor(admin), month=date(2026, 10, 1), reason="Reported")
+    elif operation == "import_map":
+        table = b"day,model,input_tokens\n2026-11-20,claude-sonnet-4-5,1000\n"
+        path = path.format(import_id=import_create(actor=member_actor(admin), file_name="october.csv", sent=[table]).pk)
     elif operation == "approvals_file":
         frozen(caller, admin, body["session"])
     elif operation == "freezes_end":

@@ -1,0 +1,129 @@
+"""Writes of quarantine: rules are made and switched; refused events are mended by them at the door; kept ones are replayed by their kind."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from governance.audit.services import audit_record
+from governance.errors import Conflict, Invalid
+from governance.tenancy.access import Actor, Right, get_scoped, require, scoped
+from ingest.formats.batch import Refusal
+from ingest.importing.mapping import FIELDS
+from ingest.models import RejectedInput
+from ingest.quarantine.mending import TAGS, Fix, Mended, mended
+from ingest.quarantine.models import QuarantineRule
+from ingest.quarantine.selectors import Kind, kept_of
+
+MOST_RULES = 50
+MOST_AT_ONCE = 500
+Action = QuarantineRule.Action
+
+
+def fixes_of(organization_id: int) -> list[Fix]:
+    """The rules in force, in their order."""
+    rows = QuarantineRule.objects.filter(organization=organization_id, is_active=True).order_by("id")
+    return [Fix(*row) for row in rows.values_list("id", "door", "action", "field", "target", "value", "was")]
+
+
+def refusals_mend(*, organization_id: int, door: str, refused: Sequence[Refusal]) -> dict[int, Mended]:
+    """Of refused events those that the organization's rules mend, by their place among the refused."""
+    if not any(one.payload for one in refused):
+        return {}
+    fixes = fixes_of(organization_id)
+    if not fixes:
+        return {}
+    found = {place: one for place, refusal in enumerate(refused) if (one := mended(refusal.payload, fixes, door))}
+    mended_note(organization_id, list(found.values()))
+    return found
+
+
+def mended_note(organization_id: int, found: Sequence[Mended]) -> None:
+    """Counts for each rule how many events it helped with."""
+    counts = Counter(rule for one in found for rule in one.by)
+    for rule_id in sorted(counts):
+        QuarantineRule.objects.filter(organization=organization_id, pk=rule_id).update(
+            mended=F("mended") + counts[rule_id], mended_at=timezone.now()
+        )
+
+
+def rule_check(*, action: str, field: str, target: str = "", value: str = "", was: str = "") -> None:
+    """Raises Invalid, with the `field`, for a rule that could never do anything."""
+    if action not in Action.values:
+        raise Invalid("There is no such change.", field="action")
+    if not field or len(field) > 120 or not field.isprintable():
+        raise Invalid("Name the field as the sender writes it.", field="field")
+    if action == Action.RENAME and (target == field or (target not in FIELDS and not (target.startswith(TAGS) and target != TAGS))):
+        raise Invalid("Choose a field of an event, or tags. and a name.", field="target")
+    if action == Action.DEFAULT and (not value or field not in FIELDS):
+        raise Invalid("Say which field of an event is set, and to what.", field="value" if field in FIELDS else "field")
+    if action == Action.MAP and (not was or was == value):
+        raise Invalid("Say which value is replaced, and by what.", field="was")
+    if field in ("id", "request_id") and action in (Action.DEFAULT, Action.MAP):
+        raise Invalid("An id is one call's own: the same for all would make them one call.", field="field")
+
+
+@transaction.atomic
+def rule_create(
+    *, actor: Actor, action: str, field: str, target: str = "", value: str = "", was: str = "", door: str = ""
+) -> QuarantineRule:
+    """Makes a rule, in force at once for what comes in from now on. Raises Forbidden, and Invalid with the `field`."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    rule_check(action=action, field=field, target=target, value=value, was=was)
+    mine = QuarantineRule.objects.filter(organization=actor.organization)
+    if mine.filter(is_active=True).count() >= MOST_RULES:
+        raise Conflict(f"{MOST_RULES} rules are in force. Switch one off first.")
+    if mine.filter(is_active=True, action=action, field=field, target=target, value=value, was=was, door=door).exists():
+        raise Conflict("There is such a rule already.")
+    rule = QuarantineRule.objects.create(
+        organization=actor.organization, door=door[:40], action=action, field=field, target=target, value=value[:254], was=was[:254], maker_label=actor.label[:200],
+        created_at=timezone.now(),
+    )  # fmt: skip
+    facts = {"action": action, "field": field, "target": target, "value": value, "was": was, "door": door}
+    audit_record(actor=actor, action="quarantine_rule.created", target=("quarantine_rule", rule.pk), new=facts)
+    return rule
+
+
+@transaction.atomic
+def rule_switch(*, actor: Actor, rule_id: int, is_active: bool) -> QuarantineRule:
+    """Switches a rule on or off. What it mended stays counted. Raises NotFound and Forbidden."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    rule: QuarantineRule = get_scoped(actor, QuarantineRule.objects.select_for_update(), pk=rule_id)
+    if rule.is_active == is_active:
+        return rule
+    rule.is_active = is_active
+    rule.save(update_fields=["is_active"])
+    audit_record(
+        actor=actor,
+        action="quarantine_rule.switched",
+        target=("quarantine_rule", rule.pk),
+        old={"is_active": not is_active},
+        new={"is_active": is_active},
+    )
+    return rule
+
+
+def kind_replay(*, actor: Actor, kind: Kind, most: int = MOST_AT_ONCE) -> Counter[str]:
+    """Sends kept inputs of a kind through again, oldest first, each by itself, with the rules in force. Returns how many of each outcome; `left`: not tried yet.
+
+    What cannot be counted stays, noted as tried, and comes after those that were never tried.
+    """
+    from ingest.rejections import rejected_replay
+
+    require(actor, Right.MANAGE_ORGANIZATION)
+    rows = kept_of(actor, kind).order_by(F("replayed_at").asc(nulls_first=True), "received_at", "id")
+    found: Counter[str] = Counter()
+    for row in rows[:most]:
+        try:
+            with transaction.atomic():
+                outcomes = rejected_replay(actor=actor, rejected=row)
+        except (Conflict, Invalid):
+            found["incomplete"] += 1
+            RejectedInput.objects.filter(organization=actor.organization, pk=row.pk).update(replayed_at=timezone.now())
+            continue
+        good = all(one.status in ("accepted", "duplicate") for one in outcomes) and bool(outcomes)
+        found["counted" if good else "refused"] += 1
+    found["left"] = max(0, scoped(actor, rows).count() - found["refused"] - found["incomplete"])
+    return found

@@ -1,0 +1,69 @@
+"""Tells those who look after an organization that its quarantine grows: once, until it has been quiet in between."""
+
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count
+
+from governance.notices.models import Notice
+from governance.notices.services import notice_add
+from governance.tenancy.access import RIGHTS, Right
+from governance.tenancy.models import Member, Organization
+from ingest.models import RejectedInput
+from ingest.quarantine.models import QuarantineAlarm
+
+# So many within an hour are told of; half as many and it is quiet again.
+MANY = 25
+FEW = 12
+SPAN = timedelta(hours=1)
+MOST_LINES = 8
+
+
+def quarantine_watch(*, now: datetime) -> int:
+    """Raises and lowers alarms. Returns how many were raised."""
+    recent = RejectedInput.objects.filter(received_at__gt=now - SPAN, received_at__lte=now).order_by()
+    counts = dict(recent.values_list("organization").annotate(Count("id")))
+    raised = set(QuarantineAlarm.objects.filter(is_raised=True).values_list("organization", flat=True))
+    grown = {one for one, count in counts.items() if count >= MANY} - raised
+    calm = {one for one in raised if counts.get(one, 0) <= FEW}
+    for organization in Organization.objects.filter(pk__in=grown).order_by("pk"):
+        _raise(organization, now)
+    QuarantineAlarm.objects.filter(organization__in=calm, is_raised=True).update(is_raised=False, changed_at=now)
+    return len(grown)
+
+
+@transaction.atomic
+def _raise(organization: Organization, now: datetime) -> None:
+    QuarantineAlarm.objects.get_or_create(organization=organization, defaults={"changed_at": now})
+    alarm = QuarantineAlarm.objects.select_for_update().get(organization=organization)
+    if alarm.is_raised:
+        return
+    alarm.is_raised, alarm.number, alarm.changed_at = True, alarm.number + 1, now
+    alarm.save(update_fields=["is_raised", "number", "changed_at"])
+    recent = RejectedInput.objects.filter(organization=organization, received_at__gt=now - SPAN).order_by()
+    kinds = list(
+        recent.values("door", "code", "reason").annotate(number=Count("id")).order_by("-number", "door", "code", "reason")[:MOST_LINES]
+    )
+    total = recent.count()
+    lines = [
+        f"{total:,} inputs were refused within an hour. Nothing of them is lost: they are kept, and can be mended by a rule and sent through again.",
+        "",
+        *(f"{kind['number']:>6,}  {kind['door']}: {kind['reason'][:160]}" for kind in kinds),
+        "",
+        "You are told again only after it has been quiet in between.",
+        "",
+        f"{settings.PUBLIC_URL}/o/{quote(organization.slug)}/settings/not-counted",
+    ]
+    notice_add(
+        organization=organization, recipients=keepers(organization), subject=f"{total:,} inputs were not counted within an hour", body="\n".join(lines),
+        key=f"quarantine:{alarm.number}", kind=Notice.Kind.OTHER,
+    )  # fmt: skip
+
+
+def keepers(organization: Organization) -> list[Member]:
+    """The active people who look after the organization."""
+    roles = [role for role, rights in RIGHTS.items() if Right.MANAGE_ORGANIZATION in rights]
+    people = Member.objects.filter(organization=organization, role__in=roles, is_active=True, user__is_active=True)
+    return list(people.select_related("user", "team").order_by("id"))
