@@ -32,16 +32,20 @@ from governance.budgets.models import Budget, Session
 from governance.budgets.refused import refused_of_session
 from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.services import session_freeze, session_resume
-from governance.errors import DomainError
+from governance.errors import DomainError, NotFound
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from ingest.guard.selectors import findings_of_session
 from ingest.guard.tell import sentence
 from ingest.models import UsageEvent
+from ingest.once.selectors import differences, pairs_described, pairs_undecided, sightings_of_call, source_name
+from ingest.once.services import call_split, pair_join_by_hand, pair_keep_apart
 
 TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
 STATES = ("live", "running", "idle", "frozen", "closed", "all")
 FEW_CALLS = 25
+# What an admin can decide about reports of calls, and what is said when it is done.
+DECISIONS = {"split": "The report is a call of its own now.", "join": "The two are one call now.", "apart": "The two stay two calls."}
 ON_SEVERAL = "on more than one provider"
 
 
@@ -206,7 +210,7 @@ def session_page(request: PageRequest, key: str) -> HttpResponse:
     """One session. `?call=<id>` answers one call's arithmetic; a POST freezes or resumes by hand."""
     session = sessions.session_get(request.actor, key, now=timezone.now())
     if request.method == "POST":
-        return session_switch(request, session)
+        return reports_decide(request, session) if request.POST.get("action") in DECISIONS else session_switch(request, session)
     if request.GET.get("call"):
         return call_detail(request, session)
     return render(request, "sessions/detail.html", session_context(request, session))
@@ -239,6 +243,37 @@ def session_switch(request: PageRequest, session: sessions.ListedSession) -> Htt
     return HttpResponseRedirect(reverse("session", args=[request.actor.organization.slug, session.key]))
 
 
+def reports_decide(request: PageRequest, session: sessions.ListedSession) -> HttpResponse:
+    """Splits a report off its call, joins two calls of the session, or keeps them apart. A refusal is said on the page that follows."""
+    access.require(request.actor, Right.MANAGE_ORGANIZATION)
+    action, number = request.POST["action"], request.POST.get("number", "")
+    if not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise NotFound("There is no such report.")
+    try:
+        if action == "split":
+            call = sessions.session_call(session, uuid_of(request.POST.get("call", "")))
+            call_split(actor=request.actor, event_id=call.id, sighting_id=int(number))
+        else:
+            pair = pairs_undecided(request.actor, session=session.key).filter(pk=int(number)).first()
+            if pair is None:
+                raise NotFound("There is no such pair.")
+            decide = pair_join_by_hand if action == "join" else pair_keep_apart
+            decide(actor=request.actor, pair_id=pair.pk)
+        messages.success(request, DECISIONS[action])
+    except DomainError as refusal:
+        if refusal.status in (403, 404):
+            raise
+        messages.error(request, refusal.detail)
+    return HttpResponseRedirect(reverse("session", args=[request.actor.organization.slug, session.key]))
+
+
+def uuid_of(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no such call.") from None
+
+
 def session_context(request: PageRequest, session: sessions.ListedSession) -> dict[str, Any]:
     """Everything one session's page shows, from a fixed number of queries."""
     actor, now = request.actor, timezone.now()
@@ -258,8 +293,11 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     waiting = [row for row in asked if row.session_key == session.key or row.period_id in freezing]
     recent_burn = burn.burn_of(calls, until=now)
     unmeasured = sessions.unmeasured_calls(session, calls)
+    # Only where several sources report can two calls be one.
+    is_shared = session.source_least != session.source_greatest and actor.can(Right.MANAGE_ORGANIZATION)
     return {
         "session": session,
+        "pairs": pairs_described(actor, session.key) if is_shared else [],
         "tone": TONES[session.state],
         "who": {
             "member": names.members.get(session.member_id or 0),
@@ -348,7 +386,12 @@ def call_detail(request: PageRequest, session: Session) -> HttpResponse:
     except ValueError:
         return HttpResponse(status=404)
     call = sessions.session_call(session, call_id)
-    context = {"session": session, "call": call, "bill": bill_of(call), "is_fragment": bool(request.headers.get("HX-Request"))}
+    reports = [
+        (one, source_name(one.source), [(name.replace("_", " "), said, counted) for name, said, counted in differences(one, call)])
+        for one in sightings_of_call(request.actor, call.id)
+    ]
+    can_decide = request.actor.can(Right.MANAGE_ORGANIZATION)
+    context = {"session": session, "call": call, "reports": reports, "can_decide": can_decide, "bill": bill_of(call), "is_fragment": bool(request.headers.get("HX-Request"))}
     return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)
 
 

@@ -14,6 +14,11 @@ from governance.tenancy.access import Actor, Right
 from ingest.once.models import EventSighting, SightingPair
 from ingest.once.sources import KIND_LABELS, door_of, kind_of, source_of
 
+FEW = 50
+CALLS = """
+SELECT id, occurred_at, model, input_tokens, cache_read_tokens, output_tokens, cost, currency, source, gateway, harness FROM usage_event
+WHERE organization_id = %(organization)s AND session = %(session)s AND id = ANY(%(keys)s::uuid[])
+"""
 # What coverage can be told by.
 BY = {
     "door": "''",
@@ -126,6 +131,29 @@ def pairs_undecided(actor: Actor, *, session: str | None = None) -> QuerySet[Sig
     access.require(actor, Right.MANAGE_ORGANIZATION)
     found = access.scoped(actor, SightingPair.objects.filter(state=SightingPair.State.UNDECIDED))
     return (found if session is None else found.filter(session=session)).order_by("-noted_at", "-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An undecided pair with its two calls as they count, the earlier first."""
+
+    pair: SightingPair
+    calls: tuple[Any, Any]
+
+
+def pairs_described(actor: Actor, session: str) -> list[Described]:
+    """The undecided pairs of a session, at most FEW, without those whose calls have changed since."""
+    pairs = list(pairs_undecided(actor, session=session)[:FEW])
+    keys = sorted({key for pair in pairs for key in (pair.first_key, pair.second_key)})
+    if not keys:
+        return []
+    rows = {row.id: row for row in sql.rows(CALLS, {"organization": actor.organization.pk, "session": session, "keys": keys})}
+    found = [Described(pair, (rows[pair.first_key], rows[pair.second_key])) for pair in pairs if {pair.first_key, pair.second_key} <= rows.keys()]
+    return [Described(one.pair, (min(one.calls, key=_at), max(one.calls, key=_at))) for one in found]
+
+
+def _at(row: Any) -> tuple[datetime, UUID]:
+    return row.occurred_at, row.id
 
 
 def source_name(source: str) -> str:
