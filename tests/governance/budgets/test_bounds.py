@@ -68,6 +68,18 @@ def test_single_calls_without_authorization_pass_by_the_last_of_them(few_prices:
     assert api.post("/api/v1/authorizations", {"session": "s1", "amount": "0"}).json()["is_frozen"] is True
 
 
+def test_calls_that_were_checked_pass_by_all_that_are_under_way(few_prices: None, admin: Member, api: APIClient) -> None:
+    """Whoever checks and reports one call after the other passes by the last; callers who check at once are all told to go on."""
+    budget(admin, str(2 * COST - Decimal("0.001")))
+    assert api.get("/api/v1/check?session=s1").status_code == 200
+    store(admin, event(0))
+    assert [api.get("/api/v1/check?session=s1").status_code for _ in range(3)] == [200] * 3
+    for number in (1, 2, 3):
+        store(admin, event(number))
+    assert balance()[0] == 4 * COST
+    assert api.get("/api/v1/check?session=s1").json()["is_frozen"] is True
+
+
 def test_batch_without_authorization_passes_by_what_is_in_it(few_prices: None, admin: Member, api: APIClient) -> None:
     budget(admin, str(COST))
     events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event(number) for number in range(5)])
