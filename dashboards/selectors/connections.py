@@ -3,22 +3,20 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from django.db.models import Q, Sum
-
-from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, clients_of
+from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, called_by, clients_of, passed_on
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from governance.tenancy.models import ApiKey
-from ingest.arrivals import HOURS, Arrived, Refused, arrivals, refusals
-from ingest.models import UsageRollupDay
+from ingest.arrivals import DAY, HOURS, Arrived, Refused, arrivals, refusals
+from ingest.once import selectors as sources
+from ingest.once.selectors import Coverage, Shares, shares_of
 
 State = Literal["never", "live", "quiet", "failing"]
-QUIET_AFTER = timedelta(days=1)
-COVERAGE_DAYS = 7
+QUIET_AFTER = DAY
 OTLP = "otlp"
 NO_KEY = 0
 
@@ -29,18 +27,6 @@ class KeyUsed:
 
     id: int
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Of a harness's calls of the last days: how many there are, and how many of them a gateway passed on."""
-
-    calls: int
-    through_gateway: int
-
-    @property
-    def share(self) -> Decimal | None:
-        return Decimal(self.through_gateway) / self.calls if self.calls else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +45,12 @@ class Connection:
     by_hour: tuple[int, ...]
     keys: tuple[KeyUsed, ...]
     names: tuple[str, ...]
-    coverage: Coverage | None
+    coverage: Shares | None
+
+    @property
+    def seen_by_both(self) -> Decimal | None:
+        """What share of the calls a gateway and a harness told of."""
+        return Decimal(self.coverage.both) / self.coverage.calls if self.coverage and self.coverage.calls else None
 
     @property
     def an_hour(self) -> Decimal:
@@ -102,7 +93,7 @@ def connection(
     missed: Sequence[Refused],
     *,
     names: Mapping[int, str],
-    covered: Mapping[str, Coverage],
+    covered: Mapping[str, Shares],
     now: datetime,
 ) -> Connection:
     last_at = max((one.last_at for one in came), default=None)
@@ -121,7 +112,7 @@ def connection(
         by_hour=tuple(sum(hours) for hours in zip(*(one.by_hour for one in came), strict=True)) if came else (0,) * HOURS,
         keys=tuple(KeyUsed(key, names[key]) for key in used if key in names),
         names=tuple(sorted({one.harness for one in came if one.harness and one.harness != client.harness})) if not client.harness else (),
-        coverage=covered.get(client.harness) if client.harness else None,
+        coverage=covered.get(client.slug),
     )
 
 
@@ -134,13 +125,14 @@ def state(last_at: datetime | None, refused_at: datetime | None, now: datetime) 
     return "live" if now - last_at < QUIET_AFTER else "quiet"
 
 
-def coverage(actor: Actor, *, now: datetime) -> dict[str, Coverage]:
-    """By harness: its calls of the last days, today included, and how many of them name a gateway."""
-    since = now.astimezone(actor.organization.zone).date() - timedelta(days=COVERAGE_DAYS - 1)
-    known = [client.harness for client in CLIENTS if client.harness]
-    rows = access.visible(actor, UsageRollupDay.objects.filter(day__gte=since, harness__in=known))
-    sums = rows.order_by().values("harness").annotate(all=Sum("calls"), passed=Sum("calls", filter=~Q(gateway=""), default=0))
-    return {row["harness"]: Coverage(row["all"], row["passed"]) for row in sums}
+def coverage(actor: Actor, *, now: datetime) -> dict[str, Shares]:
+    """By client: who told of its calls of the last day, gateways, harnesses or both. Its calls are those that name it."""
+    found: dict[str, list[Coverage]] = defaultdict(list)
+    for by, named in (("harness", called_by), ("gateway", passed_on)):
+        for one in sources.coverage(actor, since=now - DAY, until=now, by=by):
+            if (slug := named(one.group)) is not None:
+                found[slug].append(one)
+    return {slug: shares_of(rows) for slug, rows in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dashboards.connecting.stopping import StoppingDoor, doors, lines_of
 from dashboards.connecting.trying import connection_try
 from dashboards.forms.connecting import ConnectForm
 from dashboards.pages.settings.frame import done, shown
-from dashboards.selectors.connections import COVERAGE_DAYS, Connection, connections, waited
+from dashboards.selectors.connections import Connection, connections, waited
 from governance.errors import NotFound
 from governance.tenancy import services
 from governance.tenancy.access import Actor, Right, get_scoped
@@ -29,6 +29,7 @@ PLACEHOLDER = "<key>"
 TAB = "settings-connections"
 STATES = {"never": ("never used", ""), "live": ("live", "ok"), "quiet": ("quiet", "warn"), "failing": ("failing", "danger")}
 MOST_NAMED = 3
+SEEN = "by a gateway and by the harness, of its calls of the last 24 hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +118,7 @@ def connections_table(request: PageRequest, found: list[Connection]) -> Table:
             title="in the last 24 hours",
             href=lambda row: refused_href(slug, row),
         ),
-        Column(
-            "coverage",
-            "Through a gateway",
-            "percent",
-            value=lambda row: row.coverage.share if row.coverage else None,
-            title=f"of its calls of the last {COVERAGE_DAYS} days",
-            is_for_wide=True,
-        ),
+        Column("coverage", "Seen by both", "percent", value=lambda row: row.seen_by_both, title=SEEN, is_for_wide=True),
         Column("keys", "Keys", value=keys_text, is_sortable=False, is_for_wide=True),
     ]
     return Table.from_request(
@@ -165,7 +159,7 @@ def client_shown(request: PageRequest, client: Client, *, now: datetime, status:
     (connection,) = [one for one in connections(actor, now=now) if one.client is client]
     context = {
         "client": client, "connection": connection, "state": STATES[connection.state], "snippets": snippets(client, secret), "form": form, "key": key, "secret": secret,
-        "waited": waited(actor, key, now=now) if key else None, "coverage_days": COVERAGE_DAYS, "tried": values.get("tried"), "pasted": values.get("pasted", ""),
+        "waited": waited(actor, key, now=now) if key else None, "tried": values.get("tried"), "pasted": values.get("pasted", ""),
     }  # fmt: skip
     return shown(request, "connection", TAB, context, status=status)
 

@@ -17,6 +17,7 @@ from dashboards.selectors.connections import connections
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import ApiKey, Member, Organization, Scope, Team
 from ingest.models import ArrivalHour, EventIdentity, RejectedInput, ReportedLabel, UsageEvent, UsageRollup
+from ingest.once.selectors import Shares
 from tests.conftest import KeyInHand, client_with, key_of
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "connect"
@@ -92,6 +93,7 @@ def test_a_connection_tells_how_it_does(organization: Organization, admin: Membe
         "claude-code": "live", "collector": "live", "litellm": "live", "portkey": "failing",
     }  # fmt: skip
     assert [key.name for key in found["claude-code"].keys] == ["engineers"]
+    assert (found["claude-code"].coverage, found["litellm"].coverage) == (Shares(harness_only=2), Shares(gateway_only=1))
     assert (found["litellm"].calls, sum(found["litellm"].by_hour), found["portkey"].refused) == (1, 1, 1)
     assert [one.state for one in connections(actor, now=now + timedelta(days=2)) if one.client.slug == "litellm"] == ["quiet"]
 
