@@ -15,12 +15,6 @@ RULES: tuple[dict[str, Any], ...] = (
         "is_overriding": True,
     },
     {
-        "name": "The interns' bot",
-        "conditions": [{"field": "member", "op": "is", "values": ["intern.bot"]}],
-        "team": "research",
-        "is_overriding": True,
-    },
-    {
         "name": "Fusion panels",
         "conditions": [{"field": "harness", "op": "is", "values": ["omnigent"]}],
         "team": "research",

@@ -163,7 +163,7 @@ def test_some_usage_is_nobody_s_and_its_names_are_listed(loaded: Loaded) -> None
 
 def test_rules_say_whose_some_usage_is(loaded: Loaded) -> None:
     calls = UsageEvent.objects.filter(organization=loaded.organization).exclude(ruled=None)
-    assert {"platform", "research"} <= set(Team.objects.filter(pk__in=calls.values("team_id")).values_list("slug", flat=True))
+    assert {"platform"} <= set(Team.objects.filter(pk__in=calls.values("team_id")).values_list("slug", flat=True))
     assert not UsageEvent.objects.filter(organization=loaded.organization, team_label="platform-eng", team_id=None).exists()
 
 
