@@ -135,18 +135,17 @@ def preview_shown(run: ReratingRun) -> Mapping[str, Any] | None:
 
 
 def _amendments_table(request: PageRequest, run: ReratingRun) -> Table:
-    """Old and new of each call; on the page with the model and the session it belongs to."""
+    """Old and new of each call; on the page with the model and a link to the call."""
     slug, currency, events = request.actor.organization.slug, request.actor.organization.currency, dict[Any, Any]()
 
     def of(row: Any, name: str) -> Any:
         return getattr(events[row.event_id], name) if row.event_id in events else None
 
-    def session(row: Any) -> str | None:
-        key = of(row, "session")
-        return reverse("session", args=[slug, key]) if key else None
+    def page_of(row: Any) -> str | None:
+        return reverse("call", args=[slug, row.event_id]) if row.event_id in events else None
 
     columns = [
-        Column("occurred_at", "Call of", kind="at", href=session),
+        Column("occurred_at", "Call of", kind="at", href=page_of),
         Column("model", "Model", value=lambda row: of(row, "model"), is_sortable=False),
         Column("old_cost", "Before", kind="money", currency=currency),
         Column("new_cost", "After", kind="money", currency=currency),

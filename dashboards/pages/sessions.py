@@ -25,6 +25,7 @@ from dashboards.components.findings import state_of
 from dashboards.components.tables import CSV_ROWS, Column, Table
 from dashboards.selectors import burn, narrowing, sessions
 from dashboards.selectors.arithmetic import bill_of
+from dashboards.selectors.calls import call_changes
 from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
 from governance.approvals.selectors import may_decide
@@ -391,7 +392,10 @@ def call_detail(request: PageRequest, session: Session) -> HttpResponse:
         for one in sightings_of_call(request.actor, call.id)
     ]
     can_decide = request.actor.can(Right.MANAGE_ORGANIZATION)
-    context = {"session": session, "call": call, "reports": reports, "can_decide": can_decide, "bill": bill_of(call), "is_fragment": bool(request.headers.get("HX-Request"))}
+    context = {
+        "session": session, "call": call, "reports": reports, "can_decide": can_decide, "bill": bill_of(call), "changes": call_changes(request.actor, call),
+        "is_fragment": bool(request.headers.get("HX-Request")),
+    }  # fmt: skip
     return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)
 
 

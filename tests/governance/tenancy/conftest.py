@@ -24,9 +24,11 @@ from governance.tenancy.models import Member, Organization, Role, ServiceAccount
 from ingest.importing.services import import_create
 from ingest.models import GuardFinding, GuardRule, GuardTrial, RejectedInput, ReratingRun
 from ingest.quarantine.services import rule_create as mending_create
+from ingest.services import events_store
 from tests.conftest import key_of, person
 from tests.governance.approvals.conftest import FROZEN_SESSION, budget_of, frozen_session_period
 from tests.governance.billing.billed_things import billed_things
+from tests.ingest.test_store import event
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Things:
     attribution_id: int
     attribution_run_id: int
     mending_id: int
+    call_id: str
     client: str = "claude-code"
 
     @property
@@ -119,6 +122,8 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization=organization, kind="attribution", reason="rules", starts_at=now - timedelta(days=1), ends_at=now, maker_label="x", created_at=now
     )
     mapping = name_mapping_add(actor=system_actor(organization), name="prod-chat", model=model, valid_from=now)
+    sent = event(1, session="", team=team.slug, member=engineer.user.email)
+    called = events_store(actor=system_actor(organization), api_key=None, source="rest", events=[sent])[0].id
     table = f"time,model,input tokens\n{now.isoformat()},claude-sonnet-4-5,7\n".encode()
     imported = import_create(actor=system_actor(organization), file_name="october.csv", sent=[table])
     mending = mending_create(actor=system_actor(organization), action="drop", field="colour")
@@ -126,5 +131,5 @@ def things(organization: Organization, people: dict[str, Member], team: Team) ->
         organization.slug, FROZEN_SESSION, budget.pk, request.pk, team.pk, engineer.pk, key_of(organization, name="old").row.pk, rejected.pk, account.pk,
         rule.pk, trial.pk, finding.pk,
         token, endpoint.pk, delivery.pk, notice.pk, "acme-gpu", model.slug, billed.plan.pk, billed.fleet.pk, Freeze.objects.get(session_key=FROZEN_SESSION).pk, delegation.pk, team.slug,
-        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk, attribution.pk, history.pk, mending.pk,
+        run.pk, "2026-01", reading.pk, mapping.pk, imported.pk, attribution.pk, history.pk, mending.pk, called,
     )  # fmt: skip

@@ -27,7 +27,8 @@ PAGES: dict[str, frozenset[Role]] = {
     "prices": ALL, "price-model": ALL, "prices-names": SPENDING, "prices-add": BUDGETING, "prices-runs": RECORD, "prices-run": RECORD, "prices-run-new": BUDGETING, "prices-months": RECORD,
     "prices-changes": SPENDING, "price-reading": SPENDING, "prices-disagreements": SPENDING,
     "prices-terms": RECORD, "prices-currencies": SPENDING,
-    "sessions": ALL, "session": ALL, "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
+    "sessions": ALL, "session": ALL, "call": ALL,
+    "budgets": ALL, "budget": ALL, "freezes": ALL, "approvals": ALL, "request": ALL, "request-link": ALL, "notifications": ALL, "my-usage": ALL, "search": ALL,
     "settings-policies": BUDGETING, "settings-policy": BUDGETING, "settings-team-policy": BUDGETING, "delegate": ASKING, "request-new": ASKING, "budget-new": BUDGETING, "settings-record": RECORD,
     # Who may read the record only is sent to it.
     "settings": RECORD,
@@ -53,7 +54,7 @@ CHANGING: dict[str, frozenset[Role]] = {
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs", "price-reading", "prices-disagreements",
-    "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
+    "sessions", "call", "budgets", "approvals", "my-usage", "search", "settings-record",
     "settings-intake", "settings-labels", "settings-connections", "settings-connection-wait", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # What belongs to no organization: the price book and the clients that can be connected are the same for all.

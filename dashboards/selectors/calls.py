@@ -1,0 +1,68 @@
+"""Reads one call by its id, whether or not it belongs to a session, and what was changed of it since it was stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from governance.errors import NotFound
+from governance.tenancy.access import Actor, Right, scoped, visible
+from ingest.models import EventAmendment, EventIdentity, UsageEvent
+
+NAMES = {
+    "list_cost": "list price", "term_id": "own term", "exchange_rate": "exchange rate", "price_currency": "currency of the price", "team_id": "team", "project_id": "project",
+    "member_id": "member", "task_class": "task class", "billing_mode": "billing", "model_reported": "reported model",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a call: why and by whom, its cost before and after, and what else became another (name, old, new).
+
+    `run_id` is the run that made it, for who may see runs.
+    """
+
+    row: EventAmendment
+    others: Sequence[tuple[str, str, str]]
+    run_id: int | None
+
+    @property
+    def difference(self) -> Decimal:
+        return (self.row.new_cost or Decimal(0)) - (self.row.old_cost or Decimal(0))
+
+
+def call_get(actor: Actor, call_id: UUID) -> UsageEvent:
+    """One call that the actor may see. Raises NotFound."""
+    known = scoped(actor, EventIdentity.objects.filter(key=call_id)).first()
+    rows = visible(actor, UsageEvent.objects.filter(id=call_id))
+    call: UsageEvent | None = None if known is None else rows.filter(occurred_at=known.occurred_at).first()
+    if call is None:
+        raise NotFound("There is no such call here, or it belongs to somebody else.")
+    return call
+
+
+def call_changes(actor: Actor, call: UsageEvent) -> list[Change]:
+    """What was changed of the call, the latest first; with the price rows it had."""
+    rows = scoped(actor, EventAmendment.objects.filter(occurred_at=call.occurred_at, event_id=call.id).select_related("cause")).order_by("-at", "-cause_id")
+    return [Change(row, _others(row), _run(row) if actor.can(Right.VIEW_AUDIT) else None) for row in rows]
+
+
+def _others(row: EventAmendment) -> list[tuple[str, str, str]]:
+    old: dict[str, Any] = row.old or {}
+    new: dict[str, Any] = row.new or {}
+    found = [("price row", _said(row.old_price_id), _said(row.new_price_id))] if row.old_price_id != row.new_price_id else []
+    return found + [(NAMES.get(name, name.replace("_", " ")), _said(old.get(name)), _said(new.get(name))) for name in sorted(old.keys() | new.keys())]
+
+
+def _said(value: Any) -> str:
+    """A value as the page writes it, without the zeros that storage pads amounts with."""
+    if value is None or value == "":
+        return "none"
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if isinstance(value, str) and text.replace(".", "", 1).isdigit() and "." in text else text
+
+
+def _run(row: EventAmendment) -> int | None:
+    kind, _, number = row.cause.reference.partition(" ")
+    return int(number) if kind == "run" and number.isdigit() else None
