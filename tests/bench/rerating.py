@@ -28,11 +28,12 @@ BASELINE_S = 20.0
 WATCH_S = 0.005
 # Copies of the sample, each a little later and of other sizes: other calls of the same sessions.
 COPY = """
-INSERT INTO usage_event SELECT (jsonb_populate_record(e, jsonb_build_object(
+INSERT INTO usage_event SELECT copied.* FROM (
+    SELECT * FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
+) e CROSS JOIN LATERAL jsonb_populate_record(NULL::usage_event, to_jsonb(e) || jsonb_build_object(
     'id', gen_random_uuid(), 'received_at', %(until)s::timestamptz + interval '1 second', 'occurred_at', e.occurred_at + %(later)s::interval,
     'input_tokens', e.input_tokens + %(more)s, 'output_tokens', e.output_tokens + %(more)s
-))).*
-FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
+)) copied
 """
 SPANS = """
 UPDATE session s SET first_at = x.first_at, last_at = x.last_at FROM (
