@@ -33,6 +33,7 @@ from ingest.formats.batch import BadBody, Unsupported
 from ingest.formats.event import Outcome
 from ingest.formats.otlp import ParsedTelemetry
 from ingest.formats.points import Meter, event_fields, meters
+from ingest.services import settled_afterwards
 from ingest.signals import nested, streams
 
 JSON = "application/json"
@@ -139,7 +140,7 @@ class TracesDoor(CallsDoor):
         events, sightings = found.usage.events[part], found.sightings[part]
         if nested.is_whole(sightings):
             return self.store(actor, api_key, events)
-        with transaction.atomic():
+        with settled_afterwards(actor.organization), transaction.atomic():
             told = nested.told_before(organization_id=api_key.organization_id, sightings=sightings)
             outcomes = self.store(actor, api_key, [event for event, how in zip(events, told, strict=True) if not how])
             nested.told_note(organization_id=api_key.organization_id, sightings=sightings, told=told, now=timezone.now())
@@ -178,7 +179,7 @@ class MetricsDoor(CallsDoor):
         """Counts what the points add, in one transaction with how far their streams are: both move or neither does."""
         uncounted: list[Outcome] = []
         for start in range(0, len(found), settings.INGEST_MAX_EVENTS):
-            with transaction.atomic():
+            with settled_afterwards(actor.organization), transaction.atomic():
                 part = found[start : start + settings.INGEST_MAX_EVENTS]
                 deltas = streams.added(organization_id=api_key.organization_id, meters=part, now=timezone.now())
                 usage = otlp.validated([(index, event_fields(one, tokens)) for index, (one, tokens) in enumerate(deltas)])
