@@ -211,4 +211,5 @@ def _as_written(meaning: Meaning, samples: Sequence[Mapping[str, str]]) -> Meani
     """The meaning with the order of days and the sign for fractions that the rows have."""
     times = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target == "occurred_at"]
     numbers = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target.partition(":")[0] in NUMERIC]
-    return msgspec.structs.replace(meaning, date_order=values.order_of(times), decimal=values.decimal_of(numbers))
+    counts = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target.endswith("_tokens")]
+    return msgspec.structs.replace(meaning, date_order=values.order_of(times), decimal=values.decimal_of(numbers, counts=counts))

@@ -11,6 +11,8 @@ AROUND = re.compile(r"^(?:[$€£¥]|US\$|USD|EUR)\s*|\s*(?:[$€£¥]|USD|EUR)$
 SPACES = str.maketrans(dict.fromkeys(" \u00a0\u2009\u202f'\u2019_", None))
 GROUPED = {".": re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"), ",": re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?")}
 PLAIN = {".": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"), ",": re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?")}
+# "2.000" tokens are two thousand: nobody writes two with three digits of nothing. "2.0" is what programs write.
+THOUSANDS = {".": re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+"), ",": re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")}
 DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+|[+-]?\d+,(?:\d{1,2}|\d{4,})")
 EPOCH = re.compile(r"\d{9,19}(?:\.\d+)?")
 # Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, for this century.
@@ -50,7 +52,7 @@ def number(text: str, decimal: str) -> Decimal:
 def whole(text: str, decimal: str) -> int:
     """A whole number. Raises Unclear."""
     found = number(text, decimal)
-    if not found.is_finite() or abs(found) > 10**18 or found != found.to_integral_value():
+    if not found.is_finite() or abs(found) > 10**18 or found != found.to_integral_value() or THOUSANDS[decimal].fullmatch(text.strip()):
         other = "comma" if decimal == "." else "point"
         raise Unclear(
             f"A whole number is expected. If its {'point' if decimal == '.' else 'comma'} parts thousands, say that fractions have a {other}."
@@ -134,6 +136,8 @@ def order_of(samples: list[str]) -> str:
     return "mdy" if any(int(found["second"]) > 12 for found in parts) and not any(int(found["first"]) > 12 for found in parts) else "dmy"
 
 
-def decimal_of(samples: list[str]) -> str:
-    """The sign for fractions that some cells have: a comma where one can be nothing else."""
-    return "," if any(DECIMAL_COMMA.fullmatch(AROUND.sub("", text.strip()).translate(SPACES)) for text in samples) else "."
+def decimal_of(samples: list[str], *, counts: list[str]) -> str:
+    """The sign for fractions that some cells have: a comma where one can be nothing else, or where a point parts the thousands of counts."""
+    bare = [AROUND.sub("", text.strip()).translate(SPACES) for text in samples]
+    has_comma = any(DECIMAL_COMMA.fullmatch(text) for text in bare)
+    return "," if has_comma or any(THOUSANDS["."].fullmatch(text.strip()) for text in counts) else "."

@@ -124,6 +124,10 @@ def test_a_fraction_is_no_count() -> None:
     assert values.whole("3.0", ".") == 3
     with pytest.raises(Unclear, match="thousands"):
         values.whole("1.234", ".")
+    with pytest.raises(values.Unclear, match="parts thousands"):
+        values.whole("2.000", ".")
+    assert values.decimal_of(["0.5", "2.000"], counts=["2.000"]) == ","
+    assert values.decimal_of(["0.500", "2.0"], counts=["2.0"]) == "."
 
 
 @pytest.mark.parametrize(
