@@ -1,6 +1,7 @@
 """Who reports a call: the kind of source, which says how far its figures are trusted, and the door it comes through. Pure.
 
-A source is written `kind:door`. What comes in our own words may be posted by anybody, so there the API key stands for the source.
+A source is written `kind:door`. What comes in our own words may be posted by anybody, so there it names the API key as well; but one who
+uses our words gives calls ids of their own, so that all of these are one reporter: two ids are two calls.
 """
 
 from functools import cache
@@ -50,4 +51,4 @@ def door_of(source: str) -> str:
 
 def reporter_of(source: str) -> str:
     """What tells one reporter from another: two calls of one reporter are two, however alike they are."""
-    return source.partition(SIGN)[2] if KEY_SIGN in source else source
+    return door_of(source) if KEY_SIGN in source else source

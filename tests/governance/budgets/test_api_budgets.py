@@ -27,7 +27,7 @@ def manage(organization: Organization) -> APIClient:
 
 
 def test_budget_is_made_read_changed_and_retired(manage: APIClient, team: Team) -> None:
-    made = manage.post(BUDGETS, WANTED | {"beyond": {"tier": ["flagship"], "team": ["platform"]}, "thresholds": [90]})
+    made = manage.post(BUDGETS, WANTED | {"filters": {"tier": ["flagship"], "team": ["platform"]}, "thresholds": [90]})
     assert made.status_code == 201, made.json()
     address = f"{BUDGETS}/{made.json()['id']}"
     found = manage.get(address).json()
@@ -95,7 +95,7 @@ def test_transfer_moves_what_is_left(manage: APIClient, admin: Member, team: Tea
     ("fields", "field"),
     [
         ({"team": "nobody"}, "team"), ({"limit": "-1"}, "limit"), ({"limit": "NaN"}, "limit"), ({"unpriced_call_amount": "NaN"}, "unpriced_call_amount"),
-        ({"period": "fortnight"}, "period"), ({"colour": "red"}, None), ({"beyond": {"colour": ["red"]}}, "filters"), ({"filters": {"team": ["x"]}}, "team"),
+        ({"period": "fortnight"}, "period"), ({"colour": "red"}, None), ({"filters": {"colour": ["red"]}}, "filters"), ({"filters": {"team": ["x"]}}, "team"),
         ({"anchor_day": 10**30}, "anchor_day"), ({"key": 10**30}, "key"), ({"thresholds": [0]}, "thresholds"), ({"name": ""}, "name"), ({"name": "a\0"}, "name"),
         ({"period": "rolling"}, "rolling_hours"), ({"rolling_hours": -1, "period": "rolling"}, None),
     ],
@@ -131,8 +131,8 @@ def test_the_schema_describes_them(client: Client, db: None) -> None:
     ({"anchor_day": 0}, "anchor_day"), ({"anchor_day": 29}, "anchor_day"), ({"period": "week", "anchor_day": 8}, "anchor_day"),
     ({"period": "day", "anchor_day": 2}, "anchor_day"), ({"period": "rolling"}, "rolling_hours"), ({"rolling_hours": 3}, "rolling_hours"),
     ({"period": "session"}, "period"), ({"limit": "-1"}, "limit"), ({"limit": "1e-30"}, "limit"), ({"rollover_cap": "-1"}, "rollover_cap"),
-    ({"member": "nobody@example.com"}, "member"), ({"beyond": {"tag:a\0": ["x"]}}, "filters"), ({"filters": {"tag:" + "a" * 201: ["x"]}}, "filters"),
-    ({"beyond": {"tag:a": []}}, "filters"), ({"filters": {"model": []}}, "filters"),
+    ({"member": "nobody@example.com"}, "member"), ({"filters": {"tag:a\0": ["x"]}}, "filters"), ({"filters": {"tag:" + "a" * 201: ["x"]}}, "filters"),
+    ({"filters": {"tag:a": []}}, "filters"), ({"filters": {"model": []}}, "filters"),
 ])
 def test_wrong_budget_is_refused_at_the_field_that_the_body_names(manage: APIClient, team: Team, wrong: dict[str, Any], field: str) -> None:
     for address in (BUDGETS, f"{BUDGETS}/preview"):

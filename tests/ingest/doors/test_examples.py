@@ -16,6 +16,8 @@ from rest_framework.test import APIClient
 from governance.approvals.policies import policy_set
 from governance.approvals.policy import ADMINS, Band, Override, Rules, Step
 from governance.approvals.services import request_override
+from governance.attribution.models import AttributionRule
+from governance.attribution.services import rule_create
 from governance.budgets.models import Budget, BudgetPeriod
 from governance.budgets.services import budget_create, freeze_start
 from governance.pricing.agreements import BalanceFacts, balance_add, term_add
@@ -115,6 +117,11 @@ def filed(caller: APIClient, admin: Member) -> UUID:
     return UUID(caller.post("/api/v1/approvals", wanted, format="json").json()["id"])
 
 
+def rule_of(admin: Member, name: str) -> AttributionRule:
+    """A rule of the organization."""
+    return rule_create(actor=member_actor(admin), name=name, conditions=[{"field": "harness", "op": "is", "values": [name]}], role="worker")
+
+
 def price_that_waits() -> int:
     """The id of a finding that somebody has to decide."""
     prices_load()
@@ -131,7 +138,7 @@ def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
 
 
 DECIDERS = (
-    "budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_", "import_",
+    "budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_", "import_", "attribution_", "organization_", "member_",
 )  # fmt: skip
 
 
@@ -174,6 +181,12 @@ def test_what_is_said_to_be_sent_is_taken(
         path = path.format(import_id=import_create(actor=member_actor(admin), file_name="october.csv", sent=[table]).pk)
     elif operation == "approvals_file":
         frozen(caller, admin, body["session"])
+    elif operation in ("attribution_rule_change", "attribution_rules_order"):
+        rules = [rule_of(admin, name) for name in ("One", "Two")]
+        path = path.format(attribution_id=rules[0].pk)
+        body = body if operation == "attribution_rule_change" else {"rule_ids": [rule.pk for rule in reversed(rules)]}
+    elif operation == "member_alias_add":
+        path = path.format(member_id=admin.pk)
     elif operation == "freezes_end":
         path = path.format(freeze_id=freeze_start(actor=member_actor(admin), scope_kind="model", scope_key="gpt-5", reason="leaks prompts").pk)
     elif operation == "approval_team_policy_set":

@@ -149,11 +149,12 @@ def pieces() -> list[tuple[str, bytes]]:
 
 
 def state() -> tuple[Any, ...]:
-    """What is counted, by call, and the sums that pages read."""
+    """What is counted, by call, and the sums that pages read. The key of a call that several sources report is that of the first report."""
     calls = sorted(
         UsageEvent.objects.values_list(
-            "id", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "cost"
-        )
+            "session", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "cost"
+        ),
+        key=repr,
     )
     sums = [
         UsageRollup.objects.values_list(name, flat=True) for name in ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cost")
