@@ -16,6 +16,9 @@ from governance.tenancy.models import Member
 from ingest.guard.history import trial_run
 from ingest.guard.models import GuardRule
 from ingest.guard.services import trial_create
+from ingest.importing.services import import_create
+from ingest.models import UsageEvent
+from ingest.rerating.models import ReratingRun
 from ingest.rerating.services import run_create
 
 
@@ -34,6 +37,9 @@ def rows_made(slug: str, email: str) -> str:
             "trial_id": str(trial_done(actor)),
             "token": link.rpartition("/")[2],
             "run_id": str(run_worked_out(actor)),
+            "attribution_run_id": str(attribution_run(actor)),
+            "import_id": str(file_sent(actor)),
+            "call_id": str(UsageEvent.objects.filter(organization=owner.organization, cost__gt=0).latest("occurred_at").pk),
             "client": "claude-code",
             "provider": "anthropic",
             "model": "claude-opus-4-6",
@@ -66,6 +72,19 @@ def run_worked_out(actor: Actor) -> int:
     now = timezone.now()
     run = run_create(actor=actor, reason="The contract says other prices", starts_at=now - timedelta(days=3), ends_at=now)
     return int(run.pk)
+
+
+def attribution_run(actor: Actor) -> int:
+    """A run of the attribution rules over the last days."""
+    now = timezone.now()
+    run = run_create(actor=actor, kind=ReratingRun.Kind.ATTRIBUTION, reason="The shop has a rule now", starts_at=now - timedelta(days=3), ends_at=now)
+    return int(run.pk)
+
+
+def file_sent(actor: Actor) -> int:
+    """A file that waits to be looked at, with a row that would be refused."""
+    table = b"timestamp,model,input_tokens\n2026-10-20T10:00:00Z,claude-sonnet-4-5,1200\nyesterday,claude-sonnet-4-5,900\n"
+    return int(import_create(actor=actor, file_name="october.csv", sent=[table]).pk)
 
 
 def trial_done(actor: Actor) -> int:
