@@ -39,7 +39,7 @@ def rows_made(slug: str, email: str) -> str:
             "run_id": str(run_worked_out(actor)),
             "attribution_run_id": str(attribution_run(actor)),
             "import_id": str(file_sent(actor)),
-            "call_id": str(UsageEvent.objects.filter(organization=owner.organization, cost__gt=0).latest("occurred_at").pk),
+            "call_id": str(UsageEvent.objects.filter(organization=owner.organization, cost__gt=0).latest("occurred_at").id),
             "client": "claude-code",
             "provider": "anthropic",
             "model": "claude-opus-4-6",
