@@ -10,12 +10,21 @@ from ingest.doors.records import RecordsDoor
 from ingest.doors.settle import SettleDoor
 from ingest.guard.api import Findings
 from ingest.importing import api as importing
+from ingest.once import api as once
 from ingest.rerating import api as rerating
 
 urlpatterns = [
     path("api/v1/events", EventsDoor.as_view(), name="api-events"),
     path("api/v1/events/<slug:format_name>", RecordsDoor.as_view(), name="api-events-format"),
     path("api/v1/authorizations/<uuid:authorization_id>/settle", SettleDoor.as_view(), name="api-authorization-settle"),
+    path("api/v1/calls/<uuid:call_id>/reports", once.CallReportsView.as_view(), name="api-call-reports"),
+    path("api/v1/calls/<uuid:call_id>/reports/<int:sighting_id>/split", once.CallSplit.as_view(), name="api-call-split"),
+    path("api/v1/calls/<uuid:call_id>/join", once.CallJoin.as_view(), name="api-call-join"),
+    path("api/v1/call-pairs", once.CallPairs.as_view(), name="api-call-pairs"),
+    path("api/v1/call-pairs/<int:pair_id>/join", once.CallPairJoin.as_view(), name="api-call-pair-join"),
+    path("api/v1/call-pairs/<int:pair_id>/keep-apart", once.CallPairApart.as_view(), name="api-call-pair-apart"),
+    path("api/v1/order-of-trust", once.TrustOrder.as_view(), name="api-order-of-trust"),
+    path("api/v1/coverage", once.CoverageView.as_view(), name="api-coverage"),
     path("api/v1/guard/findings", Findings.as_view(), name="api-guard-findings"),
     path("api/v1/imports", importing.Imports.as_view(), name="api-imports"),
     path("api/v1/imports/<int:import_id>", importing.Import.as_view(), name="api-import"),

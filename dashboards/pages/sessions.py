@@ -45,6 +45,7 @@ from ingest.once.services import call_split, pair_join_by_hand, pair_keep_apart
 TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
 STATES = ("live", "running", "idle", "frozen", "closed", "all")
 FEW_CALLS = 25
+FEW_PAIRS = 50
 # What an admin can decide about reports of calls, and what is said when it is done.
 DECISIONS = {"split": "The report is a call of its own now.", "join": "The two are one call now.", "apart": "The two stay two calls."}
 ON_SEVERAL = "on more than one provider"
@@ -298,7 +299,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     is_shared = session.source_least != session.source_greatest and actor.can(Right.MANAGE_ORGANIZATION)
     return {
         "session": session,
-        "pairs": pairs_described(actor, session.key) if is_shared else [],
+        "pairs": pairs_described(actor, pairs_undecided(actor, session=session.key)[:FEW_PAIRS]) if is_shared else [],
         "tone": TONES[session.state],
         "who": {
             "member": names.members.get(session.member_id or 0),

@@ -1,23 +1,30 @@
 """Reads of calls that several sources report: a call's reports, pairs that wait for a person, and what share of calls which source saw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from governance import sql
+from governance.errors import NotFound
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
+from ingest.models import EventIdentity, UsageEvent
 from ingest.once.models import EventSighting, SightingPair
 from ingest.once.sources import KIND_LABELS, door_of, kind_of, source_of
 
-FEW = 50
+# The calls that keys are of now, whatever they were joined to since.
 CALLS = """
-SELECT id, occurred_at, model, input_tokens, cache_read_tokens, output_tokens, cost, currency, source, gateway, harness FROM usage_event
-WHERE organization_id = %(organization)s AND session = %(session)s AND id = ANY(%(keys)s::uuid[])
+SELECT x.key, e.id, e.occurred_at, e.provider, e.model, e.input_tokens, e.cache_read_tokens, e.cache_write_5m_tokens, e.cache_write_1h_tokens, e.output_tokens,
+    e.cost, e.source, e.gateway, e.harness, e.session, own.source AS told_by
+FROM unnest(%(keys)s::uuid[]) AS x (key)
+JOIN event_identity i ON i.organization_id = %(organization)s AND i.key = x.key
+JOIN usage_event e ON e.organization_id = %(organization)s AND e.occurred_at = i.occurred_at AND e.id = coalesce(i.event_id, i.key)
+JOIN event_identity own ON own.organization_id = %(organization)s AND own.key = e.id
 """
 # What coverage can be told by.
 BY = {
@@ -112,12 +119,28 @@ def shares_of(found: Sequence[Coverage]) -> Shares:
     return Shares(**sums)
 
 
+def call_now(actor: Actor, call_id: UUID) -> UsageEvent:
+    """The call that the id is of now, if the actor may see it: an id whose call was joined to another leads to that one. Raises NotFound."""
+    known = access.scoped(actor, EventIdentity.objects.filter(key=call_id)).first()
+    rows = access.visible(actor, UsageEvent.objects.all())
+    call = rows.filter(occurred_at=known.occurred_at, id=known.event_id or call_id).first() if known is not None else None
+    if call is None:
+        raise NotFound("There is no such call here, or it belongs to somebody else.")
+    return call
+
+
 def sightings_of_call(actor: Actor, event_id: UUID) -> QuerySet[EventSighting]:
     """Every report of a call that has several, the first one first. Who may see the call is for its page to say."""
     return access.scoped(actor, EventSighting.objects.filter(event_id=event_id)).order_by("id")
 
 
-def counts_of_sightings(actor: Actor, event_ids: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
+def source_of_call(actor: Actor, call: UsageEvent) -> str:
+    """Who reported a call that has one report."""
+    known = access.scoped(actor, EventIdentity.objects.filter(key=call.id)).values_list("source", flat=True).first()
+    return known or source_of(call.source, gateway=call.gateway, api_key_id=None)
+
+
+def sources_of_calls(actor: Actor, event_ids: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
     """Of each of these calls that several sources told of, which."""
     rows = access.scoped(actor, EventSighting.objects.filter(event_id__in=event_ids)).order_by("id").values_list("event_id", "source")
     found: dict[UUID, dict[str, None]] = {}
@@ -135,25 +158,32 @@ def pairs_undecided(actor: Actor, *, session: str | None = None) -> QuerySet[Sig
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An undecided pair with its two calls as they count, the earlier first."""
+    """An undecided pair with its two calls as they count, the earlier first, and who told of each."""
 
     pair: SightingPair
     calls: tuple[Any, Any]
+    sources: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def pairs_described(actor: Actor, session: str) -> list[Described]:
-    """The undecided pairs of a session, at most FEW, without those whose calls have changed since."""
-    pairs = list(pairs_undecided(actor, session=session)[:FEW])
-    keys = sorted({key for pair in pairs for key in (pair.first_key, pair.second_key)})
+def pairs_described(actor: Actor, pairs: Iterable[SightingPair]) -> list[Described]:
+    """These pairs with their calls, without those whose calls are gone or one by now."""
+    listed = list(pairs)
+    keys = sorted({key for pair in listed for key in (pair.first_key, pair.second_key)})
     if not keys:
         return []
-    rows = {row.id: row for row in sql.rows(CALLS, {"organization": actor.organization.pk, "session": session, "keys": keys})}
-    found = [Described(pair, (rows[pair.first_key], rows[pair.second_key])) for pair in pairs if {pair.first_key, pair.second_key} <= rows.keys()]
-    return [Described(one.pair, (min(one.calls, key=_at), max(one.calls, key=_at))) for one in found]
+    rows = {row.key: row for row in sql.rows(CALLS, {"organization": actor.organization.pk, "keys": keys})}
+    told = sources_of_calls(actor, sorted({row.id for row in rows.values()}))
+    found = []
+    for pair in listed:
+        calls = [rows[key] for key in (pair.first_key, pair.second_key) if key in rows]
+        if len({call.id for call in calls}) == 2:
+            first, second = sorted(calls, key=lambda row: (row.occurred_at, row.id))
+            found.append(Described(pair, (first, second), (_told_by(first, told), _told_by(second, told))))
+    return found
 
 
-def _at(row: Any) -> tuple[datetime, UUID]:
-    return row.occurred_at, row.id
+def _told_by(row: Any, told: Mapping[UUID, tuple[str, ...]]) -> tuple[str, ...]:
+    return told.get(row.id) or (row.told_by or source_of(row.source, gateway=row.gateway, api_key_id=None),)
 
 
 def source_name(source: str) -> str:
@@ -167,7 +197,9 @@ def differences(sighting: EventSighting, stored: Any) -> list[tuple[str, Any, An
     found = []
     for name, column in names.items():
         said, counted = sighting.reported.get(name), getattr(stored, column)
-        if said is not None and str(said) != str(counted) and not (name == "reported_cost" and counted is None):
+        # What was paid is stored with more digits than it was reported with.
+        is_same = str(said) == str(counted) if name != "reported_cost" else counted is None or Decimal(str(said or 0)) == counted
+        if said is not None and not is_same:
             found.append((name, said, counted))
     return found
 

@@ -30,8 +30,10 @@ from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from governance.tenancy.months import month_close
 from ingest.doors.description import METHODS, openapi
 from ingest.importing.services import import_create
+from ingest.models import EventSighting
 from tests.conftest import client_with, key_of, person
 from tests.governance.billing.billed_things import billed_things
+from tests.ingest.once.told import gateway, harness, told
 
 pytestmark = pytest.mark.django_db
 SCOPES = (Scope.INGEST, Scope.AUTHORIZE, Scope.READ)
@@ -139,6 +141,7 @@ def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
 
 DECIDERS = (
     "budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_", "import_", "attribution_", "organization_", "member_",
+    "call_", "trust_",
 )  # fmt: skip
 
 
@@ -185,6 +188,14 @@ def test_what_is_said_to_be_sent_is_taken(
         rules = [rule_of(admin, name) for name in ("One", "Two")]
         path = path.format(attribution_id=rules[0].pk)
         body = body if operation == "attribution_rule_change" else {"rule_ids": [rule.pk for rule in reversed(rules)]}
+    elif operation == "call_split":
+        told(organization, "otlp", harness())
+        told(organization, "litellm", gateway())
+        second = EventSighting.objects.get(source="gateway:litellm")
+        path = path.format(call_id=second.event_id, sighting_id=second.pk)
+    elif operation == "call_join":
+        first, other = told(organization, "otlp", harness())[0], told(organization, "litellm", gateway(output_tokens=80))[0]
+        path, body = path.format(call_id=first.id), body | {"other": other.id}
     elif operation == "member_alias_add":
         path = path.format(member_id=admin.pk)
     elif operation == "freezes_end":
