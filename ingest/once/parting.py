@@ -19,7 +19,7 @@ from governance.tenancy.services import organization_lock
 from ingest.models import EventIdentity
 from ingest.once.merging import rank
 from ingest.once.models import EventSighting
-from ingest.once.settling import Event, Workbench, amended, is_torn, parts_of, rows_locked, sightings_of
+from ingest.once.settling import Event, Workbench, amended, groups_of, is_torn, parts_of, rows_locked, sightings_of
 from ingest.once.sources import door_of
 from ingest.services import recording
 from ingest.services.amend import Amendment
@@ -68,6 +68,34 @@ def join(*, organization: Organization, actor: Actor, first: Event, second: Even
     amended(organization=organization, actor=actor, amendments=amendments, reason=reason, now=now)
     EventSighting.objects.filter(pk__in=[one.pk for one in together]).update(is_settled=True)
     return stays.occurred_at, stays.id
+
+
+def regroup(*, organization: Organization, first: Event, second: Event, now: datetime, reason: str) -> None:
+    """Sorts the reports of two calls anew, where ids of one call's guessed reports name the other: ids are believed, guesses give way.
+
+    Each call keeps what it came as. Raises NotFound when one is not there any more.
+    """
+    organization_lock(organization.pk, exclusive=True)
+    rows_locked(organization.pk, [first, second])
+    _firsts_ensure(organization.pk, [first, second])
+    by_event = sightings_of(organization.pk, [first[1], second[1]])
+    if len(by_event) < 2:
+        raise NotFound("One of the calls is not there any more.")
+    places = {one.pk: (one.event_at, one.event_id) for found in by_event.values() for one in found}
+    groups: list[tuple[str, list[Event]]] = []
+    for group in groups_of([one for found in by_event.values() for one in found]):
+        homes = sorted({places[one.pk] for one in group if one.how == EventSighting.How.FIRST and one.own_key == one.event_id})
+        for event in sorted({places[one.pk] for one in group} - set(homes)):
+            leaving = [one for one in group if places[one.pk] == event]
+            homes.append(part(organization=organization, event=event, leaving=leaving, now=now, reason=reason))
+        groups.append((EventSighting.How.SAME_ID if len(parts_of(group)) == 1 else EventSighting.How.MATCHED, homes))
+    # Not before all that is of another call has left.
+    for how, (first_home, *others) in groups:
+        stays = first_home
+        for other in others:
+            stays = join(
+                organization=organization, actor=system_actor(organization), first=stays, second=other, how=how, reason=reason, now=now
+            )
 
 
 def _firsts_ensure(organization_id: int, events: Sequence[Event]) -> None:

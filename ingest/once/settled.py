@@ -13,12 +13,13 @@ from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
 from ingest.models import EventIdentity
 from ingest.once.models import EventSighting, SightingPair
-from ingest.once.parting import join, part
+from ingest.once.parting import join, part, regroup
 from ingest.once.settling import Event, figures_settle, groups_of, is_torn, sightings_of
 from ingest.services.recording import pairs_note
 
 BY_ID = "One source reports it under both ids."
 TORN = "One source reports both, under an id each."
+CROSSED = "Ids show that a report had been taken for one of the other call."
 
 
 def sightings_settle(*, organization: Organization, events: Sequence[Event], now: datetime | None = None) -> None:
@@ -73,11 +74,24 @@ def pair_join(*, pair: SightingPair, how: str, reason: str, now: datetime) -> bo
                     )
                 is_joined = True
             except DomainError:
-                # Ids that contradict what was guessed: the guess is left, which counts alike.
-                SightingPair.objects.filter(pk=pair.pk).update(state=SightingPair.State.APART, decided_at=now)
-                return False
+                if how == EventSighting.How.SAME_ID:
+                    _guesses_undo(organization, first, second, now)
+                is_joined = event_of(organization.pk, pair.first_key) == event_of(organization.pk, pair.second_key)
+                state = SightingPair.State.JOINED if is_joined else SightingPair.State.APART
+                SightingPair.objects.filter(pk=pair.pk).update(state=state, decided_at=now)
+                return is_joined
         SightingPair.objects.filter(pk=pair.pk).update(state=SightingPair.State.JOINED, decided_at=now)
     return is_joined
+
+
+def _guesses_undo(organization: Organization, first: Event, second: Event, now: datetime) -> None:
+    """The two are two calls, and one has a report that ids say is of the other: it was guessed wrongly."""
+    try:
+        with transaction.atomic():
+            regroup(organization=organization, first=first, second=second, now=now, reason=CROSSED)
+    except DomainError:
+        # The ids contradict one another; the guess counts alike.
+        return
 
 
 def event_of(organization_id: int, key: UUID) -> Event | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -116,14 +117,24 @@ class Matched:
     calls: dict[str, int] = field(default_factory=dict)
 
 
-def matched(*, organization_id: int, rows: Sequence[Prepared], claims: Mapping[UUID, Claim], sessions: AbstractSet[str]) -> Matched:
-    """Looks for the calls of these sessions that were reported before, under another id. Waits for others who look through the same sessions."""
+def matched(
+    *, organization_id: int, rows: Sequence[Prepared], claims: Mapping[UUID, Claim], sessions: AbstractSet[str], by_id: Sequence[Second] = ()
+) -> Matched:
+    """Looks for the calls of these sessions that were reported before, under another id. Waits for others who look through the same sessions.
+
+    `by_id` are the batch's further reports that ids told: who reports a call there reports no other as the same.
+    """
     found = Matched(new=[])
     looked = [row for row in rows if row.event.session in sessions]
     if not looked:
         found.new = list(rows)
         return found
     pool = _calls(organization_id, looked, found)
+    told: dict[UUID, list[Claim]] = {}
+    for second in by_id:
+        told.setdefault(second.event_id, []).append(second.claim)
+    for seen in chain.from_iterable(pool.values()):
+        seen.hear(told.get(seen.call.key, ()))
     fresh: set[UUID] = set()
     for row in sorted(rows, key=lambda one: (one.event.occurred_at, one.key)):
         if row.event.session not in sessions:
@@ -134,6 +145,7 @@ def matched(*, organization_id: int, rows: Sequence[Prepared], claims: Mapping[U
         if thought.same is None:
             found.undecided += [(call.key, other.key, call.session) for other in thought.undecided]
             near.append(Seen(call, {reporter: timedelta(0) for reporter in call.reporters}))
+            near[-1].hear(told.get(row.key, ()))
             fresh.add(row.key)
             continue
         same = next(one for one in near if one.call.key == thought.same.key)
@@ -155,6 +167,13 @@ class Seen:
         for reporter in report.reporters:
             self.offsets[reporter] = report.at - self.at
         self.call = replace(self.call, reporters=frozenset(self.offsets), ids=self.call.ids | report.ids)
+
+    def hear(self, claims: Iterable[Claim]) -> None:
+        """Takes note of reports that ids show to be of this call."""
+        for claim in claims:
+            self.offsets.setdefault(reporter_of(claim.source), claim.event.occurred_at - self.at)
+            ids = ids_of(claim.source, claim.event.request_id, claim.event.id)
+            self.call = replace(self.call, reporters=frozenset(self.offsets), ids=self.call.ids | ids)
 
 
 def ids_of(source: str, *ids: str) -> frozenset[str]:

@@ -139,7 +139,7 @@ class _Storing:
             return
         rules, preparer = self._configuration(opened.version)
         rows = [preparer.prepare(claim) for claim in new]
-        made = self._matched(rows, claims, opened)
+        made = self._matched(rows, claims, opened, found.seconds)
         self._seconds(found, made, opened, outcomes)
         counted_before = self._name_authorizations(found, {row.key for row in made.new})
         for row in made.new:
@@ -197,15 +197,14 @@ class _Storing:
         self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": sorted(taken)})
         return {row.key: Known(row.event_id, row.occurred_at, row.body_hash, row.source) for row in self.cursor.fetchall()}
 
-    def _matched(self, rows: Sequence[Prepared], claims: Sequence[Claim], opened: _Opened) -> Matched:
+    def _matched(self, rows: Sequence[Prepared], claims: Sequence[Claim], opened: _Opened, by_id: Sequence[Second]) -> Matched:
         """The new calls, without those that another source of their session told of under another id."""
         own = shared_sessions(claims)
         sessions = {claim.event.session for claim in claims} - {""} if self.attempt else opened.shared | own
         if not sessions:
             return Matched(new=list(rows))
-        return matched(
-            organization_id=self.organization_id, rows=rows, claims={claim.key: claim for claim in reversed(claims)}, sessions=sessions
-        )
+        keyed = {claim.key: claim for claim in reversed(claims)}
+        return matched(organization_id=self.organization_id, rows=rows, claims=keyed, sessions=sessions, by_id=by_id)
 
     def _seconds(self, found: Sorted, made: Matched, opened: _Opened, outcomes: list[Outcome | None]) -> None:
         """Keeps the further reports of calls, and says that they repeat them."""

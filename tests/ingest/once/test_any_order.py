@@ -105,3 +105,37 @@ def test_captured_calls_count_once_in_any_order_and_cut_anywhere(
         assert outcome(organization, [*parts, order[:again]]) == expected
 
     hold()
+
+
+# Orders in which a guess was wrong: each report as its door and the end of its id, batches parted by None.
+A, B = "505", "506"
+GA, GB = "f8f6a", "bcab90"
+WRONG_GUESSES = {
+    # The batch with both of the gateway's spans says by an id which call is the stored one: the other is not guessed to be it.
+    "another of the batch": [
+        ("litellm", GB), None, ("otlp", B), ("otlp", GA), ("otlp", GB), ("litellm", GA), ("otlp", A), ("claude-code", A), ("claude-code", B),
+    ],
+    # A harness's first report is guessed to be of the only call there is; what comes with ids shows it to be of the other.
+    "the only one there is": [
+        ("litellm", GB), None, ("otlp", A), None, ("otlp", GA), None, ("otlp", GB), None, ("otlp", B), ("claude-code", A), ("claude-code", B),
+        ("litellm", GA),
+    ],
+    # The report whose ids say so cannot join before the one that was guessed has left.
+    "one in the other's place": [
+        ("otlp", B), ("otlp", GA), ("claude-code", B), ("litellm", GA), ("claude-code", A), None, ("litellm", GB), ("otlp", A), ("otlp", GB),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("order", WRONG_GUESSES.values(), ids=WRONG_GUESSES)
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["", "reversed"])
+def test_guesses_give_way_to_ids(organization: Organization, order: list[tuple[str, str] | None], is_reversed: bool) -> None:
+    made = combo()
+    parts: list[list[Report]] = [[]]
+    for place in reversed(order) if is_reversed else order:
+        if place is None:
+            parts.append([])
+        else:
+            parts[-1].append(next(one for one in made if one[0] == place[0] and one[1].request_id.endswith(place[1])))
+    assert sum(map(len, parts)) == len(made)
+    assert outcome(organization, parts) == outcome(organization, [made])
