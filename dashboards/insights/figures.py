@@ -24,6 +24,8 @@ class Figures:
     errors: int = 0
     unpriced_calls: int = 0
     unmeasured_calls: int = 0
+    # Of the unpriced those that should have a price: billed by the call and of known size. Subscriptions and own hardware need none.
+    lacking_calls: int = 0
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_5m_tokens: int = 0
@@ -55,11 +57,6 @@ class Figures:
     def billed(self) -> Decimal | None:
         """The billed cost; None when not one call has a known price, for unknown is not zero."""
         return None if self.calls and self.unpriced_calls == self.calls and not self.cost else self.cost
-
-    @property
-    def unpriced_measured_calls(self) -> int:
-        """Calls without a known price, other than those whose size is not known either: no price would help those."""
-        return max(self.unpriced_calls - self.unmeasured_calls, 0)
 
     @property
     def discount(self) -> Decimal:

@@ -88,7 +88,7 @@ def model_columns(currency: str) -> list[Column]:
             "unpriced",
             "No price",
             "count",
-            value=lambda row: row.figures.unpriced_measured_calls or None,
+            value=lambda row: row.figures.lacking_calls or None,
             title="Calls of known size without a price: in no amount here",
             is_for_wide=True,
         ),

@@ -294,7 +294,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     asked = requests_pending(actor, [period.pk for period in own_periods] + [period.pk for period in covering])
     waiting = [row for row in asked if row.session_key == session.key or row.period_id in freezing]
     recent_burn = burn.burn_of(calls, until=now)
-    unmeasured = sessions.unmeasured_calls(session, calls)
+    uncosted = sessions.uncosted_calls(session, calls)
     # Only where several sources report can two calls be one.
     is_shared = session.source_least != session.source_greatest and actor.can(Right.MANAGE_ORGANIZATION)
     return {
@@ -311,8 +311,8 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         ],
         "clock": clock_of(session, now),
         "calls_loaded": len(calls),
-        "unmeasured_calls": unmeasured,
-        "without_price": max(session.unpriced_calls - unmeasured, 0),
+        "unmeasured_calls": uncosted.unmeasured,
+        "without_price": uncosted.lacking,
         "calls_before": session.calls - len(calls),
         "is_shortened": is_first and len(calls) > FEW_CALLS,
         "timeline": timeline_of(actor, session, calls, marks=[*marks, *seen_by_guard], allowance=session.allowance) if calls else None,

@@ -155,16 +155,32 @@ def is_measured(call: UsageEvent) -> bool:
     return call.input_tokens is not None or call.output_tokens is not None
 
 
-def unmeasured_calls(session: Session, calls: Sequence[UsageEvent]) -> int:
-    """How many of the session's calls are of unknown size; `calls` are the latest of them, and all of them in most sessions."""
+@dataclass(frozen=True, slots=True)
+class Uncosted:
+    """Calls without a cost: those that lack a price they should have, and those of unknown size. Subscriptions and own hardware need no price."""
+
+    lacking: int
+    unmeasured: int
+
+
+def lacks_price(call: UsageEvent) -> bool:
+    """Whether the call, which has no cost, should have a price: it is billed by itself and its size is known."""
+    return call.billing_mode == "metered" and is_measured(call)
+
+
+def uncosted_calls(session: Session, calls: Sequence[UsageEvent]) -> Uncosted:
+    """The session's calls without a cost, by why; `calls` are the latest of them, and all of them in most sessions."""
     if not session.unpriced_calls:
-        return 0
+        return Uncosted(0, 0)
     if len(calls) >= session.calls:
-        return sum(not is_measured(call) for call in calls)
+        bare = [call for call in calls if call.cost is None]
+        return Uncosted(sum(map(lacks_price, bare)), sum(not is_measured(call) for call in bare))
     rows = UsageEvent.objects.filter(
-        organization=session.organization_id, session=session.key, occurred_at__gte=session.first_at, occurred_at__lte=session.last_at
+        organization=session.organization_id, session=session.key, occurred_at__gte=session.first_at, occurred_at__lte=session.last_at, cost=None
     )
-    return rows.filter(input_tokens=None, output_tokens=None, cost=None).count()
+    of_unknown_size = Q(input_tokens=None, output_tokens=None)
+    counted = rows.aggregate(lacking=Count("id", filter=~of_unknown_size & Q(billing_mode="metered")), unmeasured=Count("id", filter=of_unknown_size))
+    return Uncosted(counted["lacking"], counted["unmeasured"])
 
 
 def is_visible(actor: Actor, session: Session) -> bool:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Case, CharField, F, Max, Min, Q, QuerySet, Sum, Value, When
-from django.db.models.functions import TruncWeek
+from django.db.models.functions import Greatest, TruncWeek
 
 from dashboards.insights.figures import SUMMED, Figures
 from dashboards.selectors.dimensions import DIMENSIONS, Dimension, Filters, filters_q, names_of, value_text
@@ -22,8 +22,12 @@ from ingest.models import UsageRollup, UsageRollupDay
 NO_FILTERS: Filters = {}
 TOKENS = F("input_tokens") + F("cache_read_tokens") + F("cache_write_5m_tokens") + F("cache_write_1h_tokens") + F("output_tokens")
 IS_WEIGHED = Q(billing_mode="metered", unpriced_calls=0, unmeasured_calls=0)
+# Rows with calls that lack a price they should have: billed by the call, of known size, and without a cost. The one definition of all pages.
+LACKS = Q(billing_mode="metered", unpriced_calls__gt=F("unmeasured_calls"))
+LACKING = Sum(Greatest(F("unpriced_calls") - F("unmeasured_calls"), 0), filter=LACKS, default=0)
 SUMS: dict[str, Sum] = {
-    **{name: Sum(name) for name in SUMMED if not name.startswith("weighed_")},
+    **{name: Sum(name) for name in SUMMED if not name.startswith(("weighed_", "lacking_"))},
+    "lacking_calls": LACKING,
     "weighed_calls": Sum("calls", filter=IS_WEIGHED, default=0),
     "weighed_tokens": Sum(TOKENS, filter=IS_WEIGHED, default=0),
     "weighed_cost": Sum("cost", filter=IS_WEIGHED, default=Decimal(0)),

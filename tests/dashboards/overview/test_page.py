@@ -84,7 +84,7 @@ def test_allocated_share_leaves_out_what_has_no_team(visitor: Client, varied: Or
 def test_only_models_without_a_price_are_called_so(visitor: Client, varied: Organization) -> None:
     waiting = visitor.get("/o/acme/").context["shown"].waiting
     assert [row.model for row in waiting.unpriced] == ["no-such-model"]
-    ((calls,),) = events_sql(varied, "count(*)", where="model = 'no-such-model' AND input_tokens IS NOT NULL")
+    ((calls,),) = events_sql(varied, "count(*)", where="model = 'no-such-model' AND input_tokens IS NOT NULL AND billing_mode = 'metered'")
     assert waiting.unpriced_calls == calls
 
 

@@ -62,7 +62,7 @@ def test_calls_that_own_hardware_served_lack_no_price(actor: Actor, organization
         served(organization, 1_000, at=datetime(2026, 10, day, tzinfo=UTC))
     served(organization, 1_000, at=datetime(2026, 10, 14, tzinfo=UTC), billing_mode="metered")
     (found,) = unpriced_models(actor, now=datetime(2026, 10, 20, tzinfo=UTC))
-    assert (found.model, found.calls) == ("own-coder", 2)
+    assert (found.model, found.calls) == ("own-coder", 1)
 
 
 def test_closed_month_keeps_what_its_hardware_cost(actor: Actor) -> None:

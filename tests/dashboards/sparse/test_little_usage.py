@@ -13,6 +13,7 @@ from dashboards.selectors.marks import marks_in
 from governance.pricing.models import Model, PriceRow, Provider
 from governance.tenancy.access import system_actor
 from governance.tenancy.models import Member, Organization
+from ingest.formats.event import BillingMode
 from tests.dashboards.usage_made import NOW, call, use
 
 pytestmark = pytest.mark.django_db
@@ -63,10 +64,20 @@ def test_without_a_price_means_the_same_on_every_page(visitor: Client, varied: O
     overview = visitor.get("/o/acme/?range=30d").context["shown"]
     spend = visitor.get("/o/acme/spend?range=30d&by=model").context
     lacking = visitor.get("/o/acme/prices/unpriced").context["tables"][0]
-    known = overview.totals.unpriced_measured_calls
+    known = overview.totals.lacking_calls
     assert known > 0
-    assert overview.waiting.unpriced_calls == spend["total"].unpriced_measured_calls == sum(row.calls for row in lacking.every_row) == known
+    assert overview.waiting.unpriced_calls == spend["total"].lacking_calls == sum(row.calls for row in lacking.every_row) == known
     assert spend["table"].foot["unpriced"] == known
+
+
+@pytest.mark.parametrize(("billing_mode", "lacking"), [("metered", 1), ("subscription", 0), ("self-hosted", 0)])
+def test_only_what_is_billed_by_the_call_lacks_a_price(visitor: Client, prices: None, at_now: None, organization: Organization, billing_mode: BillingMode, lacking: int) -> None:
+    use(organization, [call(provider="", model="no-such-model", session="s1", billing_mode=billing_mode), call(session="s1")])
+    overview = visitor.get("/o/acme/?range=30d").context["shown"]
+    queue = visitor.get("/o/acme/prices/unpriced").context["tables"][0].every_row
+    session = visitor.get("/o/acme/sessions/s1").context
+    counts = (overview.totals.lacking_calls, overview.waiting.unpriced_calls, visitor.get("/o/acme/spend").context["total"].lacking_calls)
+    assert (*counts, sum(row.calls for row in queue), session["without_price"]) == (lacking,) * 5
 
 
 def test_bar_leads_to_its_day_and_series(visitor: Client, varied: Organization) -> None:
