@@ -44,11 +44,13 @@ class Column:
     is_sortable: bool = True
     title: str = ""
     is_for_wide: bool = False  # left out on a phone
+    is_for_desk: bool = False  # left out on tablets and windows of half a screen as well
+    is_for_file: bool = False  # in the file alone
 
     @property
     def css(self) -> str:
         """The classes of its head and of all its cells."""
-        return " ".join(name for name, holds in (("n", self.is_number), ("wide-only", self.is_for_wide)) if holds)
+        return " ".join(name for name, holds in (("n", self.is_number), ("wide-only", self.is_for_wide), ("desk-only", self.is_for_desk)) if holds)
 
     @property
     def is_number(self) -> bool:
@@ -152,15 +154,21 @@ class Table:
         )  # fmt: skip
 
     @property
+    def shown(self) -> list[Column]:
+        """The page's columns: the file may have more."""
+        return [column for column in self.columns if not column.is_for_file]
+
+    @property
     def headers(self) -> list[Header]:
-        return [self._header(column) for column in self.columns]
+        return [self._header(column) for column in self.shown]
 
     @property
     def cells(self) -> list[list[Cell]]:
+        shown = self.shown
         return [
             [
                 Cell(column, column.read(row), column.href(row) if column.href else None, column.note(row) if column.note else "", column.currency_of(row))
-                for column in self.columns
+                for column in shown
             ]
             for row in self.rows
         ]
@@ -170,7 +178,7 @@ class Table:
         """The totals row: values by column key."""
         if self.foot is None:
             return None
-        return [Cell(column, self.foot.get(column.key), None, "", column.currency_of(self.foot)) for column in self.columns]
+        return [Cell(column, self.foot.get(column.key), None, "", column.currency_of(self.foot)) for column in self.shown]
 
     @property
     def href_before(self) -> str:

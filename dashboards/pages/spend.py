@@ -182,7 +182,7 @@ def _table(request: PageRequest, view: Explorer, lines: Sequence[Line], total: F
     before = [line.before for line in lines if line.before]
     foot: dict[str, Any] = {
         "name": (None, "Total") if view.by.slug in BRANDED else "Total", "cost": total.billed, "move": _move(view, total, figures_sum(before, view.currency)) if before else None,
-        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.unpriced_measured_calls or None, "tokens": total.tokens,
+        "notional": total.notional_cost or None, "calls": total.calls, "unpriced": total.lacking_calls or None, "tokens": total.tokens,
         "call": total.cost_per_call, "blended": total.blended_per_mtok, "cache": total.cache_hit_share, "errors": total.error_share, "list": total.list_cost or None, "discount": total.discount_share,
     }  # fmt: skip
     return Table.from_request(
@@ -207,23 +207,29 @@ def _columns(view: Explorer, total: Figures, *, is_known_before: bool) -> list[C
             "move", "Change", "delta", currency=_delta_currency(view), value=lambda line: _move(view, line.figures, line.before) if is_known_before else None,
             title=f"{view.measure.label} against {view.before.label}", good=view.measure.good, show="percent" if view.measure.unit == "share" else "both",
         ),
-        *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}")] if view.measure.is_additive else []),
-        Column("calls", "Calls", "count", value=lambda line: line.figures.calls),
-        Column("unpriced", "No price", "count", value=lambda line: line.figures.unpriced_measured_calls or None, title="Calls of known size without a price: in no amount here"),
-        Column("tokens", "Tokens", "tokens", value=lambda line: line.figures.tokens),
-        money("call", "Per call", value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price"),
-        money("blended", "Per Mtok", value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price"),
-        Column("cache", "Cache hits", "percent", value=lambda line: line.figures.cache_hit_share, title="Prompt tokens that a cache served"),
-        Column("errors", "Errors", "percent", value=lambda line: line.figures.error_share),
-        money("notional", "Subscription", value=lambda line: line.figures.notional_cost or None, title="Subscription usage at list price; not billed, in no total"),
+        *([Column("share", "Share", "percent", title=f"Of all {view.measure.label.lower()}", is_for_wide=True)] if view.measure.is_additive else []),
+        Column("calls", "Calls", "count", value=lambda line: line.figures.calls, is_for_wide=True),
+        Column(
+            "unpriced", "No price", "count", value=lambda line: line.figures.lacking_calls or None, is_for_wide=True,
+            title="Calls of known size without a price: in no amount here",
+        ),
+        Column("tokens", "Tokens", "tokens", value=lambda line: line.figures.tokens, is_for_wide=True),
+        money("call", "Per call", value=lambda line: line.figures.cost_per_call, title="Billed cost per metered call of known price", is_for_desk=True),
+        money("blended", "Per Mtok", value=lambda line: line.figures.blended_per_mtok, title="Billed cost per million tokens, metered calls of known price", is_for_wide=True),
+        Column("cache", "Cached", "percent", value=lambda line: line.figures.cache_hit_share, title="Prompt tokens that a cache served", is_for_desk=True),
+        Column("errors", "Errors", "percent", value=lambda line: line.figures.error_share, is_for_desk=True),
+        money(
+            "notional", "Notional", value=lambda line: line.figures.notional_cost or None, is_for_desk=True,
+            title="Usage under subscriptions and on own hardware at list price; not billed, in no total",
+        ),
     ]  # fmt: skip
 
 
 def _discount_columns(money: Callable[..., Column]) -> list[Column]:
-    """What own terms took off, where they did."""
+    """What own terms took off, where they did; the list price itself is in the file and above the table."""
     return [
-        money("list", "At list price", value=lambda line: line.figures.list_cost or None, title="The billed calls by the price book alone"),
-        Column("discount", "Discount", "percent", value=lambda line: line.figures.discount_share, title="What own terms took off the list price"),
+        money("list", "At list price", value=lambda line: line.figures.list_cost or None, is_for_file=True),
+        Column("discount", "Discount", "percent", value=lambda line: line.figures.discount_share or None, title="What own terms took off the list price", is_for_wide=True),
     ]
 
 
@@ -245,10 +251,10 @@ def _sessions_table(request: PageRequest, view: Explorer) -> Table:
         empty="No session with a call in this range. Usage that names no session is in the figures above only.",
         columns=[
             Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key])),
-            Column("member", "Member"), Column("team", "Team"), Column("harness", "Harness"), Column("model", "Latest model"),
+            Column("member", "Member"), Column("team", "Team", is_for_wide=True), Column("harness", "Harness", is_for_desk=True), Column("model", "Latest model", is_for_wide=True),
             Column("cost", "Billed", "money", currency=view.currency),
-            Column("notional_cost", "Subscription", "money", currency=view.currency, value=lambda row: row.notional_cost or None),
-            Column("calls", "Calls", "count"), Column("tokens", "Tokens", "tokens"), Column("last_at", "Last call", "at"),
+            Column("notional_cost", "Notional", "money", currency=view.currency, value=lambda row: row.notional_cost or None, is_for_desk=True),
+            Column("calls", "Calls", "count", is_for_wide=True), Column("tokens", "Tokens", "tokens", is_for_desk=True), Column("last_at", "Last call", "at", is_for_wide=True),
         ],
     )  # fmt: skip
 

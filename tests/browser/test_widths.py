@@ -10,12 +10,24 @@ WIDTHS = (1440, 1360, 1280)
 CUT = "elements => elements.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => `${each.getAttribute('aria-label') || each.className}: ${each.scrollWidth} in ${each.clientWidth}`)"
 
 
-@pytest.mark.parametrize("path", ["", "/sessions", "/budgets", "/settings/members", "/settings/keys", "/routing", "/lock-in"])
+@pytest.mark.parametrize("path", ["", "/sessions", "/spend", "/budgets", "/settings/members", "/settings/keys", "/routing", "/lock-in"])
 def test_no_column_is_cut(owner: Page, path: str) -> None:
     owner.goto(HOME + path)
     for width in WIDTHS:
         owner.set_viewport_size({"width": width, "height": 900})
         assert (width, owner.locator(".table-scroll:visible, .tabs").evaluate_all(CUT)) == (width, [])
+
+
+def test_spend_leaves_columns_out_where_there_is_no_room(owner: Page) -> None:
+    owner.goto(f"{HOME}/spend?by=model")
+    heads = owner.locator("#spend-by-model th:visible")
+    shown = []
+    for width in (1440, 1024, 390):
+        owner.set_viewport_size({"width": width, "height": 900})
+        assert (width, owner.locator(".table-scroll:visible").evaluate_all(CUT)) == (width, [])
+        shown.append(heads.all_inner_texts())
+    assert shown[2] == ["Model", "Billed", "Change"]
+    assert set(shown[2]) < set(shown[1]) < set(shown[0])
 
 
 def test_a_table_that_ends_a_card_leaves_its_edge(owner: Page) -> None:
