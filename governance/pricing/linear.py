@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from governance.money import PLACES, QUANTUM
 from governance.pricing.arithmetic import RateSet
 from governance.pricing.book import LARGEST_COST, Book, Names
 from governance.pricing.exchange import ONE, SAME
@@ -15,6 +16,8 @@ from governance.pricing.terms import EXACT, LARGEST_CONVERTED, OwnTerm, Terms
 from governance.pricing.usage import Weighed
 
 MOST_TOKENS = 10_000_000
+# What 8 bytes hold.
+MOST_WHOLE = 2**63 - 1
 Amounts = tuple[Decimal, ...]
 
 
@@ -42,6 +45,19 @@ class Linear:
     exchange_rate: Decimal | None = None
     term_id: int | None = None
     bands: Sequence[Band] = ()
+
+
+def in_units(amounts: Amounts) -> tuple[Decimal, tuple[int, ...]] | None:
+    """The amounts as whole numbers of a power of ten of at most 15 places, which comes first, so that no call's cost needs rounding.
+
+    None where they have more places, or a call could come to more than a whole number of 8 bytes.
+    """
+    places = max(0, *(-int(amount.normalize(EXACT).as_tuple().exponent) for amount in amounts))
+    if places > PLACES:
+        return None
+    found = tuple(int(amount.scaleb(places, EXACT)) for amount in amounts)
+    most = sum(map(abs, found[:-1])) * MOST_TOKENS + abs(found[-1])
+    return None if most > MOST_WHOLE else (Decimal(1).scaleb(-places).quantize(QUANTUM), found)
 
 
 def linear_of(

@@ -95,7 +95,7 @@ def run_work_out(run: ReratingRun, *, now: datetime, told: Callable[[int], bool]
 
 
 def _page_add(found: Found, page: Page, reviser: Reviser, rules: Rules, *, now: datetime) -> None:
-    groups = [group for group in together_rows(GROUPS_FORESEEN, page.parameters) if group.calls] if page.by_kind else []
+    groups = [group for group in together_rows(GROUPS_FORESEEN[page.is_whole], page.parameters) if group.calls] if page.by_kind else []
     rows = together_rows(rest(reviser.also), page.parameters) if page.one_by_one else []
     keys = {row.api_key_id for row in (*groups, *rows)}
     differences = Differences(rules=rules, service_accounts=service_accounts(rules.directory.organization_id, keys))

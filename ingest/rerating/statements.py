@@ -27,10 +27,11 @@ KIND_COLUMNS = {
     "provider": "text", "model_reported": "text", "model": "text", "maker": "text", "tier": "text", "currency": "text", "team": "bigint",
     "is_metered": "boolean", "said": "jsonb", "span": "int",
 }
-AMOUNTS = {f"{owner}_{name}": "numeric" for owner in ("charged", "listed") for name in (*BUCKETS, "request")}
+OWNERS = ("charged", "listed")
+AMOUNTS = tuple(f"{owner}_{name}" for owner in OWNERS for name in (*BUCKETS, "request"))
 RATED_COLUMNS = {
     "least": "bigint", "most": "bigint", "price_id": "bigint", "term_id": "bigint", "price_currency": "text", "exchange_rate": "numeric", "is_at_list": "boolean",
-    **AMOUNTS,
+    **{f"{owner}_unit": "numeric" for owner in OWNERS},
 }
 KIND = f"""
     e.provider, e.model_reported, e.model, e.maker, e.tier, e.currency, CASE WHEN %(by_team)s THEN coalesce(e.team_id, 0) ELSE 0 END AS team,
@@ -38,10 +39,7 @@ KIND = f"""
     (e.units IS NULL OR e.units = '{{}}') AND (e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL)
         AND coalesce(e.reasoning_tokens, 0) <= coalesce(e.output_tokens, 0)
         AND greatest({", ".join(f"e.{name}" for name in BUCKETS)}) <= {MOST_TOKENS}
-        AND NOT EXISTS (
-            SELECT FROM unnest(%(closed_from)s::timestamptz[], %(closed_to)s::timestamptz[]) AS c (begins, ends)
-            WHERE coalesce(e.counted_at, e.occurred_at) >= c.begins AND coalesce(e.counted_at, e.occurred_at) < c.ends
-        ) AS is_plain"""
+        AND width_bucket(coalesce(e.counted_at, e.occurred_at), %(closed)s::timestamptz[]) %% 2 = 0 AS is_plain"""
 AFTER = f"{SCOPE} AND (e.occurred_at, e.id) > (%(from)s, %(after)s)"
 # The kinds of calls in the next page, with its last call.
 KINDS = f"""
@@ -55,41 +53,53 @@ FROM page GROUP BY {", ".join(KIND_COLUMNS)}, is_plain
 
 UNTIL = f"{AFTER} AND e.occurred_at <= %(last_at)s AND (e.occurred_at, e.id) <= (%(last_at)s, %(last_id)s)"
 IS_OF_KIND = "p.is_plain AND " + " AND ".join(f"p.{name} = k.{name}" for name in KIND_COLUMNS) + " AND p.context_tokens BETWEEN k.least AND k.most"
-CHOSEN = sql.unnest("k", KIND_COLUMNS | RATED_COLUMNS)
+CHOSEN = sql.unnest("k", KIND_COLUMNS | {"least": "bigint", "most": "bigint"})
 # What the sums group calls by.
-ALIKE = ("api_key_id", "session", "member_id", *DIMENSIONS, "model_reported", "task", "environment", "tags", "quarter")
+ALIKE = ("api_key_id", "session", "member_id", *DIMENSIONS, "model_reported", "task", "environment", "tags", "quarter_at")
 
 
-def _amount(owner: str) -> str:
-    """A call's cost to the last digit, and that to 15 places, half to even."""
-    terms = " + ".join(f"coalesce(p.{name}, 0) * k.{owner}_{name}" for name in BUCKETS)
-    return f"{terms} + k.{owner}_request"
+def rated_kinds(*, is_whole: bool) -> str:
+    """The kinds with what their calls cost: `whole` amounts are whole numbers of a unit, which is a power of ten."""
+    return sql.unnest("k", KIND_COLUMNS | RATED_COLUMNS | dict.fromkeys(AMOUNTS, "bigint" if is_whole else "numeric"))
 
 
-def _rounded(amount: str) -> str:
+def exact_cost(owner: str, *, is_whole: bool) -> str:
+    """A call's cost to the last digit: in numeric's arithmetic, or, many times quicker, in that of whole numbers."""
+    amounts = " + ".join(f"coalesce(p.{name}, 0) * k.{owner}_{name}" for name in BUCKETS) + f" + k.{owner}_request"
+    return f"({amounts}) * k.{owner}_unit" if is_whole else amounts
+
+
+def rounded_cost(amount: str, *, is_whole: bool) -> str:
+    """That to 15 places, half to even. Where amounts are whole, no unit is smaller than the last of the places: nothing is to be rounded."""
     down = f"trunc({amount}, 15)"
-    return f"CASE WHEN {amount} - {down} = 5e-16 AND {down} * 1e15 %% 2 = 0 THEN {down} ELSE round({amount}, 15) END"
+    return amount if is_whole else f"CASE WHEN {amount} - {down} = 5e-16 AND {down} * 1e15 %% 2 = 0 THEN {down} ELSE round({amount}, 15) END"
 
 
-def _page(*, is_locked: bool) -> str:
-    """The page's calls with what they come to by the rows of their kinds. Locked: in the order in which everybody locks them."""
+def _page(*, is_locked: bool, is_whole: bool) -> str:
+    """The page's calls with what they come to by the rows of their kinds. Locked: in the order in which everybody locks them.
+
+    OFFSET 0 keeps the planner from writing an expression out, and so reckoning it, wherever its name is used.
+    """
+    charged, listed = (rounded_cost(f"x.{owner}", is_whole=is_whole) for owner in OWNERS)
     return f"""
-WITH page AS MATERIALIZED (
-    SELECT e.occurred_at, e.id, {KIND}, {CONTEXT} AS context_tokens, {", ".join(f"e.{name}" for name in BUCKETS)},
-        e.cost, e.list_cost, e.price_id, e.term_id, e.exchange_rate, e.price_currency, e.counted_at,
-        e.api_key_id, e.session, e.member_id, e.team_id, e.project_id, e.harness, e.gateway, e.role, e.task_class, e.billing_mode,
-        CASE WHEN %(looks_task)s THEN e.task ELSE '' END AS task, CASE WHEN %(looks_environment)s THEN e.environment ELSE '' END AS environment,
-        {_part_of_tags("looks_tags")} AS tags
-    FROM usage_event e WHERE {UNTIL} ORDER BY e.occurred_at, e.id LIMIT %(limit)s{" FOR NO KEY UPDATE OF e" if is_locked else ""}
-), exact AS (
-    SELECT p.*, k.is_at_list, {_amount("charged")} AS charged, CASE WHEN NOT k.is_at_list THEN {_amount("listed")} END AS listed,
-        k.price_id AS new_price_id, k.term_id AS new_term_id, k.exchange_rate AS new_exchange_rate, k.price_currency AS new_price_currency
-    FROM page p JOIN {CHOSEN} ON {IS_OF_KIND}
-), rated AS (
-    SELECT x.*, {_rounded("x.charged")} AS new_cost, CASE WHEN x.is_at_list THEN {_rounded("x.charged")} ELSE {_rounded("x.listed")} END AS new_list_cost FROM exact x
-), changed AS MATERIALIZED (
-    SELECT * FROM rated r WHERE r.new_cost IS NOT NULL
-        AND (r.new_cost, r.new_list_cost, r.new_price_id, r.new_term_id, r.new_exchange_rate) IS DISTINCT FROM (r.cost, r.list_cost, r.price_id, r.term_id, r.exchange_rate)
+WITH rated AS MATERIALIZED (
+    SELECT c.*, c.new_cost IS NOT NULL AND (c.new_cost, c.new_list_cost, c.new_price_id, c.new_term_id, c.new_exchange_rate)
+        IS DISTINCT FROM (c.cost, c.list_cost, c.price_id, c.term_id, c.exchange_rate) AS is_changed
+    FROM (
+        SELECT x.*, {charged} AS new_cost, CASE WHEN x.is_at_list THEN {charged} ELSE {listed} END AS new_list_cost FROM (
+            SELECT p.*, k.span IS NOT NULL AS is_rated, k.is_at_list, {exact_cost("charged", is_whole=is_whole)} AS charged,
+                CASE WHEN NOT k.is_at_list THEN {exact_cost("listed", is_whole=is_whole)} END AS listed,
+                k.price_id AS new_price_id, k.term_id AS new_term_id, k.exchange_rate AS new_exchange_rate, k.price_currency AS new_price_currency
+            FROM (
+                SELECT e.occurred_at, e.id, {KIND}, {CONTEXT} AS context_tokens, {", ".join(f"e.{name}" for name in BUCKETS)},
+                    e.cost, e.list_cost, e.price_id, e.term_id, e.exchange_rate, e.price_currency, e.counted_at,
+                    e.api_key_id, e.session, e.member_id, e.team_id, e.project_id, e.harness, e.gateway, e.role, e.task_class, e.billing_mode,
+                    CASE WHEN %(looks_task)s THEN e.task ELSE '' END AS task, CASE WHEN %(looks_environment)s THEN e.environment ELSE '' END AS environment,
+                    {_part_of_tags("looks_tags")} AS tags
+                FROM usage_event e WHERE {UNTIL} ORDER BY e.occurred_at, e.id LIMIT %(limit)s{" FOR NO KEY UPDATE OF e" if is_locked else ""}
+            ) p LEFT JOIN {rated_kinds(is_whole=is_whole)} ON {IS_OF_KIND} OFFSET 0
+        ) x OFFSET 0
+    ) c
 )"""  # noqa: S608 - built from constants
 
 
@@ -109,14 +119,14 @@ def _others(owner: str) -> str:
 WRITTEN = f""", written AS (
     UPDATE usage_event e SET cost = c.new_cost, list_cost = c.new_list_cost, price_id = c.new_price_id, term_id = c.new_term_id,
         exchange_rate = c.new_exchange_rate, price_currency = c.new_price_currency
-    FROM changed c WHERE e.organization_id = %(organization)s AND e.occurred_at = c.occurred_at AND e.id = c.id
+    FROM rated c WHERE c.is_changed AND e.organization_id = %(organization)s AND e.occurred_at = c.occurred_at AND e.id = c.id
         AND e.occurred_at BETWEEN %(first_at)s AND %(last_at)s
 ), kept AS (
     INSERT INTO event_amendment (
         organization_id, cause_id, at, occurred_at, event_id, old_cost, new_cost, old_price_id, new_price_id, old, new, is_removed, is_posted
     )
     SELECT %(organization)s, %(cause)s, %(at)s, c.occurred_at, c.id, c.cost, c.new_cost, c.price_id, c.new_price_id, {_others("")}, {_others("new_")}, false, false
-    FROM changed c
+    FROM rated c WHERE c.is_changed
 )"""  # noqa: S608 - built from constants
 
 
@@ -149,17 +159,18 @@ SELECT EXISTS (
 UNKNOWN_NOW = "(c.new_price_id IS NULL AND c.new_term_id IS NULL)::int"
 UNKNOWN_BEFORE = "(c.price_id IS NULL AND c.term_id IS NULL)::int"
 IS_LESS_KNOWN = f"c.model_reported <> '' AND {UNKNOWN_NOW} <> {UNKNOWN_BEFORE}"
+AT = "coalesce(c.counted_at, c.occurred_at)"
+QUARTER = f"date_bin('15 minutes', {AT}, 'epoch')"
 MONTH = "date_trunc('month', c.occurred_at AT TIME ZONE %(zone)s)::date"
 
 
 def _groups(*, by_month: bool) -> str:
     """What the changes come to, by what calls are added up by; with the page's own counts, also where nothing changes."""
     names = ", ".join(f"c.{name}" for name in ALIKE[:-1])
-    at = "coalesce(c.counted_at, c.occurred_at)"
     month = f", {MONTH} AS month" if by_month else ""
     return f"""
 , groups AS (
-    SELECT {names}, floor(extract(epoch FROM {at}) / 900)::bigint AS quarter{month}, min({at}) AS at, count(*) AS calls,
+    SELECT {names}, {QUARTER} AS quarter_at{month}, min({AT}) AS at, count(*) AS calls,
         count(*) FILTER (WHERE c.cost IS NULL) AS priced, coalesce(sum(c.cost), 0) AS cost_before, sum(c.new_cost) AS cost_after,
         -count(*) FILTER (WHERE c.cost IS NULL) AS unpriced_calls,
         CASE WHEN c.is_metered THEN sum(c.new_cost - coalesce(c.cost, 0)) ELSE 0 END AS cost,
@@ -168,11 +179,12 @@ def _groups(*, by_month: bool) -> str:
             ELSE 0 END AS list_cost,
         coalesce(sum({UNKNOWN_NOW} - {UNKNOWN_BEFORE}) FILTER (WHERE {IS_LESS_KNOWN}), 0)::bigint AS unknown_calls,
         min(c.occurred_at) FILTER (WHERE {IS_LESS_KNOWN}) AS unknown_first_at, max(c.occurred_at) FILTER (WHERE {IS_LESS_KNOWN}) AS unknown_last_at
-    FROM changed c GROUP BY {names}, c.is_metered, floor(extract(epoch FROM {at}) / 900){f", {MONTH}" if by_month else ""}
+    FROM rated c WHERE c.is_changed GROUP BY {names}, c.is_metered, {QUARTER}{f", {MONTH}" if by_month else ""}
 )
-SELECT found.seen, found.rated, g.* FROM (SELECT (SELECT count(*) FROM page) AS seen, (SELECT count(*) FROM rated) AS rated) found LEFT JOIN groups g ON true
+SELECT found.*, g.* FROM (SELECT count(*) AS seen, count(*) FILTER (WHERE is_rated) AS rated FROM rated) found LEFT JOIN groups g ON true
 """  # noqa: S608 - built from constants
 
 
-GROUPS = _page(is_locked=True) + WRITTEN + _groups(by_month=False)
-GROUPS_FORESEEN = _page(is_locked=False) + _groups(by_month=True)
+# By whether all amounts are whole.
+GROUPS = {is_whole: _page(is_locked=True, is_whole=is_whole) + WRITTEN + _groups(by_month=False) for is_whole in (True, False)}
+GROUPS_FORESEEN = {is_whole: _page(is_locked=False, is_whole=is_whole) + _groups(by_month=True) for is_whole in (True, False)}

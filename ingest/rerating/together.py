@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import msgspec
 from governance import sql
 from governance.budgets.rules import Rules
 from governance.periods import add_months, local_midnight
-from governance.pricing.linear import Band, Linear
+from governance.pricing.linear import Amounts, Band, Linear, in_units
 from governance.tenancy.directory import Directory
 from ingest.rerating import statements
 from ingest.rerating.rating import Rerater
@@ -30,13 +31,14 @@ class Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next calls of a scope: how many, the last one, and how many are rated by their kind or one by one. `chosen` are the kinds' rows as arrays."""
+    """The next calls of a scope: how many, the last one, and how many are rated by their kind or one by one. `is_whole`: the kinds' amounts are."""
 
     seen: int
     by_kind: int
     authorized: int
     last_at: datetime
     last_id: UUID
+    is_whole: bool
     parameters: Parameters
 
     @property
@@ -47,10 +49,9 @@ class Page:
 def looking(reviser: Reviser, rules: Rules, *, starts_at: datetime, ends_at: datetime) -> Parameters:
     """What tells kinds of calls in a range apart, as the statements take it."""
     looks = rules.looks
-    closed = _closed(rules.directory)
     return {
         **(_told_apart(reviser, starts_at, ends_at) if isinstance(reviser, Rerater) else {"by_team": False, "said_keys": [], "turns": []}), "turned_at": starts_at,
-        "closed_from": [begins for begins, _ in closed], "closed_to": [ends for _, ends in closed], "zone": rules.directory.zone.key,
+        "closed": _closed(rules.directory), "zone": rules.directory.zone.key,
         "looks_task": looks.task, "looks_environment": looks.environment, "looks_tags": sorted(looks.tags),
     }
 
@@ -59,8 +60,9 @@ def _told_apart(rerater: Rerater, starts_at: datetime, ends_at: datetime) -> Par
     return {"by_team": bool(rerater.terms.terms), "said_keys": rerater.said_keys(), "turns": rerater.turns(starts_at, ends_at)}
 
 
-def _closed(directory: Directory) -> list[tuple[datetime, datetime]]:
-    return [(local_midnight(month, directory.zone), local_midnight(add_months(month, 1), directory.zone)) for month in sorted(directory.closed_months)]
+def _closed(directory: Directory) -> list[datetime]:
+    """When closed months begin and end, in turns."""
+    return [local_midnight(edge, directory.zone) for month in sorted(directory.closed_months) for edge in (month, add_months(month, 1))]
 
 
 def page_read(reviser: Reviser, parameters: Parameters, *, is_by_one: bool = False) -> Page | None:
@@ -77,9 +79,10 @@ def page_read(reviser: Reviser, parameters: Parameters, *, is_by_one: bool = Fal
     if isinstance(reviser, Rerater) and not is_by_one and not _is_posted(parameters | within):
         found = [(kind, linear) for kind in kinds if kind.is_plain and (linear := reviser.linear(kind, _told_at(kind, parameters)))]
     seen = sum(kind.calls for kind in kinds)
+    is_whole, chosen = _chosen(found)
     return Page(
-        seen, sum(kind.calls for kind, _ in found), sum(kind.authorized for kind, _ in found), first.last_at, first.last_id,
-        parameters | within | _chosen(found) | {"limit": seen},
+        seen, sum(kind.calls for kind, _ in found), sum(kind.authorized for kind, _ in found), first.last_at, first.last_id, is_whole,
+        parameters | within | chosen | {"limit": seen},
     )
 
 
@@ -93,7 +96,7 @@ def page_rate(chunk: Chunk, page: Page, reviser: Reviser) -> Amended:
     done = Amended(chunk.cause.pk)
     given = page.parameters | {"cause": chunk.cause.pk, "at": chunk.now}
     if page.by_kind:
-        groups = rows(statements.GROUPS, given)
+        groups = rows(statements.GROUPS[page.is_whole], given)
         if (groups[0].seen, groups[0].rated) != (page.seen, page.by_kind):
             raise Moved
         _take(chunk, [group for group in groups if group.calls], done)
@@ -121,23 +124,27 @@ def _told_at(kind: Any, parameters: Mapping[str, Any]) -> datetime:
     return at
 
 
-def _chosen(found: Sequence[tuple[Any, Linear]]) -> Parameters:
-    """The rows of the kinds, one for each band, as the arrays that the statements unnest."""
-    lines = [_line(kind, linear, band) for kind, linear in found for band in linear.bands or NO_BANDS]
-    names = (*statements.KIND_COLUMNS, *statements.RATED_COLUMNS)
-    return {name: [line[index] for line in lines] for index, name in enumerate(names)}
+def _chosen(found: Sequence[tuple[Any, Linear]]) -> tuple[bool, Parameters]:
+    """Whether all amounts are whole, and the rows of the kinds, one for each band, as the arrays that the statements unnest."""
+    lines = [(kind, linear, band) for kind, linear in found for band in linear.bands or NO_BANDS]
+    units = {amounts: in_units(amounts) for _, _, band in lines if band is not None for amounts in (band.charged, band.listed) if amounts is not None}
+    is_whole = None not in units.values()
+    given = [_line(*line, units if is_whole else {}) for line in lines]
+    names = (*statements.KIND_COLUMNS, *statements.RATED_COLUMNS, *statements.AMOUNTS)
+    return is_whole, {name: [line[index] for line in given] for index, name in enumerate(names)}
 
 
-def _line(kind: Any, linear: Linear, band: Band | None) -> tuple[Any, ...]:
+def _line(kind: Any, linear: Linear, band: Band | None, units: Mapping[Amounts, tuple[Decimal, tuple[int, ...]] | None]) -> tuple[Any, ...]:
     told = (
         kind.provider, kind.model_reported, kind.model, kind.maker, kind.tier, kind.currency, kind.team, kind.is_metered, msgspec.json.encode(kind.said).decode(),
         kind.span,
     )  # fmt: skip
     if band is None:
-        return (*told, 0, ENDLESS, *[None] * 4, False, *[None] * len(statements.AMOUNTS))
-    listed = band.listed or (None,) * len(band.charged)
+        return (*told, 0, ENDLESS, *[None] * 4, False, None, None, *[None] * len(statements.AMOUNTS))
+    nothing = None, (None,) * len(band.charged)
+    (unit, charged), (list_unit, listed) = (nothing if amounts is None else units.get(amounts) or (None, amounts) for amounts in (band.charged, band.listed))
     rated = (linear.price_id, linear.term_id, linear.price_currency, linear.exchange_rate, band.listed == band.charged)
-    return (*told, band.least, ENDLESS if band.most is None else band.most, *rated, *band.charged, *listed)
+    return (*told, band.least, ENDLESS if band.most is None else band.most, *rated, unit, list_unit, *charged, *listed)
 
 
 def rows(statement: str, parameters: Mapping[str, Any]) -> list[Any]:

@@ -92,7 +92,8 @@ class Differences:
     def change_alike(self, group: Any) -> None:
         """Events that are alike in all that anything is added up by, whose money alone changes: a row of `rerating.statements.GROUPS`."""
         labels = labels_of(self.rules.looks, task=group.task, environment=group.environment, tags=group.tags)
-        key = (group.api_key_id, group.quarter, group.session, group.member_id, *(getattr(group, name) for name in DIMENSIONS), labels)
+        quarter = int(group.quarter_at.timestamp()) // QUARTER_HOUR
+        key = (group.api_key_id, quarter, group.session, group.member_id, *(getattr(group, name) for name in DIMENSIONS), labels)
         sums, _ = self._fine.setdefault(key, (Sums(), group.at))
         sums.counts[2] += group.unpriced_calls
         sums.cost += group.cost
