@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from django.db.models import Model, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,7 +15,11 @@ from governance.tenancy.access import Actor
 from governance.tenancy.models import Scope
 
 MAX_BODY_BYTES = 64 * 1024
+PAGE = 100
+# What fits the widest whole number that PostgreSQL has.
+LONGEST_NUMBER = 18
 Body = TypeVar("Body", bound=msgspec.Struct)
+Row = TypeVar("Row", bound=Model)
 
 
 class CommandView(APIView):
@@ -46,3 +51,25 @@ def body_of(request: Request, shape: type[Body]) -> Body:
         raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("The body is not JSON.") from error
+
+
+def number_asked(request: Request, name: str) -> int | None:
+    """A whole number of the query, None without one. Raises Invalid for anything else."""
+    text = request.query_params.get(name, "")
+    if text and not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
+        raise Invalid("A whole number is expected.", field=name)
+    return int(text) if text else None
+
+
+def newest_page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], int | None]:
+    """The newest rows made before the one whose id `before` of the query is, and what goes into `before` for older ones: None at the end."""
+    before = number_asked(request, "before")
+    found = list((rows if before is None else rows.filter(pk__lt=before)).order_by("-pk")[: PAGE + 1])
+    return found[:PAGE], found[PAGE - 1].pk if len(found) > PAGE else None
+
+
+def zoned(given: msgspec.Struct, *fields: str) -> None:
+    """Raises Invalid with the field for an instant that does not say its offset."""
+    for field in fields:
+        if getattr(given, field).tzinfo is None:
+            raise Invalid("Say in which time zone: with an offset, or Z.", field=field)

@@ -1,6 +1,5 @@
 """API edge of attribution: rules written, ordered, tried and tested; history attributed anew; members' names in usage."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from governance.attribution.explaining import Explained
 from governance.attribution.models import AttributionRule
 from governance.attribution.services import rule_change, rule_create, rule_retire, rules_order
 from governance.audit.services import plain
-from governance.budgets.views import CommandView, body_of
+from governance.budgets.views import CommandView, body_of, newest_page, zoned
 from governance.errors import Invalid
 from governance.tenancy.access import Actor, Right, require, scoped
 from governance.tenancy.models import Member, Project, Scope, Team
@@ -22,7 +21,7 @@ from ingest.attributing import shapes
 from ingest.attributing.selectors import allocation_of, members_named, rule_get, rules_visible, strangers
 from ingest.attributing.services import KIND, attribution_run_create, rule_try
 from ingest.attributing.testing import event_explained, event_read
-from ingest.rerating.api import LONGEST_NUMBER, PAGE, STEPS
+from ingest.rerating.api import STEPS
 from ingest.rerating.api import run_out as rerating_out
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.selectors import run_get, runs_visible
@@ -192,13 +191,9 @@ class AttributionRuns(CommandView):
         examples=[OpenApiExample("Runs", response_only=True, value={"runs": [RUN], "next": None})],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        rows = runs_visible(self.actor, kind=KIND).order_by("-id")
-        if before := request.query_params.get("before", ""):
-            if not (before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER):
-                raise Invalid("A whole number is expected.", field="before")
-            rows = rows.filter(pk__lt=int(before))
-        found = list(rows[: PAGE + 1])
-        return Response({"runs": [run_out(run) for run in found[:PAGE]], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        rows = runs_visible(self.actor, kind=KIND)
+        found, following = newest_page(request, rows)
+        return Response({"runs": [run_out(run) for run in found], "next": following})
 
     @extend_schema(
         operation_id="attribution_run_create", summary="Attribute stored calls anew: work out what would move", request=shapes.AttributionRunIn,
@@ -208,10 +203,7 @@ class AttributionRuns(CommandView):
     def post(self, request: Request) -> Response:
         require(self.actor, Right.MANAGE_ORGANIZATION)
         given = body_of(request, shapes.AttributionRunIn)
-        for field in ("starts_at", "ends_at"):
-            at: datetime = getattr(given, field)
-            if at.tzinfo is None:
-                raise Invalid("Say in which time zone: with an offset, or Z.", field=field)
+        zoned(given, "starts_at", "ends_at")
         run = attribution_run_create(
             actor=self.actor,
             reason=given.reason,

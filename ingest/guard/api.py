@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from governance.errors import Invalid
+from governance.budgets.views import newest_page
 from governance.notices.links import session_link
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Scope
@@ -17,8 +17,6 @@ from governance.tenancy.openapi import problems
 from ingest.guard import selectors
 from ingest.guard.tell import sentence
 
-PAGE = 100
-LONGEST_NUMBER = 18
 EXAMPLE = {
     "findings": [
         {
@@ -89,15 +87,11 @@ class Findings(APIView):
         actor = request.user
         if not isinstance(actor, Actor):
             raise TypeError("this view is reached with an API key only")
-        rows = selectors.findings_visible(actor).order_by("-id")
+        rows = selectors.findings_visible(actor)
         if session := request.query_params.get("session", ""):
             rows = rows.filter(session_key=session)
-        if before := request.query_params.get("before", ""):
-            if not (before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER):
-                raise Invalid("A whole number is expected.", field="before")
-            rows = rows.filter(pk__lt=int(before))
-        found = list(rows[: PAGE + 1])
-        return Response({"findings": [_facts(actor, one) for one in found[:PAGE]], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        found, following = newest_page(request, rows)
+        return Response({"findings": [_facts(actor, one) for one in found], "next": following})
 
 
 def _facts(actor: Actor, found: Any) -> dict[str, Any]:

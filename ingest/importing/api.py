@@ -12,8 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from governance.audit.services import plain
-from governance.budgets.views import CommandView, body_of
-from governance.errors import Invalid
+from governance.budgets.views import CommandView, body_of, newest_page, number_asked
 from governance.tenancy.access import Right, require
 from governance.tenancy.models import Scope
 from governance.tenancy.openapi import problems
@@ -25,7 +24,6 @@ from ingest.importing.models import ImportRun
 from ingest.importing.selectors import import_get, import_preview, imports_visible, refusals_of
 
 PAGE = 500
-LONGEST_NUMBER = 18
 STEPS = {"start": services.import_start, "pause": services.import_pause, "cancel": services.import_cancel, "undo": services.import_undo}
 ENCODINGS = ("", "identity", "gzip", "x-gzip")
 
@@ -155,11 +153,8 @@ class Imports(ImportView):
         responses={(200, "application/json"): ImportsOut, **problems(422)}, examples=[OpenApiExample("Imports", response_only=True, value={"imports": [EXAMPLE], "next": None})],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        rows = imports_visible(self.actor).order_by("-id")
-        if (before := _number(request, "before")) is not None:
-            rows = rows.filter(pk__lt=before)
-        found = list(rows[: PAGE + 1])
-        return Response({"imports": [import_out(run) for run in found[:PAGE]], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        found, following = newest_page(request, imports_visible(self.actor))
+        return Response({"imports": [import_out(run) for run in found], "next": following})
 
     @extend_schema(
         operation_id="import_create", summary="Send a file to import",
@@ -237,7 +232,7 @@ class ImportRefused(ImportView):
         examples=[OpenApiExample("Rows", response_only=True, value={"refused": [EXAMPLE_REFUSED], "next": None})],
     )  # fmt: skip
     def get(self, request: Request, import_id: int) -> Response:
-        rows = refusals_of(import_get(self.actor, import_id)).filter(row__gt=_number(request, "after") or 0)
+        rows = refusals_of(import_get(self.actor, import_id)).filter(row__gt=number_asked(request, "after") or 0)
         found = list(rows[: PAGE + 1])
         listed = [{name: getattr(row, name) for name in ("row", "line", "code", "field", "reason", "value")} for row in found[:PAGE]]
         return Response({"refused": listed, "next": found[PAGE - 1].row if len(found) > PAGE else None})
@@ -301,13 +296,6 @@ def import_out(run: ImportRun) -> dict[str, Any]:
         "cost_undone": str(plain(run.cost_undone)),
         **facts,
     }
-
-
-def _number(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name, "")
-    if text and not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
-        raise Invalid("A whole number is expected.", field=name)
-    return int(text) if text else None
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from governance.audit.services import plain
-from governance.budgets.views import CommandView, body_of
+from governance.budgets.views import CommandView, body_of, newest_page
 from governance.errors import Invalid
 from governance.tenancy.access import Actor, Right, require
 from governance.tenancy.models import Scope
@@ -23,9 +23,7 @@ from ingest.once.selectors import BY, Coverage, Described, shares_of
 from ingest.once.settling import trust_of
 from ingest.once.sources import TRUST, door_of, kind_of
 
-PAGE = 100
 MOST_GROUPS = 1_000
-LONGEST_NUMBER = 18
 # It reads every call of the window.
 LONGEST_WINDOW = timedelta(days=31)
 WINDOW = timedelta(days=1)
@@ -109,14 +107,10 @@ class CallPairs(PairView):
         examples=[OpenApiExample("A pair", response_only=True, value=examples.PAIRS)],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        rows = selectors.pairs_undecided(self.actor, session=request.query_params.get("session") or None).order_by("-id")
-        if before := request.query_params.get("before", ""):
-            if not (before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER):
-                raise Invalid("A whole number is expected.", field="before")
-            rows = rows.filter(pk__lt=int(before))
-        found = list(rows[: PAGE + 1])
-        described = selectors.pairs_described(self.actor, found[:PAGE])
-        return Response({"pairs": [pair_out(one) for one in described], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        rows = selectors.pairs_undecided(self.actor, session=request.query_params.get("session") or None)
+        found, following = newest_page(request, rows)
+        described = selectors.pairs_described(self.actor, found)
+        return Response({"pairs": [pair_out(one) for one in described], "next": following})
 
 
 class CallPairJoin(PairView):

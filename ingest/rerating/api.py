@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from governance.audit.services import plain
-from governance.budgets.views import CommandView, body_of
-from governance.errors import Invalid
+from governance.budgets.views import CommandView, body_of, newest_page, zoned
 from governance.tenancy.access import Right, require
 from governance.tenancy.models import MonthClose
 from governance.tenancy.months import month_close, month_named, month_reopen
@@ -20,8 +19,6 @@ from ingest.rerating import services
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.selectors import months_closed, months_posted, run_get, runs_visible
 
-PAGE = 100
-LONGEST_NUMBER = 18
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 STEPS = {"start": services.run_start, "pause": services.run_pause, "cancel": services.run_cancel}
 
@@ -150,13 +147,9 @@ class Runs(CommandView):
         examples=[OpenApiExample("Runs", response_only=True, value={"runs": [EXAMPLE], "next": None})],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        rows = runs_visible(self.actor).order_by("-id")
-        if before := request.query_params.get("before", ""):
-            if not (before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER):
-                raise Invalid("A whole number is expected.", field="before")
-            rows = rows.filter(pk__lt=int(before))
-        found = list(rows[: PAGE + 1])
-        return Response({"runs": [run_out(run) for run in found[:PAGE]], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        rows = runs_visible(self.actor)
+        found, following = newest_page(request, rows)
+        return Response({"runs": [run_out(run) for run in found], "next": following})
 
     @extend_schema(
         operation_id="rerating_run_create", summary="Price stored calls anew: work out what would change", request=RunIn,
@@ -166,9 +159,7 @@ class Runs(CommandView):
     def post(self, request: Request) -> Response:
         require(self.actor, Right.MANAGE_PRICES)
         given = body_of(request, RunIn)
-        for field in ("starts_at", "ends_at"):
-            if getattr(given, field).tzinfo is None:
-                raise Invalid("Say in which time zone: with an offset, or Z.", field=field)
+        zoned(given, "starts_at", "ends_at")
         run = services.run_create(
             actor=self.actor, reason=given.reason, starts_at=given.starts_at, ends_at=given.ends_at, providers=given.providers, models=given.models,
             team_ids=given.team_ids, is_unpriced_only=given.only_unpriced,

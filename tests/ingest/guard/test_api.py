@@ -5,7 +5,6 @@ from rest_framework.test import APIClient
 
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Member, Organization, Scope
-from ingest.guard import api as edge
 from ingest.guard.looking import organization_look
 from ingest.guard.services import rule_create
 from tests.conftest import client_with, key_of
@@ -36,7 +35,7 @@ def test_findings_are_told_with_their_evidence(api: APIClient, three: None) -> N
 
 def test_they_are_narrowed_to_a_session_and_paged(api: APIClient, three: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [found["session"] for found in api.get(FINDINGS, {"session": "s-1"}).json()["findings"]] == ["s-1"]
-    monkeypatch.setattr(edge, "PAGE", 2)
+    monkeypatch.setattr("governance.budgets.views.PAGE", 2)
     page = api.get(FINDINGS).json()
     assert [found["session"] for found in page["findings"]] == ["s-2", "s-1"]
     rest = api.get(FINDINGS, {"before": page["next"]}).json()

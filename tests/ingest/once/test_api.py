@@ -68,7 +68,7 @@ def test_a_call_with_one_report_shows_it(organization: Organization, manage: API
 
 
 def test_pairs_are_listed_page_by_page_and_decided(organization: Organization, manage: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.once.api.PAGE", 2)
+    monkeypatch.setattr("governance.budgets.views.PAGE", 2)
     for number in range(3):
         told(organization, "otlp", harness(number, after=60 * number))
         told(organization, "litellm", gateway(number, after=60 * number, output_tokens=58))
