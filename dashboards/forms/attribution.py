@@ -1,11 +1,12 @@
 """Forms of attribution: a rule with its conditions line by line, a run over history, an event to test on, a name given to a member."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.utils import timezone
 
+from dashboards.forms.rerating import DaysForm
 from governance.attribution.matching import FIELDS, LABELS, OPERATORS, TAG, WITHOUT_VALUES
 from governance.attribution.models import AttributionRule
 from governance.periods import local_midnight
@@ -127,44 +128,18 @@ def conditions_initial(rule: AttributionRule | None) -> list[dict[str, Any]]:
     return [*lines, *({"op": "is"} for _ in range(empty))]
 
 
-class HistoryForm(forms.Form):
+class HistoryForm(DaysForm):
     """Which calls are attributed anew, and why."""
 
-    reason = forms.CharField(max_length=300, label="Why", help_text="Kept with every call that changes.")
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(
-        label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone."
-    )
-    team_ids = forms.ModelMultipleChoiceField(
-        Team.objects.none(),
-        required=False,
-        label="Only calls of",
-        widget=forms.CheckboxSelectMultiple,
-        help_text="With the teams below; none: every call.",
-    )
     moves_owners = forms.BooleanField(
         required=False,
         label="Follow people and projects to the team they are in now",
         help_text="Without it a call that a member or project brought to its team stays there.",
     )
 
-    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.zone = actor.organization.zone
-        teams = scoped(actor, Team.objects.order_by("name", "id"))
-        self.fields["team_ids"].queryset = teams  # type: ignore[attr-defined]
-        if not teams:
-            del self.fields["team_ids"]
-
     @property
     def asked(self) -> dict[str, Any]:
-        """What the service is asked for."""
-        given = self.cleaned_data
-        starts_at: datetime = local_midnight(given["first"], self.zone)
-        return {
-            "reason": given["reason"], "starts_at": starts_at, "ends_at": local_midnight(given["last"] + timedelta(days=1), self.zone),
-            "team_ids": [team.pk for team in given.get("team_ids", ())], "moves_owners": given["moves_owners"],
-        }  # fmt: skip
+        return super().asked | {"moves_owners": self.cleaned_data["moves_owners"]}
 
 
 class EventForm(forms.Form):

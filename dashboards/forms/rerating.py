@@ -14,16 +14,21 @@ LONGEST_NAMES = 2000
 MONTHS_OFFERED = 13
 
 
-class RunForm(forms.Form):
-    """Which calls are priced anew, and why."""
+class DaysForm(forms.Form):
+    """Which stored calls are worked out anew, and why."""
 
-    reason = forms.CharField(max_length=300, label="Why", help_text="Kept with every call that changes, such as: the provider corrected its list.")
+    reason = forms.CharField(max_length=300, label="Why", help_text="Kept with every call that changes.")
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone.")
-    providers = forms.CharField(required=False, max_length=LONGEST_NAMES, help_text="Separated by commas; empty: all of them.")
-    models = forms.CharField(required=False, max_length=LONGEST_NAMES, help_text="As the price book or as calls name them; empty: all of them.")
-    team_ids = forms.ModelMultipleChoiceField(Team.objects.none(), required=False, label="Teams", widget=forms.CheckboxSelectMultiple, help_text="With those below; none: every call.")
-    is_unpriced_only = forms.BooleanField(required=False, label="Only calls without a price")
+    last = forms.DateField(
+        label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone."
+    )
+    team_ids = forms.ModelMultipleChoiceField(
+        Team.objects.none(),
+        required=False,
+        label="Only calls of",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With the teams below; none: every call.",
+    )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,10 +43,28 @@ class RunForm(forms.Form):
         """What the service is asked for."""
         given = self.cleaned_data
         return {
-            "reason": given["reason"], "starts_at": local_midnight(given["first"], self.zone), "ends_at": local_midnight(given["last"] + timedelta(days=1), self.zone),
-            "providers": _split(given["providers"]), "models": _split(given["models"]), "team_ids": [team.pk for team in given.get("team_ids", ())],
-            "is_unpriced_only": given["is_unpriced_only"],
-        }  # fmt: skip
+            "reason": given["reason"],
+            "starts_at": local_midnight(given["first"], self.zone),
+            "ends_at": local_midnight(given["last"] + timedelta(days=1), self.zone),
+            "team_ids": [team.pk for team in given.get("team_ids", ())],
+        }
+
+
+class RunForm(DaysForm):
+    """Which calls are priced anew, and why."""
+
+    providers = forms.CharField(required=False, max_length=LONGEST_NAMES, help_text="Separated by commas; empty: all of them.")
+    models = forms.CharField(
+        required=False, max_length=LONGEST_NAMES, help_text="As the price book or as calls name them; empty: all of them."
+    )
+    is_unpriced_only = forms.BooleanField(required=False, label="Only calls without a price")
+    field_order = ("reason", "first", "last", "providers", "models", "team_ids", "is_unpriced_only")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        names = {"providers": _split(given["providers"]), "models": _split(given["models"])}
+        return super().asked | names | {"is_unpriced_only": given["is_unpriced_only"]}
 
 
 def _split(text: str) -> list[str]:
