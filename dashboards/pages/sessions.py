@@ -23,11 +23,13 @@ from dashboards.components.figures import money_text
 from dashboards.components.filters import FilterBar
 from dashboards.components.findings import state_of
 from dashboards.components.tables import CSV_ROWS, Column, Table
+from dashboards.pages.deciding import DECISIONS, decided
 from dashboards.selectors import burn, narrowing, sessions
 from dashboards.selectors.arithmetic import bill_of
 from dashboards.selectors.calls import call_changes
 from dashboards.selectors.narrowing import Narrowing
 from dashboards.selectors.periods import requests_pending
+from dashboards.selectors.told_twice import pairs_listed, reports_of
 from governance.approvals.selectors import may_decide
 from governance.budgets.models import Budget, Session
 from governance.budgets.refused import refused_of_session
@@ -39,15 +41,11 @@ from governance.tenancy.access import Actor, Right
 from ingest.guard.selectors import findings_of_session
 from ingest.guard.tell import sentence
 from ingest.models import UsageEvent
-from ingest.once.selectors import differences, pairs_described, pairs_undecided, sightings_of_call, source_name
-from ingest.once.services import call_split, pair_join_by_hand, pair_keep_apart
 
 TONES = {"running": "ok", "idle": "", "frozen": "ice", "closed": ""}
 STATES = ("live", "running", "idle", "frozen", "closed", "all")
 FEW_CALLS = 25
 FEW_PAIRS = 50
-# What an admin can decide about reports of calls, and what is said when it is done.
-DECISIONS = {"split": "The report is a call of its own now.", "join": "The two are one call now.", "apart": "The two stay two calls."}
 ON_SEVERAL = "on more than one provider"
 
 
@@ -248,24 +246,9 @@ def session_switch(request: PageRequest, session: sessions.ListedSession) -> Htt
 def reports_decide(request: PageRequest, session: sessions.ListedSession) -> HttpResponse:
     """Splits a report off its call, joins two calls of the session, or keeps them apart. A refusal is said on the page that follows."""
     access.require(request.actor, Right.MANAGE_ORGANIZATION)
-    action, number = request.POST["action"], request.POST.get("number", "")
-    if not number.isascii() or not number.isdigit() or len(number) > 18:
-        raise NotFound("There is no such report.")
-    try:
-        if action == "split":
-            call = sessions.session_call(session, uuid_of(request.POST.get("call", "")))
-            call_split(actor=request.actor, event_id=call.id, sighting_id=int(number))
-        else:
-            pair = pairs_undecided(request.actor, session=session.key).filter(pk=int(number)).first()
-            if pair is None:
-                raise NotFound("There is no such pair.")
-            decide = pair_join_by_hand if action == "join" else pair_keep_apart
-            decide(actor=request.actor, pair_id=pair.pk)
-        messages.success(request, DECISIONS[action])
-    except DomainError as refusal:
-        if refusal.status in (403, 404):
-            raise
-        messages.error(request, refusal.detail)
+    is_split = request.POST["action"] == "split"
+    call = sessions.session_call(session, uuid_of(request.POST.get("call", ""))) if is_split else None
+    decided(request, call_id=call.id if call is not None else None, session=session.key)
     return HttpResponseRedirect(reverse("session", args=[request.actor.organization.slug, session.key]))
 
 
@@ -299,7 +282,7 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
     is_shared = session.source_least != session.source_greatest and actor.can(Right.MANAGE_ORGANIZATION)
     return {
         "session": session,
-        "pairs": pairs_described(actor, pairs_undecided(actor, session=session.key)[:FEW_PAIRS]) if is_shared else [],
+        "pairs": pairs_listed(actor, most=FEW_PAIRS, session=session.key)[0] if is_shared else [],
         "tone": TONES[session.state],
         "who": {
             "member": names.members.get(session.member_id or 0),
@@ -388,13 +371,9 @@ def call_detail(request: PageRequest, session: Session) -> HttpResponse:
     except ValueError:
         return HttpResponse(status=404)
     call = sessions.session_call(session, call_id)
-    reports = [
-        (one, source_name(one.source), [(name.replace("_", " "), said, counted) for name, said, counted in differences(one, call)])
-        for one in sightings_of_call(request.actor, call.id)
-    ]
     can_decide = request.actor.can(Right.MANAGE_ORGANIZATION)
     context = {
-        "session": session, "call": call, "reports": reports, "can_decide": can_decide, "bill": bill_of(call), "changes": call_changes(request.actor, call),
+        "session": session, "call": call, "reports": reports_of(request.actor, call), "can_decide": can_decide, "bill": bill_of(call), "changes": call_changes(request.actor, call),
         "is_fragment": bool(request.headers.get("HX-Request")),
     }  # fmt: skip
     return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)

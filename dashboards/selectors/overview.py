@@ -19,15 +19,18 @@ from governance.budgets.models import Budget, Freeze, Session
 from governance.budgets.tree import teams_below
 from governance.forecast import Forecast
 from governance.periods import local_midnight
-from governance.tenancy.access import Actor, scoped, visible
+from governance.tenancy.access import Actor, Right, scoped, visible
 from governance.tenancy.models import Team
 from ingest.models import UsageRollup, UsageRollupDay
+from ingest.once.selectors import pairs_undecided
 
 ZERO = Decimal(0)
 USUAL_WEEKS = 4
 SPARK_DAYS = 30
 MOST_SHOWN = 8
 NEAR = Decimal("0.9")
+# By then the pass that settles pairs has looked at them.
+PASSED = timedelta(minutes=2)
 SINGLE_VENDOR = "single-vendor"
 
 
@@ -95,10 +98,11 @@ class Waiting:
     frozen: Sequence[tuple[Freeze, Session | None]]
     near: Sequence[Line]
     unpriced: Sequence[Unpriced]
+    pairs: int = 0
 
     @property
     def is_empty(self) -> bool:
-        return not (self.requests or self.frozen or self.near or self.unpriced)
+        return not (self.requests or self.frozen or self.near or self.unpriced or self.pairs)
 
     @property
     def unpriced_calls(self) -> int:
@@ -239,12 +243,19 @@ def _team_costs(actor: Actor, *, first: date, last: date) -> dict[str, dict[date
 
 
 def waiting(actor: Actor, lines: Sequence[Line], *, now: datetime) -> Waiting:
-    """Requests to decide, frozen sessions nobody asked about yet, budgets near their limit, models without a price."""
+    """Requests to decide, frozen sessions nobody asked about yet, budgets near their limit, models without a price, pairs of calls that may be one."""
     requests = list(approvals.requests_to_decide(actor)[:MOST_SHOWN])
     asked = {request.session_key for request in requests if request.session_key}
     near = [line for line in lines if not line.below and _is_near(line)]
     unpriced = [model for model in unpriced_models(actor, now=now) if model.calls]
-    return Waiting(requests, _frozen_sessions(actor, asked), near[:MOST_SHOWN], unpriced)
+    return Waiting(requests, _frozen_sessions(actor, asked), near[:MOST_SHOWN], unpriced, _pairs(actor, now))
+
+
+def _pairs(actor: Actor, now: datetime) -> int:
+    """How many pairs of calls the later pass has left for whoever may decide about them."""
+    if not actor.can(Right.MANAGE_ORGANIZATION):
+        return 0
+    return pairs_undecided(actor).filter(noted_at__lt=now - PASSED).count()
 
 
 def _is_near(line: Line) -> bool:

@@ -33,6 +33,7 @@ TABS = (
         ("settings-imports", "Imports", Right.MANAGE_ORGANIZATION),
         ("settings-intake", "Not counted", Right.MANAGE_ORGANIZATION),
         ("settings-labels", "Unknown names", Right.MANAGE_ORGANIZATION),
+        ("settings-once", "Counted once", Right.MANAGE_ORGANIZATION),
     )),
 )  # fmt: skip
 

@@ -38,7 +38,7 @@ PAGES: dict[str, frozenset[Role]] = {
     "settings-channels": MANAGING, "settings-channel": MANAGING, "settings-delivery": MANAGING, "settings-mail": MANAGING,
     "settings-intake": MANAGING, "settings-rejected": MANAGING, "settings-labels": MANAGING,
     "settings-quarantine-again": MANAGING, "settings-quarantine-rule": MANAGING, "settings-quarantine-switch": MANAGING,
-    "settings-imports": MANAGING, "settings-import": MANAGING,
+    "settings-once": MANAGING, "settings-imports": MANAGING, "settings-import": MANAGING,
     "settings-attribution": MANAGING, "settings-attribution-new": MANAGING, "settings-attribution-test": MANAGING, "settings-attribution-rule": MANAGING,
     "settings-attribution-people": MANAGING, "settings-attribution-run-new": MANAGING, "settings-attribution-run": MANAGING,
     "settings-guard": MANAGING, "settings-guard-new": MANAGING, "settings-guard-rule": MANAGING, "settings-guard-trial": MANAGING, "guard-finding": ALL,
@@ -46,7 +46,7 @@ PAGES: dict[str, frozenset[Role]] = {
 # Whom a form on the page obeys, where that is fewer than may look.
 FREEZING = frozenset({Role.OWNER, Role.ADMIN, Role.APPROVER})
 CHANGING: dict[str, frozenset[Role]] = {
-    "settings": MANAGING, "session": FREEZING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
+    "settings": MANAGING, "session": FREEZING, "call": MANAGING, "freezes": FREEZING, "budget": BUDGETING, "guard-finding": ASKING - {Role.FINANCE},
     "prices-run": BUDGETING, "prices-months": BUDGETING, "prices-changes": BUDGETING,
     "prices-terms": BUDGETING, "prices-currencies": BUDGETING, "prices-names": BUDGETING,
     "prices-seats": BUDGETING, "prices-hardware": BUDGETING,
@@ -54,7 +54,7 @@ CHANGING: dict[str, frozenset[Role]] = {
 ROUTES = {name: route for name, route, _ in patterns() if route.startswith("o/")}
 READ_ONLY = {name for name in PAGES if name in {
     "overview", "first-event", "spend", "routing", "lockin", "lockin-sessions", "prices-unpriced", "prices", "price-model", "prices-runs", "price-reading", "prices-disagreements",
-    "sessions", "call", "budgets", "approvals", "my-usage", "search", "settings-record",
+    "sessions", "budgets", "approvals", "my-usage", "search", "settings-record",
     "settings-intake", "settings-labels", "settings-connections", "settings-connection-wait", "settings-policies", "settings-guard", "settings-guard-trial",
 }}  # fmt: skip
 # What belongs to no organization: the price book and the clients that can be connected are the same for all.
