@@ -22,7 +22,7 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import budgets, guard, rules, seats, stories, terms
+from ingest.demo import budgets, guard, rules, seats, stories, terms, told_twice
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
@@ -34,6 +34,8 @@ from ingest.formats.event import UsageEvent
 from ingest.services import events_store
 
 SOURCE = "demo"
+# Harnesses report by OpenTelemetry.
+SOURCES: dict[Stream, str] = {"telemetry": "otlp"}
 BATCH = 8_000
 Say = Callable[[str], None]
 
@@ -168,19 +170,28 @@ class Loader:
     def run(self, job: tuple[Plan, list[int]]) -> Counter[str]:
         plan, days = job
         waiting: dict[Stream, list[UsageEvent]] = {stream: [] for stream in self.keys}
+        told_again: list[UsageEvent] = []
         outcomes: Counter[str] = Counter()
         for index in days:
-            for stream, event in DaySimulation(plan, plan.calendar[index]).events():
-                waiting[stream].append(event)
+            found = DaySimulation(plan, plan.calendar[index]).events()
+            if is_twice := index >= plan.days - told_twice.DAYS:
+                told_again += told_twice.gateway_reports(
+                    told_twice.harness_report(event) for stream, event in found if stream == "telemetry"
+                )
+            for stream, event in found:
+                waiting[stream].append(told_twice.harness_report(event) if is_twice and stream == "telemetry" else event)
         for stream, events in waiting.items():
             for first in range(0, len(events), BATCH):
-                outcomes += store(self.actor, self.keys[stream], events[first : first + BATCH])
+                outcomes += store(self.actor, self.keys[stream], events[first : first + BATCH], source=SOURCES.get(stream, SOURCE))
+        # Further reports are no further calls of the plan.
+        for first in range(0, len(told_again), BATCH):
+            store(self.actor, self.keys["gateway"], told_again[first : first + BATCH], source=told_twice.GATEWAY)
         return outcomes
 
 
-def store(actor: Actor, key: ApiKey, events: list[UsageEvent]) -> Counter[str]:
+def store(actor: Actor, key: ApiKey, events: list[UsageEvent], *, source: str = SOURCE) -> Counter[str]:
     """The storing transaction; the answers by status."""
-    answers = events_store(actor=actor, api_key=key, source=SOURCE, events=events)
+    answers = events_store(actor=actor, api_key=key, source=source, events=events)
     return Counter(answer.status for answer in answers)
 
 
@@ -194,7 +205,7 @@ def session_hold(actor: Actor, plan: Plan, *, say: Say) -> None:
     mira = access.member_actor(engineer)
     if ApprovalRequest.objects.filter(organization=actor.organization, requester=mira.member).exists():
         return
-    store(actor, key, stories.frozen_session(plan.until, plan.tag, calls=calls_to_the_limit(plan)))
+    store(actor, key, stories.frozen_session(plan.until, plan.tag, calls=calls_to_the_limit(plan)), source=SOURCES["telemetry"])
     freeze = session_freeze_of(actor, stories.FROZEN_SESSION)
     if freeze is None:
         say("The session's limit was raised: it did not freeze.")

@@ -16,7 +16,9 @@ from governance.tenancy.access import system_actor
 from governance.tenancy.models import Member, Role, Team
 from ingest.demo import cast, offers, stories, terms
 from ingest.demo.loading import Loaded, demo_load
-from ingest.models import ReportedLabel, UsageEvent, UsageRollupDay
+from ingest.models import EventAmendment, EventSighting, ReportedLabel, UsageEvent, UsageRollupDay
+from ingest.once.later import pass_run
+from ingest.once.selectors import coverage, pairs_described, pairs_undecided, shares_of
 from ingest.verify import differences
 from tests.ingest.demo.conftest import EVENTS
 
@@ -197,3 +199,19 @@ def test_own_terms_and_another_currency_show(loaded: Loaded) -> None:
     assert {f"{rate.normalize():f}" for rate in converted.values_list("exchange_rate", flat=True)} <= set(terms.RATES)
     (drawn,) = balances_drawn(system_actor(loaded.organization))
     assert 0 < drawn.used < drawn.amount
+
+
+def test_payments_claude_code_is_told_of_by_harness_and_gateway_and_counted_once(loaded: Loaded) -> None:
+    actor, until = system_actor(loaded.organization), loaded.plan.until
+    found = [one for one in coverage(actor, since=until - timedelta(days=7), until=until, by="team") if "otlp" in one.doors]
+    payments = Team.objects.get(organization=loaded.organization, slug="payments")
+    shares = shares_of([one for one in found if one.group == str(payments.pk)])
+    assert shares.both > shares.harness_only > 0
+    assert shares_of([one for one in found if one.group != str(payments.pk)]).both == 0
+    pairs = pairs_described(actor, pairs_undecided(actor))
+    assert 2 <= len(pairs) <= 7
+    assert {one.sources for one in pairs} == {(("harness:otlp",), ("gateway:litellm",))}
+    corrected = EventAmendment.objects.filter(organization=loaded.organization, cause__kind="identity", new__has_key="output_tokens")
+    assert corrected.exists()
+    assert EventSighting.objects.filter(organization=loaded.organization, is_settled=False).count() == 0
+    assert pass_run(organization=loaded.organization, now=until) == 0

@@ -36,11 +36,11 @@ def test_a_load_that_was_broken_off_is_completed_by_loading_again(monkeypatch: p
         patched.setattr(loading, "BATCH", 50)
         store, calls = loading.store, Counter[str]()
 
-        def store_thrice(*arguments: Any) -> Counter[str]:
+        def store_thrice(*arguments: Any, **named: Any) -> Counter[str]:
             calls["all"] += 1
             if calls["all"] > 3:
                 raise KeyboardInterrupt
-            return store(*arguments)
+            return store(*arguments, **named)
 
         patched.setattr(loading, "store", store_thrice)
         with pytest.raises(KeyboardInterrupt):
