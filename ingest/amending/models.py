@@ -38,7 +38,7 @@ class AmendmentCause(models.Model):
 class EventAmendment(models.Model):
     """One event's old and new. `old` and `new` hold the other columns that changed; of a removed event `old` holds all of them."""
 
-    pk = models.CompositePrimaryKey("organization_id", "cause_id", "occurred_at", "event_id")
+    pk = models.CompositePrimaryKey("organization_id", "occurred_at", "event_id", "cause_id")
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
     cause = models.ForeignKey(AmendmentCause, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="events")
     occurred_at = models.DateTimeField()
@@ -58,7 +58,6 @@ class EventAmendment(models.Model):
     class Meta:
         db_table = "event_amendment"
         ordering = ["occurred_at", "event_id", "at"]
-        indexes = [models.Index(fields=["organization", "occurred_at", "event_id"], name="event_amendment_event")]
 
     def __str__(self) -> str:
         return f"{self.event_id}: {self.old_cost} to {self.new_cost}"

@@ -49,8 +49,9 @@ def run_get(actor: Actor, run_id: int, *, kind: str = ReratingRun.Kind.RATING) -
 
 
 def run_amendments(run: ReratingRun) -> QuerySet[EventAmendment]:
-    """Old and new of each call that the run has changed."""
-    return EventAmendment.objects.filter(organization=run.organization_id, cause=run.cause_id or 0)
+    """Old and new of each call that the run has changed; found by its days, by which they are kept."""
+    within = {"occurred_at__gte": run.starts_at, "occurred_at__lt": run.ends_at}
+    return EventAmendment.objects.filter(organization=run.organization_id, cause=run.cause_id or 0, **within)
 
 
 def events_of(run: ReratingRun, rows: Sequence[EventAmendment]) -> dict[Any, UsageEvent]:
