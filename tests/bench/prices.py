@@ -1,4 +1,7 @@
-"""What pricing costs: rating one event by the whole bundled book, a name that was never seen, and finding a model as one types."""
+"""What pricing costs: rating one event by the whole bundled book, a name that was never seen, and finding a model as one types.
+
+A process reads the book anew for the first search after prices have changed, so some searches come before those that are measured.
+"""
 
 from datetime import UTC, datetime
 from time import perf_counter
@@ -30,18 +33,18 @@ def prices(bench: "Bench") -> None:
     bench.note("rate batch us", 1e6 / RATED * timeit(lambda: rate("claude-opus-4-8", {"processing": "batch"}), number=RATED))
     names = iter([f"never-seen-{number}-{now.timestamp()}" for number in range(NEW_NAMES)])
     bench.note("rate new us", 1e6 / NEW_NAMES * timeit(lambda: rate(next(names)), number=NEW_NAMES))
-    times = sorted(_search(bench))
+    bench.note("search first ms", max(_search(bench, TYPED[0])))
+    times = sorted(ms for text in TYPED for ms in _search(bench, text))
     bench.note("search p50 ms", times[len(times) // 2])
     bench.note("search p99 ms", times[len(times) * 99 // 100])
 
 
-def _search(bench: "Bench") -> list[float]:
-    """Milliseconds of each search."""
+def _search(bench: "Bench", text: str) -> list[float]:
+    """Milliseconds of each search while the text is typed."""
     found = []
     with httpx.Client(base_url=f"http://127.0.0.1:{bench.product.port}", headers={"Authorization": f"Bearer {bench.person}"}) as client:
-        for text in TYPED:
-            for end in range(1, len(text) + 1):
-                began = perf_counter()
-                client.get("/api/v1/prices/models", params={"q": text[:end], "limit": 25}).raise_for_status()
-                found.append((perf_counter() - began) * 1000)
+        for end in range(1, len(text) + 1):
+            began = perf_counter()
+            client.get("/api/v1/prices/models", params={"q": text[:end], "limit": 25}).raise_for_status()
+            found.append((perf_counter() - began) * 1000)
     return found

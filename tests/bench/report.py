@@ -62,8 +62,10 @@ NAMES |= {
     "paced p50 ms, 200": "200 clients on one budget, 200/s asked for; p50 ms", "paced p99 ms, 200": "  p99 ms (aim 50)",
     "sync models": "reading a price list of so many models", "sync s, quotes": "  all of it new to the source and less trusted; s",
     "sync s, nothing new": "  the same again; s", "sync s, all changed": "  every price changed, each becomes a row; s",
+    **{f"sync s, {which}, processor": "    processor time of the process that reads; s" for which in ("quotes", "nothing new", "all changed")},
     "rate us": "rating one call by the whole book; microseconds", "rate batch us": "  one of a kind with a price of its own; microseconds",
     "rate new us": "  one under a name that was never seen; microseconds",
+    "search first ms": "finding a model as one types, over HTTP, first after prices have changed; slowest ms",
     "search p50 ms": "finding a model as one types, over HTTP; p50 ms", "search p99 ms": "  p99 ms",
     "resume ms": "from the decision that grants more to the first call that passes, over HTTP; ms (aim 1,000)",
 }

@@ -27,13 +27,14 @@ PACE = 50.0
 BASELINE_S = 20.0
 WATCH_S = 0.005
 # Copies of the sample, each a little later and of other sizes: other calls of the same sessions.
+COPIED = {
+    "id": "gen_random_uuid()", "received_at": "%(until)s::timestamptz + interval '1 second'", "occurred_at": "e.occurred_at + %(later)s::interval",
+    "input_tokens": "e.input_tokens + %(more)s", "output_tokens": "e.output_tokens + %(more)s",
+}  # fmt: skip
 COPY = """
-INSERT INTO usage_event SELECT copied.* FROM (
-    SELECT * FROM usage_event e WHERE e.organization_id = %(organization)s AND e.received_at <= %(until)s ORDER BY e.occurred_at LIMIT %(most)s
-) e CROSS JOIN LATERAL jsonb_populate_record(NULL::usage_event, to_jsonb(e) || jsonb_build_object(
-    'id', gen_random_uuid(), 'received_at', %(until)s::timestamptz + interval '1 second', 'occurred_at', e.occurred_at + %(later)s::interval,
-    'input_tokens', e.input_tokens + %(more)s, 'output_tokens', e.output_tokens + %(more)s
-)) copied
+INSERT INTO usage_event ({names}) SELECT {values} FROM (
+    SELECT * FROM usage_event WHERE organization_id = %(organization)s AND received_at <= %(until)s ORDER BY occurred_at LIMIT %(most)s
+) e
 """
 SPANS = """
 UPDATE session s SET first_at = x.first_at, last_at = x.last_at FROM (
@@ -113,9 +114,11 @@ def calls_make(organization: Any, events: int) -> None:
     from governance.tenancy.access import system_actor
     from ingest.partitions import months_ensure
     from ingest.services import events_store
+    from ingest.services.statements import EVENT_COLUMNS
     from ingest.verify import organization_repair
     from tests.bench import labels
 
+    copy = COPY.format(names=", ".join(EVENT_COLUMNS), values=", ".join(COPIED.get(name, f"e.{name}") for name in EVENT_COLUMNS))
     months_ensure(today=timezone.now().date())
     actor, first = system_actor(organization), timezone.now() - timedelta(days=DAYS)
     sample = min(SAMPLE, events)
@@ -124,7 +127,7 @@ def calls_make(organization: Any, events: int) -> None:
     until, left, copies = timezone.now(), events - sample, 0
     while left > 0:
         copies += 1
-        sql.execute(COPY, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "more": copies, "most": min(left, sample)})
+        sql.execute(copy, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "more": copies, "most": min(left, sample)})
         left -= sample
     with transaction.atomic():
         sql.execute(SPANS, {"organization": organization.pk})
