@@ -205,6 +205,19 @@ def first_of(rules: Iterable[Rule], facts: Facts) -> tuple[Chosen, Chosen]:
     return over, fill
 
 
+def looked_at(rules: Iterable[Rule]) -> tuple[list[str], list[str]]:
+    """The fields and the tags of a call that decide whose it is, besides its time: calls alike in these are decided alike."""
+    fields, tags = {"team", "project", "member", "key_member_id", *LABELS}, set()
+    for condition in (condition for rule in rules for condition in rule.conditions):
+        if condition.field.startswith(TAG):
+            tags.add(condition.field[len(TAG) :])
+        elif condition.field == "repository":
+            tags.update(REPOSITORY_TAGS)
+        else:
+            fields.update({"model": ("model", "model_reported"), "email_domain": ("member",)}.get(condition.field, (condition.field,)))
+    return sorted(fields), sorted(tags)
+
+
 def _label(name: str, facts: Facts, *, over: Chosen, fill: Chosen) -> Decided:
     if name in over:
         return over[name][0], over

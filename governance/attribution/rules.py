@@ -1,27 +1,41 @@
 """An organization's attribution rules in memory: those of one configuration version."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
-from governance.attribution.matching import LABELS, Condition, Decision, Facts, Rule, decide
+from governance.attribution.matching import LABELS, Condition, Decision, Facts, Rule, decide, looked_at
 from governance.attribution.models import AttributionRule
 from governance.tenancy.directory import Directory
 
+# Calls that are alike to the rules are decided once; forgotten when so many kinds have come, as where rules look at sessions.
+MOST_DECIDED = 5_000
 
-@dataclass(frozen=True, slots=True)
+
 class AttributionRules:
     """One version of an organization's rules in their order, with the names they lead to."""
 
-    directory: Directory
-    rules: Sequence[Rule]
+    def __init__(self, directory: Directory, rules: Sequence[Rule]) -> None:
+        self.directory, self.rules = directory, rules
+        fields, self._tags = looked_at(rules)
+        self._fields = attrgetter(*fields)
+        self._dated = [rule for rule in rules if rule.starts_at is not None or rule.ends_at is not None]
+        self._decided: dict[Hashable, Decision] = {}
 
     def __bool__(self) -> bool:
         return bool(self.rules)
 
     def decide(self, facts: Facts) -> Decision:
-        return decide(facts, self.rules, directory=self.directory)
+        """As `matching.decide` has it."""
+        tags = facts.tags.get
+        alike = (self._fields(facts), *map(tags, self._tags), *(rule.is_in_force(facts.at) for rule in self._dated))
+        found = self._decided.get(alike)
+        if found is None:
+            if len(self._decided) >= MOST_DECIDED:
+                self._decided.clear()
+            found = self._decided[alike] = decide(facts, self.rules, directory=self.directory)
+        return found
 
 
 _remembered: dict[int, AttributionRules] = {}

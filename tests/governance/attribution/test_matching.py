@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.attribution.matching import LABELS, Condition, Facts, Rule, decide, repository_spellings
+from governance.attribution.matching import FIELDS, LABELS, REPOSITORY_TAGS, Condition, Facts, Rule, decide, repository_spellings
+from governance.attribution.rules import AttributionRules
 from governance.tenancy.directory import Directory
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -140,3 +141,23 @@ def test_order_and_precedence_are_the_documented_ones(said: dict[str, Any], rule
     assert answer == reference(said, rules)
     for name, rule_id in found.by.items():
         assert answer[name] == compiled[rule_id - 1].sets[name]
+
+
+LOOKED_AT = st.lists(st.sampled_from([*sorted(FIELDS), "tag:cost_center"]), min_size=1, max_size=3)
+WORDS = st.sampled_from(["", "a", "web", "ana@acme.example"])
+CALLS = st.lists(st.builds(
+    lambda words, tags, days: Facts(NOON + timedelta(days=days), **words, tags=tags),
+    st.fixed_dictionaries({}, optional=dict.fromkeys((*sorted(set(FIELDS) - {"email_domain", "repository"}), "model_reported"), WORDS)),
+    st.dictionaries(st.sampled_from(["cost_center", *REPOSITORY_TAGS[:2], "other"]), WORDS, max_size=3), st.sampled_from([-2, 0, 2]),
+), min_size=2, max_size=8)  # fmt: skip
+
+
+@given(fields=st.lists(LOOKED_AT, min_size=1, max_size=3), calls=CALLS, ends=st.booleans())
+def test_remembered_decisions_are_those_of_calls_that_are_alike(fields: list[list[str]], calls: list[Facts], ends: bool) -> None:
+    compiled = [
+        Rule(number, "", [Condition(name, "is", ("a", "acme.example")) for name in names], {"team": number, "role": f"r{number}"}, ends_at=NOON if ends else None)
+        for number, names in enumerate(fields, 1)
+    ]  # fmt: skip
+    rules = AttributionRules(DIRECTORY, compiled)
+    for call in [*calls, *calls]:
+        assert rules.decide(call) == decide(call, compiled, directory=DIRECTORY)
