@@ -34,6 +34,7 @@ TAG_FIELDS = {
 NO_TAGS = frozenset(("trace_id", "session_id", "user_id", "headers", "tags", "used_client_oauth_token"))
 NOBODY = "default_user_id"
 MOST_TAGS = 24
+TOTALS = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens")
 
 
 class Record(TypedDict, total=False):
@@ -47,6 +48,8 @@ class Record(TypedDict, total=False):
     cache_hit: Any
     stream: Any
     status: Any
+    error_str: Any
+    error_information: Any
     custom_llm_provider: Any
     startTime: Any
     endTime: Any
@@ -70,10 +73,10 @@ class Reader(Stateless):
     shape = Record
 
     def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
-        if record.get("cache_hit") is True:
+        if str(record.get("cache_hit")).lower() == "true":
             return
         metadata = mapping(record.get("metadata"))
-        is_ok = record.get("status") == "success"
+        is_ok = succeeded(record)
         told, tags = said(record, metadata)
         yield known(
             {
@@ -89,20 +92,31 @@ class Reader(Stateless):
                 "status": "ok" if is_ok else "error",
                 **durations(record),
                 **(tokens(record, metadata) if is_ok else {}),
-                "units": searches(mapping(metadata.get("usage_object"))) if is_ok else {},
+                "units": units(mapping(metadata.get("usage_object"))) if is_ok else {},
                 "reported_cost": cost(record) if is_ok else None,
                 "tags": tags,
             }
         )
 
 
+def succeeded(record: Mapping[str, Any]) -> bool:
+    """Whether a call was answered. Versions before 1.50 say no status, only an error where there was one."""
+    status = record.get("status")
+    return status == "success" if status else not (record.get("error_str") or record.get("error_information"))
+
+
 def ids(record: Mapping[str, Any], *, is_ok: bool) -> Fields:
     """The vendor's id of the request, where LiteLLM passes it on, else LiteLLM's of the call: as its other outputs have it."""
     call = identifier(record.get("litellm_call_id")) or identifier(record.get("id"))
     if not is_ok:
-        return {"id": f"{call}-failed-{text(record.get('endTime'))}"}
+        return {"id": f"{call}-failed-{ended_ms(record.get('endTime'))}"}
     sent = mapping(mapping(record.get("hidden_params")).get("additional_headers"))
     return {"request_id": next((identifier(sent[name]) for name in VENDOR_IDS if sent.get(name)), call), "id": call}
+
+
+def ended_ms(end: Any) -> str:
+    """The end of an attempt in milliseconds, as LiteLLM's other outputs name a failed one too."""
+    return f"{end * 1000:.0f}" if isinstance(end, int | float) else text(end)
 
 
 def model(record: Mapping[str, Any]) -> Fields:
@@ -188,15 +202,20 @@ def between_ms(start: Any, end: Any) -> int | None:
 
 
 def tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Fields:
-    """The disjoint buckets; none where LiteLLM reports nothing but zeros, because then it did not learn the usage."""
-    usage = mapping(metadata.get("usage_object")) or record
-    read, written = mapping(usage.get("prompt_tokens_details")), mapping(usage.get("completion_tokens_details"))
-    split = mapping(read.get("cache_creation_token_details"))
-    if not any(usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")):
+    """The disjoint buckets; none where LiteLLM reports nothing but zeros, because then it did not learn the usage.
+
+    `usage_object` has the names of chat completions, for calls of the responses API in some versions theirs.
+    """
+    usage = mapping(metadata.get("usage_object"))
+    usage = usage if any(usage.get(name) is not None for name in TOTALS) else record
+    if not any(usage.get(name) for name in TOTALS):
         return {}
+    read = mapping(usage.get("prompt_tokens_details")) or mapping(usage.get("input_tokens_details"))
+    written = mapping(usage.get("completion_tokens_details")) or mapping(usage.get("output_tokens_details"))
+    split = mapping(read.get("cache_creation_token_details")) or mapping(usage.get("cache_creation"))
     reported = Reported(
-        input=usage.get("prompt_tokens"),
-        output=usage.get("completion_tokens"),
+        input=first(usage.get("prompt_tokens"), usage.get("input_tokens")),
+        output=first(usage.get("completion_tokens"), usage.get("output_tokens")),
         cache_read=first(usage.get("cache_read_input_tokens"), read.get("cached_tokens")),
         cache_write=first(usage.get("cache_creation_input_tokens"), read.get("cache_creation_tokens"), read.get("cache_write_tokens")),
         cache_write_5m=split.get("ephemeral_5m_input_tokens"),
@@ -211,10 +230,18 @@ def first(*counts: Any) -> Any:
     return next((one for one in counts if one is not None), None)
 
 
-def searches(usage: Mapping[str, Any]) -> Fields:
+def units(usage: Mapping[str, Any]) -> Fields:
+    """What is billed by other than text's tokens: searches, sound by its tokens or, in transcriptions, by its seconds, reranked searches."""
     asked = count(mapping(usage.get("server_tool_use")).get("web_search_requests"))
-    asked = asked or count(mapping(usage.get("prompt_tokens_details")).get("web_search_requests"))
-    return {"web_searches": asked} if asked else {}
+    heard = usage.get("seconds") if usage.get("type") == "duration" else None
+    found = {
+        "web_searches": asked or count(mapping(usage.get("prompt_tokens_details")).get("web_search_requests")),
+        "input_audio_tokens": count(mapping(usage.get("prompt_tokens_details")).get("audio_tokens")),
+        "output_audio_tokens": count(mapping(usage.get("completion_tokens_details")).get("audio_tokens")),
+        "audio_seconds": amount(heard),
+        "search_units": count(mapping(usage.get("billed_units")).get("search_units")),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def cost(record: Mapping[str, Any]) -> str | None:

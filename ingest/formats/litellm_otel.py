@@ -1,8 +1,10 @@
-"""LiteLLM's `otel` callback: one event per span with usage, and per failed one; the spans around and beneath it repeat it.
+"""LiteLLM's `otel` callback in its three shapes: one event per span of a call; the spans around and beneath it repeat it.
 
-Input includes what caches read and wrote. Cached and reasoning tokens stand only in `metadata.usage_object`, and what the caller
-said only in `metadata.requester_metadata`: Python dicts written as text. Log records repeat prompts and answers: none is read.
-A call has the id that all outputs of LiteLLM share.
+The shape of 2026 has cached and reasoning tokens only in `metadata.usage_object`, and what the caller said only in
+`metadata.requester_metadata`: Python dicts written as text. The one before it is the same without `litellm.call_id`, so that the
+vendor's id names a call. The second version (LITELLM_OTEL_V2) says all in attributes of the GenAI conventions and of `litellm.`,
+and puts the call's id on the spans of tools too. Input always includes what caches read and wrote. The callback for Arize writes
+OpenInference. Log records repeat prompts and answers: none is read.
 """
 
 import ast
@@ -10,14 +12,16 @@ import re
 from typing import Any
 
 from governance.pricing.catalogue import provider_family
-from ingest.formats import gateway_litellm, genai
+from ingest.formats import gateway_litellm, genai, openinference
 from ingest.formats.buckets import Reported, disjoint
-from ingest.formats.labels import Attributes, said, tags_of
-from ingest.formats.scalars import Scalar, raw_text, text
+from ingest.formats.labels import Attributes, first, said, tags_of
+from ingest.formats.scalars import Scalar, amount, raw_text, text
 from ingest.formats.telemetry import Source, Span
 
 NAME = "litellm"
 CALL_ID = "litellm.call_id"
+CACHE_HITS = ("cache_hit", "litellm.cache_hit", "metadata.cache_hit")
+COSTS = ("gen_ai.cost.total_cost", "litellm.cost.total", "litellm.response.cost", "llm.cost.total", "llm.response.cost")
 USAGE = "metadata.usage_object"
 COUNTED = re.compile(r"'([a-z0-9_]+)': ([0-9]{1,12})(?=[,}])")
 VENDOR_ID = re.compile(r'"llm_provider-(?:x-)?request-id": "([^"]{1,200})"')
@@ -31,12 +35,13 @@ def reads(source: Source) -> bool:
 
 def call_fields(span: Span) -> dict[str, Any] | None:
     attributes = span.attributes
-    if CALL_ID not in attributes or str(attributes.get("cache_hit", attributes.get("litellm.cache_hit"))).lower() == "true":
+    if not is_call(attributes) or any(str(attributes.get(name)).lower() == "true" for name in CACHE_HITS):
         return None
-    metadata = {key.removeprefix("metadata."): value for key, value in attributes.items() if key.startswith("metadata.")}
+    metadata = metadata_of(attributes)
     requester = literal(metadata.get("requester_metadata"))
-    record = {"end_user": metadata.get("user_api_key_end_user_id") or attributes.get("llm.user"), "request_tags": requester.get("tags")}
-    told, tags = gateway_litellm.said(record, {"requester_metadata": requester})
+    end_user = metadata.get("user_api_key_end_user_id") or attributes.get("litellm.end_user.id") or attributes.get("llm.user")
+    record = {"end_user": end_user or attributes.get("user.id"), "request_tags": requester.get("tags")}
+    told, tags = gateway_litellm.said(record, {**metadata, "requester_metadata": requester})
     fields = genai.described(span)
     fields |= {
         **told,
@@ -48,7 +53,8 @@ def call_fields(span: Span) -> dict[str, Any] | None:
         "gateway": NAME,
         **{field: owner for field, owner in gateway_litellm.owners(metadata).items() if owner},
         "member": gateway_litellm.member(record, metadata) or None,
-        "session": session(metadata),
+        "session": session(metadata) or fields["session"],
+        "reported_cost": amount(next((attributes[name] for name in COSTS if name in attributes), None)),
         "tags": tags_of({**genai.own_tags(span), **tags, "vendor.request_id": vendor_id(attributes)}, own_labels(span.source)),
     }
     if attributes.get("llm.request.type") == "anthropic_messages" and str(attributes.get("llm.is_streaming")).lower() == "true":
@@ -57,11 +63,40 @@ def call_fields(span: Span) -> dict[str, Any] | None:
     return said({**fields, **usage(attributes)})
 
 
+def is_call(attributes: Attributes) -> bool:
+    """Whether a model was called, or refused the call: tools, guardrails and databases have spans with the same ids."""
+    operation = str(attributes.get("gen_ai.operation.name") or "").lower()
+    if operation in genai.NO_CALLS or "litellm.service.name" in attributes or "litellm.guardrail.name" in attributes:
+        return False
+    if openinference.KIND in attributes:
+        return str(attributes[openinference.KIND]).upper() in openinference.KINDS
+    named = operation in genai.CALLS or bool(attributes.get("llm.request.type")) or bool(attributes.get("gen_ai.response.id"))
+    return (named or CALL_ID in attributes or any(genai.token_counts(attributes))) and modelled(attributes) is not None
+
+
+def modelled(attributes: Attributes) -> str | None:
+    """The model that the span names; none stands on spans of LiteLLM's own work."""
+    return genai.model(attributes) or first(attributes, ("litellm.provider.model", "llm.model_name"))
+
+
+def metadata_of(attributes: Attributes) -> dict[str, Scalar]:
+    """What is said of the key, the caller and the request, under the names that LiteLLM's other outputs have for it."""
+    found = {
+        key.removeprefix(prefix): value
+        for prefix in ("litellm.metadata.", "metadata.")
+        for key, value in attributes.items()
+        if key.startswith(prefix)
+    }
+    for name, key in (("user_api_key_team_alias", "litellm.team.alias"), ("user_api_key_team_id", "litellm.team.id")):
+        found[name] = found.get(name) or attributes.get(key) or ""
+    return found
+
+
 def named(attributes: Attributes) -> dict[str, str | None]:
     """Who bills and the model: `provider/model` as LiteLLM called it, since `gen_ai.response.model` may be the gateway's alias."""
     provider, slash, model = str(attributes.get("litellm.provider.model") or "").partition("/")
     if not slash:
-        return {"model": genai.model(attributes) or "unknown", "provider": genai.provider(attributes)}
+        return {"model": modelled(attributes) or "unknown", "provider": genai.provider(attributes) or openinference.provider(attributes)}
     return {
         "model": text(model.rpartition("/")[2] if provider.startswith("bedrock") else model, 200),
         "provider": provider_family(provider) or provider,
@@ -69,11 +104,17 @@ def named(attributes: Attributes) -> dict[str, str | None]:
 
 
 def identity(span: Span, *, is_failed: bool) -> dict[str, str | None]:
-    """LiteLLM's id of the call. The retry that follows a failed attempt has the same one, so the attempt gets its own."""
+    """LiteLLM's id of the call, where there is none the vendor's. The retry of a failed attempt has the same one, so the attempt gets its own."""
     call_id = raw_text(span.attributes.get(CALL_ID))
+    if is_failed and call_id:
+        return {"id": f"{call_id}-failed-{span.end_unix_nano / 1_000_000:.0f}", "request_id": None}
     if is_failed:
-        return {"id": f"{call_id}-failed-{span.end_unix_nano // 1_000_000}", "request_id": None}
-    return {"id": call_id, "request_id": call_id}
+        return genai.span_identity(span)
+    if call_id:
+        return {"id": call_id, "request_id": call_id}
+    answer = raw_text(span.attributes.get("gen_ai.response.id") or span.attributes.get("llm.response.id"))
+    found = vendor_id(span.attributes) or answer
+    return {"request_id": found, "id": answer} if found else genai.span_identity(span)
 
 
 def vendor_id(attributes: Attributes) -> str | None:
@@ -108,19 +149,25 @@ def usage(attributes: Attributes) -> dict[str, Any]:
     inner: dict[str, int] = {}
     for name, number in COUNTED.findall(str(attributes.get(USAGE) or "")):
         inner.setdefault(name, int(number))
+    if openinference.KIND in attributes:
+        return openinference.usage(attributes)
     standard = genai.token_counts(attributes)
     if not any(value for value in standard):
         # A failed call is reported with zeros that nobody counted.
         return {}
     reported = standard._replace(
-        cache_read=first_of(inner, "cache_read_input_tokens", "cached_tokens"),
-        cache_write=first_of(inner, "cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens"),
-        cache_write_5m=inner.get("ephemeral_5m_input_tokens"),
-        cache_write_1h=inner.get("ephemeral_1h_input_tokens"),
-        reasoning=inner.get("reasoning_tokens"),
+        input=standard.input or first_of(inner, "prompt_tokens", "input_tokens"),
+        output=standard.output or first_of(inner, "completion_tokens", "output_tokens"),
+        cache_read=first_of(inner, "cache_read_input_tokens", "cached_tokens", otherwise=standard.cache_read),
+        cache_write=first_of(
+            inner, "cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens", otherwise=standard.cache_write
+        ),
+        cache_write_5m=inner.get("ephemeral_5m_input_tokens", standard.cache_write_5m),
+        cache_write_1h=inner.get("ephemeral_1h_input_tokens", standard.cache_write_1h),
+        reasoning=inner.get("reasoning_tokens", standard.reasoning),
     )
     return disjoint(Reported(*reported), cache_in_input=True, reasoning_in_output=True)
 
 
-def first_of(counts: dict[str, int], *names: str) -> int | None:
-    return next((counts[name] for name in names if name in counts), None)
+def first_of(counts: dict[str, int], *names: str, otherwise: Scalar | None = None) -> Scalar | None:
+    return next((counts[name] for name in names if name in counts), otherwise)

@@ -58,7 +58,9 @@ def whole(value: str) -> int | str:
 
 
 def count(value: Scalar | None) -> Scalar | None:
-    """A count sent as integer, float or text; what is none of these is left for the event's own rules to refuse."""
+    """A count sent as integer, float or text, None for an empty text; what is none of these is left for the event's own rules to refuse."""
+    if isinstance(value, str) and not value.strip():
+        return None
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return whole(value.partition(".")[0])
     if isinstance(value, float) and value.is_integer():
