@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ingest.collector.readers.reading import Stateless
+from ingest.collector.readers.reading import MOST_OPEN, Rewriting
 from ingest.collector.readers.values import Fields, Misread, known, listed, mapping, text
 
 ENVELOPE = frozenset(("format", "labels", "response", "stream"))
@@ -16,18 +16,59 @@ LABELS = frozenset((
 USUAL = frozenset(("", "auto", "default", "standard", "not_available", "on_demand"))
 
 
-class AnswerReader(Stateless):
-    """Reads answers of one vendor. `call` gives an answer's fields; `joined` makes one answer of a stream's events."""
+class AnswerReader(Rewriting):
+    """Reads answers of one vendor. `call` gives an answer's fields; `joined` makes one answer of a stream's events.
+
+    A body may hold a stream's parts as so many records: those that `is_part` knows wait for the one that ends it, by their id.
+    """
+
+    # Many vendors answer in the shape of one, so a label that says who it was goes before the format's own vendor.
+    labels_first = ("provider",)
 
     def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
         if not ENVELOPE.issuperset(record) or not (isinstance(record.get("response"), dict) or isinstance(record.get("stream"), list)):
-            yield known(self.call(self.joined([record])))
+            record, tags = self.opened(record)
+            fields = known(self.call(self.joined([record])))
+            if self.is_part(record):
+                yield from self._kept(fields)
+            else:
+                yield from self._all(known({**self._ended(fields), "tags": {**fields.get("tags", {}), **tags}}), record)
             return
         labels = checked(mapping(record.get("labels")))
         parts = listed(record.get("stream")) or [record["response"]]
-        fields = known(self.call(self.joined([part for part in parts if isinstance(part, dict)])))
+        answer = self.joined([part for part in parts if isinstance(part, dict)])
+        fields = known(self.call(answer))
         tags = {**labels.pop("tags", {}), **fields.get("tags", {})}
-        yield known({**labels, **fields, "tags": tags})
+        first = {name: labels[name] for name in self.labels_first if name in labels}
+        yield from self._all(known({**labels, **fields, **first, "tags": tags}), answer)
+
+    def _all(self, fields: Fields, answer: Mapping[str, Any]) -> Iterable[Fields]:
+        yield fields
+        yield from self.within(answer, fields)
+
+    def _kept(self, fields: Fields) -> Iterable[Fields]:
+        """Keeps a part for those that follow, whose counts replace its own. A part that has no id says nothing of a call by itself."""
+        waiting: dict[str, Fields] = self.context.setdefault("open", {})
+        if name := fields.get("request_id"):
+            waiting[name] = {**waiting.pop(name, {}), **fields}
+        while len(waiting) > MOST_OPEN:
+            yield waiting.pop(next(iter(waiting)))
+
+    def _ended(self, fields: Fields) -> Fields:
+        """The answer together with the parts of it that came before."""
+        return {**self.context.get("open", {}).pop(fields.get("request_id"), {}), **fields}
+
+    def opened(self, record: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+        """The answer in what a vendor's batch delivers it in, and tags that say so."""
+        return record, {}
+
+    def is_part(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record by itself is only a part of a streamed answer."""
+        return False
+
+    def within(self, answer: Mapping[str, Any], fields: Fields) -> Iterable[Fields]:
+        """Further calls that an answer tells of."""
+        return ()
 
     def call(self, answer: Mapping[str, Any]) -> Fields:
         raise NotImplementedError

@@ -119,6 +119,7 @@ class Reading:
 
     def __init__(self, reader: Reader, labels: Mapping[str, Any]) -> None:
         self.reader, self.labels = reader, labels
+        self.first = {name: labels[name] for name in getattr(reader, "labels_first", ()) if name in labels}
         # A reader that names the shape of its records has only that much of them decoded.
         self.decode = msgspec.json.Decoder(getattr(reader, "shape", Any)).decode
         self.events: list[UsageEvent] = []
@@ -143,7 +144,7 @@ class Reading:
         try:
             calls: Iterable[Fields] = read()
             for fields in calls:
-                self._put(labelled(fields, self.labels), index)
+                self._put({**labelled(fields, self.labels), **self.first}, index)
         except Misread as error:
             self.refused.append(Refusal(index, Fault("invalid_field", error.reason, error.field)))
         except ODD:

@@ -1,6 +1,6 @@
 """Anthropic's messages and the events of their streams. Input excludes cached tokens; the last count of a stream is the whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingest.collector.readers import claude_code
@@ -20,6 +20,13 @@ class Reader(AnswerReader):
             usage |= {name: value for name, value in mapping(whole.get("usage")).items() if value is not None}
             message |= {name: value for name, value in whole.items() if name in ("id", "model", "error") and value is not None}
         return {**message, "usage": usage}
+
+    def opened(self, record: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+        result = mapping(record.get("result"))
+        return (result["message"], {"processing": "batch"}) if isinstance(result.get("message"), dict) else (record, {})
+
+    def within(self, answer: Mapping[str, Any], fields: Fields) -> Iterable[Fields]:
+        return claude_code.advice(mapping(answer.get("usage")), fields)
 
     def call(self, answer: Mapping[str, Any]) -> Fields:
         usage = mapping(answer.get("usage"))

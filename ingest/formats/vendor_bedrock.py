@@ -11,6 +11,7 @@ from ingest.formats.answers import AnswerReader, unusual
 from ingest.formats.buckets import Reported, disjoint
 
 NAME = "bedrock"
+METERED = "amazon-bedrock-invocationMetrics"
 
 
 class Reader(AnswerReader):
@@ -26,12 +27,17 @@ class Reader(AnswerReader):
             "request_id": identifier(sent.get("RequestId") or sent.get("requestId")),
             "provider": "aws",
             "model": text(answer.get("modelId")),
-            **tokens(mapping(answer.get("usage"))),
-            "latency_ms": count(mapping(answer.get("metrics")).get("latencyMs")),
+            **tokens(mapping(answer.get("usage")) or metered(answer)),
+            "latency_ms": count(mapping(answer.get("metrics")).get("latencyMs") or mapping(answer.get(METERED)).get("invocationLatency")),
             "tags": unusual(
                 service_tier=mapping(answer.get("serviceTier")).get("type"), latency=mapping(answer.get("performanceConfig")).get("latency")
             ),
         }
+
+
+def metered(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The counts at the end of an InvokeModel stream under the names that converse has."""
+    return {name.replace("TokenCount", "Tokens"): value for name, value in mapping(answer.get(METERED)).items()}
 
 
 def tokens(usage: Mapping[str, Any]) -> Fields:

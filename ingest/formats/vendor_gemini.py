@@ -18,6 +18,11 @@ class Reader(AnswerReader):
             answer |= {name: value for name, value in part.items() if value is not None}
         return answer
 
+    def is_part(self, record: Mapping[str, Any]) -> bool:
+        """A stream that is not of server-sent events is a list of parts, each with the counts so far; the last says why it ended."""
+        ends = any(mapping(one).get("finishReason") for one in listed(record.get("candidates")))
+        return bool(record.get("responseId")) and bool(record.get("candidates")) and not ends
+
     def call(self, answer: Mapping[str, Any]) -> Fields:
         usage = mapping(answer.get("usageMetadata"))
         return {

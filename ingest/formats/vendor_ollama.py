@@ -3,7 +3,7 @@
 An answer is told from others by its model, its time to the nanosecond and its counts, unless a label gives its id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingest.collector.readers.values import Fields, identifier, instant, text
@@ -15,6 +15,10 @@ NAME = "ollama"
 
 
 class Reader(AnswerReader):
+    def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
+        """Of a stream's lines only the last one says what the call took."""
+        return () if record.get("done") is False and "eval_count" not in record else super().read(record)
+
     def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         return {name: value for part in parts for name, value in part.items()}
 

@@ -16,6 +16,14 @@ NAME = "openai"
 class Reader(AnswerReader):
     provider = "openai"
 
+    def opened(self, record: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+        body = mapping(record.get("response")).get("body")
+        return (body, {"processing": "batch"}) if isinstance(body, dict) else (record, {})
+
+    def is_part(self, record: Mapping[str, Any]) -> bool:
+        is_last = record.get("choices") == [] and bool(record.get("usage"))
+        return record.get("object") == "chat.completion.chunk" and not is_last
+
     def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The answer in a stream: the responses API sends it whole at the end, chat spreads id, model and usage over its chunks."""
         answer: dict[str, Any] = {}
@@ -36,7 +44,7 @@ class Reader(AnswerReader):
             "status": "error" if has_failed else "ok",
             **tokens(usage),
             "units": sounds(usage),
-            "reported_cost": amount(usage.get("cost")),
+            "reported_cost": amount(mapping(usage.get("cost")).get("total_cost", usage.get("cost"))),
             "tags": unusual(service_tier=answer.get("service_tier")),
         }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .buckets import Reported, disjoint
 from .reading import Rewriting
-from .values import Fields, amount, count, elapsed_ms, folder, identifier, instant, known, mapping, tags, text
+from .values import Fields, amount, count, elapsed_ms, folder, identifier, instant, known, listed, mapping, tags, text
 
 NAME = "claude-code"
 HARNESS = "claude-code"
@@ -17,6 +17,11 @@ SYNTHETIC = "<synthetic>"
 MOST_REQUESTS = 16
 # A line without one of these says nothing that is read; a line is looked at for them before it is decoded.
 MARKS = (b'"assistant"', b'"api-request"', b'"promptId"')
+# What an advisor's call does not share with the one it is within.
+OF_THE_CALL = (
+    "request_id", "units", "latency_ms", "ttft_ms", "reported_cost", "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
+    "output_tokens", "reasoning_tokens",
+)  # fmt: skip
 USUAL = ("", "standard", "normal", "default")
 
 
@@ -35,8 +40,14 @@ class Reader(Rewriting):
                 return self._failed(record)
             if isinstance(message.get("usage"), dict):
                 fields = self._call(record, message)
-                return self.together(fields.get("request_id") or fields["id"], fields)
+                return self._all(fields, message["usage"])
         return ()
+
+    def _all(self, fields: Fields, usage: Mapping[str, Any]) -> Iterable[Fields]:
+        """The call, and those of an advisor within it."""
+        yield from self.together(fields.get("request_id") or fields["id"], fields)
+        for within in advice(usage, fields):
+            yield from self.together(within["id"], within)
 
     def _note(self, record: Mapping[str, Any]) -> None:
         """Keeps what a request says before its answer: the model asked for, and when."""
@@ -98,7 +109,33 @@ class Reader(Rewriting):
 
 
 def tokens(usage: Mapping[str, Any]) -> Fields:
-    """The disjoint buckets of an Anthropic usage block. Cache writes without a split count as five-minute writes."""
+    """The disjoint buckets of an Anthropic usage block, with those of compactions, which its own counts leave out."""
+    found = block_tokens(usage)
+    for step in iterations(usage, "compaction"):
+        for name, number in block_tokens(step).items():
+            if isinstance(number, int) and isinstance(found.get(name, 0), int):
+                found[name] = found.get(name, 0) + number
+    return found
+
+
+def iterations(usage: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """The steps of one kind that a request took."""
+    return [step for step in listed(usage.get("iterations")) if isinstance(step, dict) and step.get("type") == kind]
+
+
+def advice(usage: Mapping[str, Any], call: Fields) -> list[Fields]:
+    """The calls of an advisor within a call: another model's, at its prices, in no count of the call itself."""
+    found = []
+    for number, step in enumerate(iterations(usage, "advisor_message")):
+        if model := text(step.get("model")):
+            name = f"{call.get('request_id') or call.get('id')}:advisor:{number}"
+            shared = {field: value for field, value in call.items() if field not in OF_THE_CALL}
+            found.append({**shared, "id": name, "model": model, "role": "advisor", **block_tokens(step)})
+    return found
+
+
+def block_tokens(usage: Mapping[str, Any]) -> Fields:
+    """The buckets of one block. Cache writes without a split count as five-minute writes."""
     split = mapping(usage.get("cache_creation"))
     reported = Reported(
         input=usage.get("input_tokens"),
