@@ -10,7 +10,7 @@ from typing import Any
 
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import Attributes, labelled, picked, said, tags_of
-from ingest.formats.scalars import milliseconds, raw_text, text
+from ingest.formats.scalars import count, milliseconds, raw_text, text
 from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "gemini-cli"
@@ -66,10 +66,20 @@ def when(record: LogRecord) -> Any:
 
 def usage(attributes: Attributes, *, reasoning_in_output: bool) -> dict[str, Any]:
     reported = Reported(
-        input=attributes.get("input_token_count"),
+        input=prompt(attributes),
         output=attributes.get("output_token_count"),
         cache_read=attributes.get("cached_content_token_count"),
         reasoning=attributes.get("thoughts_token_count"),
         total=attributes.get("total_token_count"),
     )
     return disjoint(reported, cache_in_input=True, reasoning_in_output=reasoning_in_output)
+
+
+def prompt(attributes: Attributes) -> Any:
+    """The prompt with what tools' results took of it, which stands beside it, unless the total adds up without."""
+    names = ("input_token_count", "tool_token_count", "output_token_count", "thoughts_token_count", "total_token_count")
+    sent, tools, output, thoughts, total = (count(attributes.get(name)) for name in names)
+    if not (isinstance(sent, int) and isinstance(tools, int) and tools):
+        return attributes.get("input_token_count")
+    answer, thought = (one if isinstance(one, int) else 0 for one in (output, thoughts))
+    return sent if isinstance(total, int) and total - sent in (answer, answer + thought) else sent + tools

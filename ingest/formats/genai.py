@@ -25,7 +25,7 @@ CALLS = frozenset((
 # Of a name that is in neither list the attributes decide.
 NO_CALLS = frozenset((
     "invoke_agent", "create_agent", "execute_tool", "execute_hook", "invoke_workflow", "workflow", "task", "agent", "tool", "chain", "plan", "retrieval",
-    "create_memory", "search_memory", "update_memory", "rerank", "invoke_swarm", "invoke_graph", "execute_event_loop_cycle", "llm_call", "hook",
+    "create_memory", "search_memory", "update_memory", "rerank", "orchestrate_tools", "content_event", "invoke_swarm", "invoke_graph", "execute_event_loop_cycle", "llm_call", "hook",
 ))  # fmt: skip
 OPERATIONS = ("gen_ai.operation.name", "llm.request.type")
 USAGE = {
@@ -58,11 +58,11 @@ USAGE = {
     "reasoning": (
         "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens",
         "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.output_tokens.reasoning", "gen_ai.usage.completion_tokens_details.reasoning_tokens",
-        "codex.usage.reasoning_output_tokens", "thoughts_token_count",
+        "codex.usage.reasoning_output_tokens", "thoughts_token_count", "gen_ai.usage.experimental.reasoning_tokens",
     ),
     "total": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "codex.usage.total_tokens"),
 }  # fmt: skip
-PROVIDERS = ("gen_ai.provider.name", "gen_ai.system", "llm.vendor")
+PROVIDERS = ("gen_ai.provider.name", "gen_ai.system", "gen_ai.model.provider", "llm.vendor")
 ADDRESSES = ("server.address", "gen_ai.openai.api_base", "gen_ai.request.base_url", "llm.base_url")
 SESSIONS = (
     "session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id", "copilot_chat.chat_session_id", "copilot_chat.session_id",
@@ -70,7 +70,7 @@ SESSIONS = (
 MEMBERS = ("user.id", "gen_ai.user", "gen_ai.request.user", "traceloop.association.properties.user_id", "llm.user")
 TIERS = ("gen_ai.openai.response.service_tier", "openai.response.service_tier", "anthropic.response.service_tier")
 ORDINARY = ("default", "standard", "auto")
-COSTS = ("operation.cost", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "gen_ai.usage.total_cost")
+COSTS = ("operation.cost", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "gen_ai.usage.total_cost", "llm.cost.total")
 # Only these become tags: anything else may be text that somebody wrote.
 TAGS = (
     "gen_ai.agent.name",
@@ -79,6 +79,8 @@ TAGS = (
     "github.copilot.git.repository",
 )
 STATUS = "http.response.status_code"
+# Google's Agent Development Kit before it took the conventions' name: there output leaves reasoning out.
+APART = "gen_ai.usage.experimental.reasoning_tokens"
 
 
 def speaks(span: Span) -> bool:
@@ -157,7 +159,7 @@ def token_counts(attributes: Attributes) -> Reported:
 
 
 def usage(attributes: Attributes) -> dict[str, Any]:
-    return disjoint(token_counts(attributes), cache_in_input=True, reasoning_in_output=True)
+    return disjoint(token_counts(attributes), cache_in_input=True, reasoning_in_output=APART not in attributes)
 
 
 def latency(span: Span) -> Scalar | None:

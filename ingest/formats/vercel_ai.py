@@ -1,12 +1,16 @@
 """Model calls in spans of the Vercel AI SDK, and so of OpenCode with `experimental.openTelemetry`.
 
 An `ai.streamText` span sums up the calls beneath it; only those (`….doStream`, `….doGenerate`, `….doEmbed`) are calls. Written from
-the SDK's documentation. Input includes what caches read, output includes reasoning.
+the SDK's documentation and source. Input includes what caches read, output includes reasoning, except that before version 6 Anthropic's
+models were reported with their own counts, which leave caches out: these stand whole in `ai.response.providerMetadata`.
 """
 
 from typing import Any
 
+import msgspec
+
 from governance.pricing.catalogue import provider_family
+from ingest.collector.readers import claude_code
 from ingest.formats import genai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import Attributes, first, said
@@ -25,6 +29,8 @@ USAGE = {
     "reasoning": ("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
     "total": ("ai.usage.totalTokens",),
 }
+METADATA = "ai.response.providerMetadata"
+LONGEST_METADATA = 65_536
 MEMBERS = ("ai.telemetry.metadata.userId", "ai.telemetry.metadata.user_id")
 SESSIONS = ("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.session_id")
 
@@ -52,12 +58,33 @@ def call_fields(span: Span) -> dict[str, Any] | None:
 
 
 def usage(attributes: Attributes) -> dict[str, Any]:
+    told = json_of(attributes.get(METADATA)).get("anthropic")
+    anthropic = told if isinstance(told, dict) else {}
+    if isinstance(block := anthropic.get("usage"), dict) and block.get("input_tokens") is not None:
+        return claude_code.tokens(block)
     own = {name: next((attributes[key] for key in keys if key in attributes), None) for name, keys in USAGE.items()}
     standard = genai.token_counts(attributes)
     merged: dict[str, Scalar | None] = {
         name: own.get(name) if own.get(name) is not None else getattr(standard, name) for name in Reported._fields
     }
-    return disjoint(Reported(**merged), cache_in_input=True, reasoning_in_output=True)
+    if anthropic.get("cacheCreationInputTokens") is not None or anthropic.get("cacheReadInputTokens") is not None:
+        # Version 4 has what caches did in the metadata alone.
+        merged |= {
+            "cache_read": merged["cache_read"] or anthropic.get("cacheReadInputTokens"),
+            "cache_write": anthropic.get("cacheCreationInputTokens"),
+        }
+    return disjoint(Reported(**merged), cache_in_input="ai.usage.inputTokens" in attributes or not anthropic, reasoning_in_output=True)
+
+
+def json_of(value: Scalar | None) -> dict[str, Any]:
+    """A JSON object in a text; nothing for what is none."""
+    if not isinstance(value, str) or len(value) > LONGEST_METADATA:
+        return {}
+    try:
+        found = msgspec.json.decode(value.encode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def provider(attributes: Attributes) -> str | None:

@@ -94,7 +94,8 @@ class Reader(Stateless):
             "harness": HARNESS,
             "harness_version": self.context.get("version", ""),
             "provider": self.context.get("provider", ""),
-            "model": self.context.get("model", ""),
+            # Rollouts from before September 2025 name no model; their tokens are spent all the same.
+            "model": self.context.get("model") or "unknown",
             "session": self.context.get("session", ""),
             "parent_session": parent,
             "role": "subagent" if parent else "",

@@ -1,6 +1,7 @@
 """OpenCode's messages: rows of its database (opencode.db), `opencode export`, and the files of versions before the database.
 
-Input excludes cached tokens and output excludes reasoning. One assistant message is one call; the `step-finish` part of a message and
+Input excludes cached tokens and output excludes reasoning; versions that say no total wrote down what the AI SDK gave, whose output has
+reasoning in it but for Google's models. One assistant message is one call; the `step-finish` part of a message and
 the sums on a session are the same spend again. Calls that OpenCode makes for titles are stored nowhere and cannot be counted.
 """
 
@@ -42,7 +43,7 @@ class Reader(Stateless):
             return
         session = identifier(message.get("sessionID"))
         version, parent = self.context.get("sessions", {}).get(session, ("", ""))
-        buckets = tokens(message["tokens"])
+        buckets = tokens(message["tokens"], provider=text(message.get("providerID"), 80))
         is_failed = bool(error) and not any(buckets.values())
         created, completed = time.get("created"), time.get("completed")
         yield known(
@@ -67,8 +68,9 @@ class Reader(Stateless):
         )
 
 
-def tokens(usage: Mapping[str, Any]) -> Fields:
+def tokens(usage: Mapping[str, Any], *, provider: str) -> Fields:
     """The disjoint buckets."""
+    is_apart = usage.get("total") is not None or provider.startswith("google")
     cache = mapping(usage.get("cache"))
     reported = Reported(
         input=usage.get("input"),
@@ -78,4 +80,4 @@ def tokens(usage: Mapping[str, Any]) -> Fields:
         reasoning=usage.get("reasoning"),
         total=usage.get("total"),
     )
-    return disjoint(reported, cache_in_input=False, reasoning_in_output=False)
+    return disjoint(reported, cache_in_input=False, reasoning_in_output=not is_apart)
