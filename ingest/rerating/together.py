@@ -92,7 +92,7 @@ def _is_posted(parameters: Parameters) -> bool:
 
 
 def page_rate(chunk: Chunk, page: Page, reviser: Reviser) -> Amended:
-    """Re-rates the page's calls and moves all that they are part of, within the chunk's transaction. Raises Moved."""
+    """Re-rates the page's calls within the chunk's transaction; what they are part of moves when the chunk is told to. Raises Moved."""
     done = Amended(chunk.cause.pk)
     given = page.parameters | {"cause": chunk.cause.pk, "at": chunk.now}
     if page.by_kind:
@@ -104,8 +104,6 @@ def page_rate(chunk: Chunk, page: Page, reviser: Reviser) -> Amended:
             chunk.differences.authorizations |= {(row.authorization_id, row.occurred_at): row.amount for row in sql.rows(statements.AUTHORIZED, given)}
     if page.one_by_one:
         done.add(chunk.take(rows(statements.rest(reviser.also, is_locked=True), given), reviser.changes))
-    if done.changed:
-        chunk.move(done)
     return done
 
 

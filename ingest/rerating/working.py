@@ -123,16 +123,20 @@ class _Working:
         parameters |= {"from": run.position_at or run.starts_at, "after": run.position_id or FIRST, "limit": self.size}
         reviser = reviser_of(run, directory)
         page = page_read(reviser, parameters | self._look(reviser, chunk.rules, run), is_by_one=is_by_one)
+        done = Amended() if page is None else page_rate(chunk, page, reviser)
         if page is not None:
-            _note(run, page, page_rate(chunk, page, reviser))
+            _note(run, page, done)
         run.worked_at = now
         run.save(update_fields=[
             "events_total", "events_seen", "events_changed", "cost_before", "cost_after", "worked_at", "position_at", "position_id",
         ])  # fmt: skip
-        if page is None or page.seen < self.size:
+        is_last = page is None or page.seen < self.size
+        if is_last:
             run_end(actor=actor, run=run, state=State.DONE)
-            return False, chunk.held_from
-        return True, chunk.held_from
+        # Last, so that the sums that other calls are added to are locked no longer than it takes to move them.
+        if done.changed:
+            chunk.move(done)
+        return not is_last, chunk.held_from
 
     def _look(self, reviser: Reviser, rules: Rules, run: ReratingRun) -> dict[str, Any]:
         """What tells kinds of calls apart, worked out again when prices, terms or budgets are others."""
