@@ -11,6 +11,7 @@ from ingest.doors.settle import SettleDoor
 from ingest.guard.api import Findings
 from ingest.importing import api as importing
 from ingest.once import api as once
+from ingest.quarantine import api as quarantine
 from ingest.rerating import api as rerating
 
 urlpatterns = [
@@ -34,6 +35,14 @@ urlpatterns = [
     path("api/v1/imports/<int:import_id>/pause", importing.ImportPause.as_view(), name="api-import-pause"),
     path("api/v1/imports/<int:import_id>/cancel", importing.ImportCancel.as_view(), name="api-import-cancel"),
     path("api/v1/imports/<int:import_id>/undo", importing.ImportUndo.as_view(), name="api-import-undo"),
+    path("api/v1/quarantine", quarantine.Inputs.as_view(), name="api-quarantine"),
+    path("api/v1/quarantine/kinds", quarantine.Kinds.as_view(), name="api-quarantine-kinds"),
+    path("api/v1/quarantine/replay", quarantine.KindReplay.as_view(), name="api-quarantine-replay"),
+    path("api/v1/quarantine/<int:rejected_id>", quarantine.Input.as_view(), name="api-quarantine-input"),
+    path("api/v1/quarantine/<int:rejected_id>/replay", quarantine.InputReplay.as_view(), name="api-quarantine-input-replay"),
+    path("api/v1/quarantine-rules", quarantine.Rules.as_view(), name="api-quarantine-rules"),
+    path("api/v1/quarantine-rules/try", quarantine.RuleTry.as_view(), name="api-quarantine-rule-try"),
+    path("api/v1/quarantine-rules/<int:mending_id>", quarantine.Rule.as_view(), name="api-quarantine-rule"),
     path("api/v1/rerating-runs", rerating.Runs.as_view(), name="api-rerating-runs"),
     path("api/v1/rerating-runs/<int:run_id>", rerating.Run.as_view(), name="api-rerating-run"),
     path("api/v1/rerating-runs/<int:run_id>/start", rerating.RunStart.as_view(), name="api-rerating-run-start"),

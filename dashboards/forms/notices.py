@@ -92,6 +92,8 @@ def kinds_for(actor: Actor) -> list[Notice.Kind]:
             continue
         if kind is Kind.CHANNEL and not actor.can(Right.MANAGE_ORGANIZATION) and not actor.can(Right.DECIDE):
             continue
+        if kind is Kind.QUARANTINE and not actor.can(Right.MANAGE_ORGANIZATION):
+            continue
         found.append(kind)
     return found
 

@@ -33,6 +33,7 @@ class Notice(models.Model):
         FORECAST = "budget.forecast", "A budget will run out before its period ends"
         GUARD = "guard.fired", "The guard catches a session that runs away"
         PRICES = "prices.changed", "Prices of models we use change, or wait for a decision"
+        QUARANTINE = "quarantine.grows", "What comes in is refused, much of it within an hour"
         CHANNEL = "channel.failing", "A channel is switched off because it fails"
         DIGEST = "digest", "A digest"
         OTHER = "other", "Anything else"

@@ -25,7 +25,9 @@ TeamDigest: TypeAlias = NoticePreference.TeamDigest
 # What somebody waits for, or is stopped by: it passes quiet hours.
 URGENT = frozenset({Kind.OWN_FROZEN, Kind.REQUEST_FILED})
 # What people choose about; the others come with what they set up themselves.
-CHOSEN = (Kind.OWN_FROZEN, Kind.REQUEST_FILED, Kind.REQUEST_CLOSED, Kind.FROZEN, Kind.THRESHOLD, Kind.FORECAST, Kind.GUARD, Kind.PRICES, Kind.CHANNEL)
+CHOSEN = (
+    Kind.OWN_FROZEN, Kind.REQUEST_FILED, Kind.REQUEST_CLOSED, Kind.FROZEN, Kind.THRESHOLD, Kind.FORECAST, Kind.GUARD, Kind.PRICES, Kind.QUARANTINE, Kind.CHANNEL,
+)  # fmt: skip
 # So many notices of a kind to one person within so long are sent one by one; those that follow are gathered for as long.
 STORM_NOTICES = 5
 STORM_TIME = timedelta(minutes=10)

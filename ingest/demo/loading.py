@@ -22,7 +22,7 @@ from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import ApiKey, Organization
-from ingest.demo import budgets, guard, rules, seats, stories, terms, told_twice
+from ingest.demo import budgets, guard, quarantine, rules, seats, stories, terms, told_twice
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
 from ingest.demo.prices import contract_prices
@@ -89,6 +89,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
     session_hold(actor, plan, say=say)
     outcomes = history_load(organization, plan, processes=processes, say=say)
     budgets.session_thresholds_set(actor=actor)
+    quarantine.quarantine_load(actor=actor, plan=plan, key=build.keys_of(organization)["nightly"])
     guard.rules_create(actor=actor)
     say(f"The runaway guard looked back: {guard.look_back(actor=actor, until=plan.until)} findings.")
     completed_note(actor, plan)

@@ -1,7 +1,7 @@
-"""Writes of quarantine: rules are made and switched; refused events are mended by them at the door; kept ones are replayed by their kind."""
+"""Writes of quarantine: rules are made, changed, switched and deleted; refused events are mended by them at the door; kept ones are replayed by their kind."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import F
@@ -20,6 +20,7 @@ from ingest.quarantine.selectors import Kind, kept_of
 MOST_RULES = 50
 MOST_AT_ONCE = 500
 Action = QuarantineRule.Action
+FACTS = ("action", "field", "target", "value", "was", "door")
 
 
 def fixes_of(organization_id: int) -> list[Fix]:
@@ -49,12 +50,15 @@ def mended_note(organization_id: int, found: Sequence[Mended]) -> None:
         )
 
 
-def rule_check(*, action: str, field: str, target: str = "", value: str = "", was: str = "") -> None:
+def rule_check(*, action: str, field: str, target: str = "", value: str = "", was: str = "", door: str = "") -> None:
     """Raises Invalid, with the `field`, for a rule that could never do anything."""
     if action not in Action.values:
         raise Invalid("There is no such change.", field="action")
     if not field or len(field) > 120 or not field.isprintable():
         raise Invalid("Name the field as the sender writes it.", field="field")
+    for name, text, most in (("target", target, 120), ("value", value, 254), ("was", was, 254), ("door", door, 40)):
+        if len(text) > most or "\0" in text:
+            raise Invalid(f"At most {most} characters, none of them NUL.", field=name)
     if action == Action.RENAME and (target == field or (target not in FIELDS and not (target.startswith(TAGS) and target != TAGS))):
         raise Invalid("Choose a field of an event, or tags. and a name.", field="target")
     if action == Action.DEFAULT and (not value or field not in FIELDS):
@@ -71,19 +75,58 @@ def rule_create(
 ) -> QuarantineRule:
     """Makes a rule, in force at once for what comes in from now on. Raises Forbidden, and Invalid with the `field`."""
     require(actor, Right.MANAGE_ORGANIZATION)
-    rule_check(action=action, field=field, target=target, value=value, was=was)
-    mine = QuarantineRule.objects.filter(organization=actor.organization)
-    if mine.filter(is_active=True).count() >= MOST_RULES:
-        raise Conflict(f"{MOST_RULES} rules are in force. Switch one off first.")
-    if mine.filter(is_active=True, action=action, field=field, target=target, value=value, was=was, door=door).exists():
-        raise Conflict("There is such a rule already.")
-    rule = QuarantineRule.objects.create(
-        organization=actor.organization, door=door[:40], action=action, field=field, target=target, value=value[:254], was=was[:254], maker_label=actor.label[:200],
-        created_at=timezone.now(),
-    )  # fmt: skip
     facts = {"action": action, "field": field, "target": target, "value": value, "was": was, "door": door}
+    rule_check(**facts)
+    _room_check(actor)
+    _sameness_check(actor, facts)
+    rule = QuarantineRule.objects.create(organization=actor.organization, **facts, maker_label=actor.label[:200], created_at=timezone.now())
     audit_record(actor=actor, action="quarantine_rule.created", target=("quarantine_rule", rule.pk), new=facts)
     return rule
+
+
+def _room_check(actor: Actor) -> None:
+    if QuarantineRule.objects.filter(organization=actor.organization, is_active=True).count() >= MOST_RULES:
+        raise Conflict(f"{MOST_RULES} rules are in force. Switch one off first.")
+
+
+def _sameness_check(actor: Actor, facts: Mapping[str, str], *, besides: int = 0) -> None:
+    if QuarantineRule.objects.filter(organization=actor.organization, is_active=True, **facts).exclude(pk=besides).exists():
+        raise Conflict("There is such a rule already.")
+
+
+@transaction.atomic
+def rule_change(*, actor: Actor, rule_id: int, is_active: bool = True, **given: str) -> QuarantineRule:
+    """Makes another rule of it (as `rule_create` takes them), at the same place in the order, for what comes in from now on.
+
+    Raises NotFound, Forbidden, Conflict, and Invalid with the `field`.
+    """
+    require(actor, Right.MANAGE_ORGANIZATION)
+    rule: QuarantineRule = get_scoped(actor, QuarantineRule.objects.select_for_update(), pk=rule_id)
+    facts = {name: given.get(name, "") for name in FACTS}
+    rule_check(**facts)
+    new: dict[str, str | bool] = {**facts, "is_active": is_active}
+    old = {name: getattr(rule, name) for name in new}
+    if old == new:
+        return rule
+    if is_active:
+        _sameness_check(actor, facts, besides=rule.pk)
+        if not rule.is_active:
+            _room_check(actor)
+    for name, fact in new.items():
+        setattr(rule, name, fact)
+    rule.save(update_fields=list(new))
+    audit_record(actor=actor, action="quarantine_rule.changed", target=("quarantine_rule", rule.pk), old=old, new=new)
+    return rule
+
+
+@transaction.atomic
+def rule_delete(*, actor: Actor, rule_id: int) -> None:
+    """Takes a rule out of the list for good; the record keeps what it said, and what it mended stays counted. Raises NotFound and Forbidden."""
+    require(actor, Right.MANAGE_ORGANIZATION)
+    rule: QuarantineRule = get_scoped(actor, QuarantineRule.objects.select_for_update(), pk=rule_id)
+    old = {name: getattr(rule, name) for name in (*FACTS, "is_active", "mended")}
+    audit_record(actor=actor, action="quarantine_rule.deleted", target=("quarantine_rule", rule.pk), old=old)
+    rule.delete()
 
 
 @transaction.atomic
@@ -93,6 +136,8 @@ def rule_switch(*, actor: Actor, rule_id: int, is_active: bool) -> QuarantineRul
     rule: QuarantineRule = get_scoped(actor, QuarantineRule.objects.select_for_update(), pk=rule_id)
     if rule.is_active == is_active:
         return rule
+    if is_active:
+        _room_check(actor)
     rule.is_active = is_active
     rule.save(update_fields=["is_active"])
     audit_record(

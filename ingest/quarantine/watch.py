@@ -58,7 +58,7 @@ def _raise(organization: Organization, now: datetime) -> None:
     ]
     notice_add(
         organization=organization, recipients=keepers(organization), subject=f"{total:,} inputs were not counted within an hour", body="\n".join(lines),
-        key=f"quarantine:{alarm.number}", kind=Notice.Kind.OTHER,
+        key=f"quarantine:{alarm.number}", kind=Notice.Kind.QUARANTINE,
     )  # fmt: skip
 
 

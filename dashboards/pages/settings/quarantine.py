@@ -14,7 +14,7 @@ from dashboards.pages.settings.frame import done, shown
 from governance.tenancy.access import Actor, Right
 from ingest.quarantine.models import QuarantineRule
 from ingest.quarantine.selectors import NUMBERS_ONLY, Kind, kinds_of, rule_try
-from ingest.quarantine.services import fixes_of, kind_replay, rule_check, rule_create, rule_switch
+from ingest.quarantine.services import fixes_of, kind_replay, rule_check, rule_create, rule_delete, rule_switch
 
 TAB = "settings-intake"
 MOST_KINDS = 20
@@ -81,7 +81,7 @@ def rule_new(request: PageRequest) -> HttpResponse:
 
 
 def _checked(form: MendingForm) -> bool:
-    rule_check(**{name: value for name, value in form.asked.items() if name != "door"})
+    rule_check(**form.asked)
     return True
 
 
@@ -93,8 +93,11 @@ def suggested(kind: Kind) -> dict[str, str]:
 
 @page(Right.MANAGE_ORGANIZATION)
 def rule_switched(request: PageRequest, mending_id: int) -> HttpResponse:
-    """Switches a rule on or off."""
-    if request.method == "POST" and request.POST.get("active") in ("0", "1"):
+    """Switches a rule on or off, or deletes it."""
+    if request.method == "POST" and "delete" in request.POST:
+        rule_delete(actor=request.actor, rule_id=mending_id)
+        messages.success(request, "The rule is deleted. What it mended stays counted.")
+    elif request.method == "POST" and request.POST.get("active") in ("0", "1"):
         rule = rule_switch(actor=request.actor, rule_id=mending_id, is_active=request.POST["active"] == "1")
         messages.success(request, f"The rule is switched {'on' if rule.is_active else 'off'}. What it mended stays counted.")
     return redirect(TAB, slug=request.actor.organization.slug)
