@@ -15,9 +15,9 @@ from django.http import HttpResponse, HttpResponseBase
 from django.utils import timezone
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,11 +28,13 @@ from ingest import rejections
 from ingest.doors import schema
 from ingest.doors.body import media_type
 from ingest.doors.door import Door
-from ingest.formats import otlp, telemetry
-from ingest.formats.batch import BadBody, Unsupported
+from ingest.formats import otlp, otlp_broken, telemetry
+from ingest.formats.batch import BadBody, Unreadable, Unsupported
 from ingest.formats.event import Outcome
 from ingest.formats.otlp import ParsedTelemetry
 from ingest.formats.points import Meter, event_fields, meters
+from ingest.models import RejectedInput
+from ingest.rejections import PAYLOAD_BYTES, Misfit
 from ingest.services import settled_afterwards
 from ingest.signals import nested, streams
 
@@ -69,17 +71,25 @@ class OtlpDoor(Door):
     """Reads one signal. `take` gives the answer's message, or raises."""
 
     name = "otlp"
+    request_type: type[Message]
 
     def receive(self, request: Request) -> HttpResponse:
+        body, is_json = b"", True
         try:
             is_json = json_expected(request)
             body = self.body(request._request, MAX_DECODED_BYTES)
             message = self.take(actor_of(request), api_key_of(request), body, is_json)
         except BadBody as error:
-            # Telemetry can hold prompts, so nothing of a body that cannot be read is kept but that it came.
-            self.envelope_keep(api_key_of(request), error, b"")
+            # Of one that is too large, or of no known kind, only that it came.
+            self.unread_keep(api_key_of(request), error, body if isinstance(error, Unreadable) else b"", is_json=is_json)
             raise
         return encoded(message, is_json=is_json)
+
+    def unread_keep(self, api_key: ApiKey, error: BadBody, body: bytes, *, is_json: bool) -> None:
+        """Keeps what can be made out of a body that cannot be read, without its texts: telemetry can hold prompts."""
+        made_out = body[:PAYLOAD_BYTES] if is_json else otlp_broken.outline(body, self.request_type.DESCRIPTOR) if body else b""
+        misfit = Misfit(kind=RejectedInput.Kind.ENVELOPE, code=error.code, reason=error.detail, payload=made_out, is_whole=False)
+        rejections.misfits_keep(api_key=api_key, door=self.name, misfits=[misfit])
 
     def take(self, actor: Actor, api_key: ApiKey, body: bytes, is_json: bool) -> Message:
         raise NotImplementedError
@@ -113,6 +123,8 @@ class CallsDoor(OtlpDoor):
 class LogsDoor(CallsDoor):
     """Log records, in which harnesses report each model call."""
 
+    request_type = ExportLogsServiceRequest
+
     @schema.otlp_logs_post
     def post(self, request: Request) -> HttpResponse:
         return self.receive(request)
@@ -130,6 +142,8 @@ class LogsDoor(CallsDoor):
 
 class TracesDoor(CallsDoor):
     """Spans, of which those that are model calls count, each call once however many tell of it."""
+
+    request_type = ExportTraceServiceRequest
 
     @schema.otlp_traces_post
     def post(self, request: Request) -> HttpResponse:
@@ -159,6 +173,8 @@ class TracesDoor(CallsDoor):
 
 class MetricsDoor(CallsDoor):
     """Metrics: counted where their owner says that they are all there is, else checked and answered."""
+
+    request_type = ExportMetricsServiceRequest
 
     @schema.otlp_metrics_post
     def post(self, request: Request) -> HttpResponse:

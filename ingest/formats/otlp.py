@@ -87,9 +87,11 @@ def parse_spans(spans: Sequence[Span]) -> ParsedTelemetry:
 
 
 def misshapen(items: Sequence[Any]) -> list[Refusal]:
-    """A refusal for each record of the request that was of no record's shape. Nothing of it is kept: it may hold prompts."""
-    broken = Fault("wrong_shape", "The record is not of the shape that OTLP/JSON gives it.", "")
-    return [Refusal(0, broken) for _ in range(getattr(items, "lost", 0))]
+    """A refusal for each record of the request that could not be read. Of JSON nothing is kept, for it may hold prompts; of a protobuf its outline."""
+    wrong = Fault("wrong_shape", "The record is not of the shape that OTLP/JSON gives it.", "")
+    broken = Fault("broken_protobuf", "The record is no protobuf of its kind.", "")
+    lost = [Refusal(0, wrong) for _ in range(getattr(items, "lost", 0))]
+    return lost + [Refusal(0, broken, payload=outline) for outline in getattr(items, "outlines", ())]
 
 
 def with_lost(usage: Parsed, items: Sequence[Any]) -> Parsed:

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from ingest.formats import otlp_broken
 from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
 from ingest.formats.labels import Attributes
 from ingest.formats.otlp_json import (
@@ -124,11 +125,12 @@ def too_many_parts() -> TooLarge:
 
 
 class Items(list[Item]):
-    """What a request holds; `lost` of it could not be read, being of no record's shape."""
+    """What a request holds; `lost` of it could not be read, being of no record's shape. `outlines` say of broken protobufs what can be made out."""
 
-    def __init__(self, found: Iterable[Item], lost: int) -> None:
+    def __init__(self, found: Iterable[Item], lost: int = 0, outlines: Sequence[bytes] = ()) -> None:
         super().__init__(found)
         self.lost = lost
+        self.outlines = outlines
 
 
 def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
@@ -137,7 +139,8 @@ def log_records(body: bytes, *, is_json: bool) -> list[LogRecord]:
     if is_json:
         request, lost = _decoded_json(body, JsonLogs)
         return Items(_json_records(request, quota), lost)
-    return list(_protobuf_records(_decoded(body, ExportLogsServiceRequest()), quota))
+    message, outlines = _decoded(body, ExportLogsServiceRequest())
+    return Items(_protobuf_records(message, quota), outlines=outlines)
 
 
 def metric_points(body: bytes, *, is_json: bool) -> list[Point]:
@@ -146,7 +149,8 @@ def metric_points(body: bytes, *, is_json: bool) -> list[Point]:
     if is_json:
         request, lost = _decoded_json(body, JsonMetrics)
         return Items(_json_points(request, quota), lost)
-    return list(_protobuf_points(_decoded(body, ExportMetricsServiceRequest()), quota))
+    message, outlines = _decoded(body, ExportMetricsServiceRequest())
+    return Items(_protobuf_points(message, quota), outlines=outlines)
 
 
 def spans(body: bytes, *, is_json: bool) -> list[Span]:
@@ -155,17 +159,27 @@ def spans(body: bytes, *, is_json: bool) -> list[Span]:
     if is_json:
         request, lost = _decoded_json(body, JsonSpans)
         return Items(_json_spans(request, quota), lost)
-    return list(_protobuf_spans(_decoded(body, ExportTraceServiceRequest()), quota))
+    message, outlines = _decoded(body, ExportTraceServiceRequest())
+    return Items(_protobuf_spans(message, quota), outlines=outlines)
 
 
-def _decoded(body: bytes, request: Any) -> Any:
+def _decoded(body: bytes, request: Any) -> tuple[Any, Sequence[bytes]]:
+    """The request, and outlines of what of it could not be read."""
     try:
         if parts_over(body, request, limit=MOST_PARTS):
             raise too_many_parts()
         request.ParseFromString(body)
     except (DecodeError, ValueError):
-        raise Unreadable("broken_protobuf", f"The body is not a protobuf {type(request).__name__}.") from None
-    return request
+        request.Clear()
+    else:
+        return request, ()
+    try:
+        outlines = otlp_broken.salvaged(body, request, most_parts=MOST_PARTS)
+    except OverflowError:
+        raise too_many_parts() from None
+    if outlines is None:
+        raise Unreadable("broken_protobuf", f"The body is not a protobuf {type(request).__name__}.")
+    return request, outlines
 
 
 def _decoded_json(body: bytes, shape: type[Any]) -> tuple[Any, int]:

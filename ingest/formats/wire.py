@@ -1,6 +1,6 @@
-"""Counts the parts of a protobuf on its bytes, so that one made to be expensive is refused before anything is made of it."""
+"""Reads a protobuf's parts on its bytes: counted, so that one made to be expensive is refused before anything is made of it; and one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,6 +18,57 @@ class Field(NamedTuple):
     inside: Any
 
 
+class Part(NamedTuple):
+    """One field of a message as it stands in the bytes: `content` of one that has a length, `raw` all of it."""
+
+    number: int
+    kind: int
+    content: bytes
+    raw: bytes
+
+    @property
+    def number_value(self) -> int | None:
+        """The number of a field without a length; None for one with a length, and for eight or four bytes, whose meaning the type says."""
+        return _varint(self.raw, _varint(self.raw, 0)[1])[0] if self.kind == VARINT else None
+
+
+def parts(body: bytes) -> Iterator[Part]:
+    """The fields of a message, in their order. Raises ValueError where the bytes are no protobuf."""
+    at = 0
+    try:
+        while at < len(body):
+            start = at
+            tag, at = _varint(body, at)
+            size = 0
+            if tag & 7 == LENGTH:
+                size, at = _varint(body, at)
+                at += size
+            else:
+                at = _after_number(body, at, tag & 7)
+            if at > len(body):
+                raise ValueError("a field is longer than what holds it")
+            yield Part(tag >> 3, tag & 7, body[at - size : at] if size else b"", body[start:at])
+    except IndexError:
+        raise ValueError("it ends within a number") from None
+
+
+def varint_bytes(number: int) -> bytes:
+    """A number as a protobuf writes it."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def parts_within(body: bytes, descriptor: Any, limit: int) -> int:
+    """How many elements of repeated fields a message of this type has, counted up to the first over the limit. Raises ValueError for what is none."""
+    try:
+        return _counted(body, descriptor, limit)
+    except IndexError:
+        raise ValueError("it ends within a number") from None
+
+
 def parts_over(body: bytes, message: Any, *, limit: int) -> bool:
     """Whether a body of this message type has more than `limit` elements in repeated fields, at whatever depth.
 
@@ -25,10 +76,7 @@ def parts_over(body: bytes, message: Any, *, limit: int) -> bool:
     """
     if len(body) <= 2 * limit:
         return False
-    try:
-        return _counted(body, message.DESCRIPTOR, limit) > limit
-    except IndexError:
-        raise ValueError("the body ends within a number") from None
+    return parts_within(body, message.DESCRIPTOR, limit) > limit
 
 
 def _counted(body: bytes, descriptor: Any, limit: int) -> int:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
+from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from rest_framework.test import APIClient
 
@@ -17,6 +18,7 @@ from ingest.doors.otlp import Status
 from ingest.formats.telemetry import MOST_PARTS
 from ingest.models import RejectedInput, UsageEvent
 from tests.conftest import client_with, key_of
+from tests.ingest.formats.test_wire import within
 
 pytestmark = pytest.mark.django_db
 LOGS = "/otlp/v1/logs"
@@ -102,6 +104,38 @@ def test_bad_requests_are_refused_and_nothing_of_them_is_kept(
     assert (response.status_code, found) == (status, code)
     kept = RejectedInput.objects.get()
     assert (kept.kind, bytes(kept.payload), kept.is_whole) == ("envelope", b"", False)
+
+
+def protobuf(*records: dict[str, Any]) -> bytes:
+    return json_format.Parse(logs(*records), ExportLogsServiceRequest()).SerializeToString()
+
+
+def test_a_broken_record_of_a_protobuf_is_refused_by_itself_and_outlined(api: APIClient) -> None:
+    good, secret = protobuf(call("req_1"), call("req_2")), "the secret plan of the house"
+    torn = ExportLogsServiceRequest.FromString(protobuf(call("req_3", prompt=secret))).resource_logs[0].scope_logs[0].log_records[0]
+    answer = send(api, good + within(1, 2, 2, content=torn.SerializeToString() + b"\x32\x09\x0a"), PROTOBUF)
+    partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
+    assert (answer.status_code, partial.rejected_log_records) == (200, 1)
+    assert "no protobuf of its kind" in partial.error_message
+    assert set(UsageEvent.objects.values_list("request_id", flat=True)) == {"req_1", "req_2"}
+    kept = RejectedInput.objects.get()
+    payload = bytes(kept.payload).decode()
+    assert (kept.kind, kept.code, kept.door) == ("rejected", "broken_protobuf", "otlp")
+    assert '"input_tokens":120' in payload
+    assert secret not in payload
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_a_body_of_which_nothing_can_be_read_is_kept_without_its_texts(api: APIClient, is_json: bool) -> None:
+    record = call("req_1", prompt="the secret plan of the house")
+    body = logs(record)[:-9] if is_json else within(1, 2, 2, content=protobuf(record) + b"\x0f")
+    answer = send(api, body, JSON if is_json else PROTOBUF)
+    assert answer.status_code == 400
+    kept = RejectedInput.objects.get()
+    assert (kept.kind, kept.is_whole) == ("envelope", False)
+    payload = bytes(kept.payload).decode()
+    assert "og" in payload
+    assert "secret" not in payload
 
 
 def test_keys_are_needed_and_their_scope(organization: Organization) -> None:
