@@ -1,15 +1,22 @@
 """Set-based SQL on Django's own connection, inside its transactions, with parameters bound and plans kept by the server."""
 
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import psycopg
 from django.db import connection
-from psycopg.adapt import Dumper
+from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import JsonbLoader
 from psycopg.types.numeric import Int8Dumper
+
+from governance import pipelines
+from governance.arrays import array_text
+from governance.pipelines import Sent
 
 
 class ArrayDumper(Dumper):
@@ -19,43 +26,67 @@ class ArrayDumper(Dumper):
         return array_text(obj).encode()
 
 
-def array_text(values: Sequence[Any]) -> str:
-    """The PostgreSQL literal of a one-dimensional array of text, numbers, instants, dates or UUIDs; None is NULL.
-
-    Raises psycopg.DataError for text that PostgreSQL cannot hold.
-    """
-    kinds = set(map(type, values))
-    if kinds == {str}:
-        text = '","'.join(values)
-        # Two quotes stand between each pair of values: any other is part of a value.
-        if "\\" not in text and text.count('"') == 2 * (len(values) - 1):
-            return _holdable(f'{{"{text}"}}')
-    if any(issubclass(kind, str) for kind in kinds):
-        return _holdable("{" + ",".join("NULL" if value is None else _quoted(value) for value in values) + "}")
-    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
+@cache
+def _adapters() -> AdaptersMap:
+    """How our cursors write and read values: as Django's connections do, but for three kinds. Made once, because making it costs as much as a small statement."""
+    made = AdaptersMap(connection.connection.adapters)
+    # Integers always travel as bigint, so that one plan serves all values.
+    made.register_dumper(int, Int8Dumper)
+    made.register_dumper(list, ArrayDumper)
+    # Django's connection leaves jsonb as text, because its own fields read it.
+    made.register_loader("jsonb", JsonbLoader)
+    return made
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+class _Cursor(psycopg.Cursor[Any]):
+    """One that shares its adapters with all others."""
 
-
-def _holdable(text: str) -> str:
-    if "\0" in text:
-        raise psycopg.DataError("PostgreSQL text cannot hold a NUL character")
-    return text
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _adapters()
 
 
 def cursor() -> psycopg.Cursor[Any]:
-    """A psycopg cursor on the current connection. Integers always travel as bigint, so that one plan serves all values."""
+    """A psycopg cursor on the current connection."""
+    if _pipeline.get() is not None:
+        raise RuntimeError("This would be done before what was sent ahead of it; send it as well.")
+    return _Cursor(_connected(), row_factory=namedtuple_row)
+
+
+def _connected() -> psycopg.Connection[Any]:
     check_health()
     connection.ensure_connection()
-    made = psycopg.Cursor(connection.connection, row_factory=namedtuple_row)
-    made.adapters.register_dumper(int, Int8Dumper)
-    made.adapters.register_dumper(list, ArrayDumper)
-    # Django's connection leaves jsonb as text, because its own fields read it.
-    made.adapters.register_loader("jsonb", JsonbLoader)
-    return made
+    found: psycopg.Connection[Any] = connection.connection
+    return found
+
+
+Answer = Sent | psycopg.Cursor[Any]
+_pipeline: ContextVar[list[Sent] | None] = ContextVar("pipeline", default=None)
+
+
+@contextmanager
+def pipeline() -> Iterator[None]:
+    """What is sent in the block goes to the server when it ends, in order, in one message; then the rows are there.
+
+    One transaction where none is open. Raises what the first statement that fails raises; then none of them has happened.
+    """
+    sent: list[Sent] = []
+    token = _pipeline.set(sent)
+    try:
+        yield
+    finally:
+        _pipeline.reset(token)
+    if sent:
+        pipelines.run(_connected(), sent)
+
+
+def send(statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> Answer:
+    """Has the open pipeline run the statement; without one it is run at once."""
+    sent = _pipeline.get()
+    if sent is None:
+        return cursor().execute(statement, parameters)
+    sent.append(Sent(statement, parameters))
+    return sent[-1]
 
 
 def check_health() -> None:

@@ -101,7 +101,6 @@ class _Storing:
     ) -> None:
         self.actor, self.api_key, self.source, self.now, self.unconfirmed = actor, api_key, source, now, unconfirmed
         self.organization_id: int = actor.organization.pk
-        self.cursor = sql.cursor()
         self.attempt = attempt
         # Calls that got further reports, by time and id.
         self.touched: set[tuple[datetime, UUID]] = set()
@@ -166,10 +165,9 @@ class _Storing:
         sessions = sorted({claim.event.session for claim in claims if claim.event.session})
         tasks = sorted({claim.event.task for claim in claims if claim.event.task})
         above = lines_above(claims)
-        with self.cursor.connection.pipeline():
-            self.cursor.execute(LOCK_CONFIGURATION, [self.organization_id])
-            # One cursor for both: it ends up with what the last one found.
-            self.cursor.execute(statements.OPEN, {
+        with sql.pipeline():
+            sql.send(LOCK_CONFIGURATION, [self.organization_id])
+            opening = sql.send(statements.OPEN, {
                 "organization": self.organization_id,
                 "key": [key for key, _, _ in ordered],
                 "body_hash": [claim.body_hash for _, claim, _ in ordered],
@@ -184,7 +182,7 @@ class _Storing:
                 "now": self.now,
                 "secret_hash": None if self.unconfirmed is None else self.unconfirmed.secret_hash,
             })
-        found = self.cursor.fetchall()[0]
+        found = opening.fetchall()[0]
         if self.unconfirmed is not None and self.unconfirmed.stamp != found.stamp:
             raise KeyMoved
         return _Opened(found.version, set(found.fresh), {(row[0], row[1], row[2]) for row in found.frozen or ()}, set(found.shared))
@@ -194,8 +192,8 @@ class _Storing:
         taken = {key for claim in claims for key in (claim.key, *claim.others)} - fresh
         if not taken:
             return {}
-        self.cursor.execute(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": sorted(taken)})
-        return {row.key: Known(row.event_id, row.occurred_at, row.body_hash, row.source) for row in self.cursor.fetchall()}
+        seen = sql.rows(statements.COUNT_SIGHTINGS, {"organization": self.organization_id, "key": sorted(taken)})
+        return {row.key: Known(row.event_id, row.occurred_at, row.body_hash, row.source) for row in seen}
 
     def _matched(self, rows: Sequence[Prepared], claims: Sequence[Claim], opened: _Opened, by_id: Sequence[Second]) -> Matched:
         """The new calls, without those that another source of their session told of under another id."""
@@ -251,7 +249,7 @@ class _Storing:
         if not named:
             return []
         instants = [at for at, _ in named.values()]
-        self.cursor.execute(statements.NAME_AUTHORIZATIONS, {
+        rows = sql.rows(statements.NAME_AUTHORIZATIONS, {
             "organization": self.organization_id,
             "key": list(named),
             "at": instants,
@@ -260,12 +258,12 @@ class _Storing:
             "last": max(instants),
             "skew": CLOCK_SKEW,
         })
-        return [authorized_call_stored(row) for row in self.cursor.fetchall()]
+        return [authorized_call_stored(row) for row in rows]
 
     def _arrive(self, claims: Sequence[Claim], outcomes: Sequence[Outcome | None]) -> None:
         """Notes what came in without a call that is new."""
         if again := _again(claims, outcomes):
-            self.cursor.execute(statements.ARRIVE, self._arrived((), again))
+            sql.execute(statements.ARRIVE, self._arrived((), again))
 
     def _arrived(self, accepted: Sequence[Prepared], again: Sequence[UsageEvent]) -> dict[str, Any]:
         key = self.api_key
@@ -283,12 +281,12 @@ class _Storing:
             event_row(row, organization_id=self.organization_id, received_at=self.now, door=self.source, api_key_id=api_key_id) for row in accepted
         ]
         if len(rows) >= COPY_FROM:
-            with self.cursor.copy(statements.COPY_EVENTS) as copy:
+            with sql.cursor().copy(statements.COPY_EVENTS) as copy:
                 for row in rows:
                     copy.write_row([Jsonb(value) if type(value) is dict else value for value in row])
             rows = []
-        with self.cursor.connection.pipeline():
-            self.cursor.execute(statements.STORE, {
+        with sql.pipeline():
+            storing = sql.send(statements.STORE, {
                 **self._arrived(accepted, again),
                 "events": json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
                 "sessions": json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
@@ -297,7 +295,7 @@ class _Storing:
                 "labels": json_rows(_label_rows(accepted)),
             })
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
-        grown = self.cursor.fetchall()
+        grown = storing.fetchall()
         # Of a session that several sources report, nobody else may have stored a call since it was looked through.
         if self.attempt < MOST_ATTEMPTS and any(made.calls.get(row.key, -1) + batch.sessions[row.key].sums.counts[0] != row.calls for row in grown):
             raise Overtaken

@@ -6,8 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import psycopg
-
+from governance import sql
 from governance.budgets.calls import Call
 from governance.budgets.models import Freeze, ThresholdCrossing
 from governance.budgets.rules import PeriodKey, Rule, Rules, quarter_hour
@@ -34,7 +33,7 @@ class Spend:
 
 def charge_send(
     *, actor: Actor, rules: Rules, spends: Sequence[Spend], released: Mapping[int, Decimal], now: datetime
-) -> psycopg.Cursor[Any] | None:
+) -> sql.Answer | None:
     """Moves the periods' balances, and freezes what reached a hard limit; the last writes of the caller's transaction but `charge_follow`.
 
     `released` is what settled holds give back, by period id. Waits for nothing, so that it can be part of a pipeline;
@@ -43,7 +42,7 @@ def charge_send(
     return totals_send(actor=actor, rules=rules, totals=period_totals(rules, spends), released=released, now=now)
 
 
-def totals_send(*, actor: Actor, rules: Rules, totals: Spent, released: Mapping[int, Decimal], now: datetime) -> psycopg.Cursor[Any] | None:
+def totals_send(*, actor: Actor, rules: Rules, totals: Spent, released: Mapping[int, Decimal], now: datetime) -> sql.Answer | None:
     """As `charge_send`, by what the spends come to already: for whoever has that before anything is locked."""
     organization_id = actor.organization.pk
     periods_ensure(organization_id=organization_id, rules=rules, keys=[key for key, _ in totals], now=now)

@@ -185,9 +185,9 @@ def _decide(
         "amount": ZERO if request is None else request.amount or ZERO, "expires_at": max(found.expires_at, until),
         "idempotency_key": None if request is None else request.id, "request_hash": request_hash,
     }
-    with sql.cursor().connection.pipeline():
+    with sql.pipeline():
         periods_ensure(organization_id=organization_id, rules=more.rules, keys=more.keys, now=now)
-        deciding = sql.cursor().execute(EXTEND if request is not None else LOCKED, parameters)
+        deciding = sql.send(EXTEND if request is not None else LOCKED, parameters)
     rows: list[Any] = deciding.fetchall()
     if request is not None and rows[0].made:
         found.amount, found.expires_at, found.periods, found.amounts = rows[0].amount_now, rows[0].expires_at, rows[0].periods, rows[0].amounts

@@ -264,13 +264,13 @@ def _hold_at_once(
         return None
     keys, version = list(asked.keys), rules.directory.version
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
-    with sql.cursor().connection.pipeline():
+    with sql.pipeline():
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
-        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
+        sql.send(LOCK_CONFIGURATION, [organization.pk])
         # The deciding statement holds nothing where one of them is missing.
         if not are_seen(organization.pk, keys):
             periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
-        deciding = sql.cursor().execute(DECIDE_AT_ONCE, {**parameters, "version": version, **remembered_parameters([unconfirmed])})
+        deciding = sql.send(DECIDE_AT_ONCE, {**parameters, "version": version, **remembered_parameters([unconfirmed])})
     rows = deciding.fetchall()
     if not rows[0].made:
         return None
@@ -284,9 +284,9 @@ def _decide(
 ) -> Held | PaymentRequired | None:
     """One try: what was held, why it is refused, or None when the id was used by somebody else just now."""
     organization = actor.organization
-    with sql.cursor().connection.pipeline():
-        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
-        reading = sql.cursor().execute(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})
+    with sql.pipeline():
+        sql.send(LOCK_CONFIGURATION, [organization.pk])
+        reading = sql.send(CONFIGURATION, {"organization": organization.pk, "session": request.session, "parent": request.parent_session})
     state = reading.fetchall()[0]
     rules = rules_of(directory_of(organization, state.config_version))
     labelled, who = as_attributed(rules, request, api_key, now=now, state=state)
@@ -296,9 +296,9 @@ def _decide(
         return refusal
     asked = asked_of(rules, call, estimate, now)
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
-    with sql.cursor().connection.pipeline():
+    with sql.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=asked.keys, now=now)
-        deciding = sql.cursor().execute(DECIDE_IN_PART if request.allow_partial else DECIDE, parameters)
+        deciding = sql.send(DECIDE_IN_PART if request.allow_partial else DECIDE, parameters)
     rows = deciding.fetchall()
     refusing = [row for row in rows if row.id is not None and not row.fits]
     if refusing:
@@ -327,16 +327,21 @@ def _expires_at(request: AuthorizationIn, asked: Asked, now: datetime) -> dateti
     return min([now + timedelta(seconds=request.ttl_seconds), *ends])
 
 
+# What a new row has in columns that are not named, in the order of the columns.
+_BLANK = {field.attname: field.get_default() for field in Authorization._meta.concrete_fields}
+
+
 def held_of(parameters: Mapping[str, Any], rows: Sequence[Any], organization: Organization, asked: Asked) -> Held:
     by_id = {rule.id: rule for rule in asked.rules}
     taken = sorted((row for row in rows if row.id is not None), key=lambda row: row.id)
     amount = min((row.asked for row in taken if by_id[row.budget_id].is_money), default=parameters["amount"])
-    authorization = Authorization(
-        id=parameters["id"], organization=organization, idempotency_key=parameters["idempotency_key"],
-        session_key=parameters["session"], model=parameters["model"], amount=amount, currency=parameters["currency"],
-        periods=[row.id for row in taken], amounts=[row.asked for row in taken], created_at=parameters["now"], expires_at=parameters["expires_at"],
-        is_lease=parameters["is_lease"],
-    )
+    facts = _BLANK | {
+        "id": parameters["id"], "organization_id": organization.pk, "idempotency_key": parameters["idempotency_key"], "request_hash": parameters["request_hash"],
+        "session_key": parameters["session"], "model": parameters["model"], "amount": amount, "currency": parameters["currency"],
+        "periods": [row.id for row in taken], "amounts": [row.asked for row in taken], "created_at": parameters["now"],
+        "expires_at": parameters["expires_at"], "is_lease": parameters["is_lease"],
+    }  # fmt: skip
+    authorization = Authorization.from_db(None, list(facts), list(facts.values()))
     left = [row.limit_amount + row.topup - row.spent - row.held - row.asked for row in taken if row.is_hard and by_id[row.budget_id].is_money]
     return Held(authorization, min(left) if left else None, is_new=True, bound_by=_bound_by(taken, asked, by_id), tokens=_tokens(taken, by_id))
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import psycopg
-
 from governance import sql
 from governance.budgets.models import BudgetPeriod
 from governance.budgets.quoted import limit_of, terms_for
@@ -124,7 +122,7 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
     limits = [
         limit_of(rule, terms_for(rule, rules.directory), starts_at=key.starts_at, ends_at=key.ends_at) for key, rule in zip(ordered, budgets, strict=True)
     ]
-    sql.execute(ENSURE, {
+    sql.send(ENSURE, {
         "organization": organization_id,
         **key_arrays(ordered),
         "ends_at": [key.ends_at for key in ordered],
@@ -164,7 +162,7 @@ def periods_move(
 
 def periods_move_send(
     *, organization_id: int, spent: Spent, released: Mapping[int, Decimal], now: datetime
-) -> psycopg.Cursor[Any] | None:
+) -> sql.Answer | None:
     """As `periods_move`, without waiting for the rows: for a pipeline. None when there is nothing to move."""
     if not spent and not released:
         return None
@@ -179,10 +177,10 @@ def periods_move_send(
     }
     slices = [slice_at for _, slice_at in spent]
     if not any(slices):
-        return sql.cursor().execute(MOVE, parameters)
+        return sql.send(MOVE, parameters)
     parameters["slice_at"] = slices
-    moving = sql.cursor().execute(MOVE_SLICED, parameters)
-    sql.execute(ADD_SLICES, parameters)
+    moving = sql.send(MOVE_SLICED, parameters)
+    sql.send(ADD_SLICES, parameters)
     return moving
 
 

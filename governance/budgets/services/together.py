@@ -221,11 +221,11 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
             return None
         entries.append(entry)
     keys = [key for entry in entries for key in entry.asked.keys]
-    with sql.cursor().connection.pipeline():
-        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
+    with sql.pipeline():
+        sql.send(LOCK_CONFIGURATION, [organization.pk])
         if not are_seen(organization.pk, keys):
             periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
-        deciding = sql.cursor().execute(TOGETHER, {
+        deciding = sql.send(TOGETHER, {
             **_arrays(entries, organization, asks), **remembered_parameters(ask.unconfirmed for ask in asks), "version": rules.directory.version, "now": now,
         })
     rows = deciding.fetchall()
@@ -322,11 +322,11 @@ def _cases(
 ) -> tuple[dict[int, Held | DomainError], dict[int, _Case]]:
     """Those that a freeze refuses or that cannot be decided, and the others with what they ask for; the configuration is held still from here on."""
     lines = {"organization": organization.pk, **_lines([ask for _, ask in asks])}
-    with sql.cursor().connection.pipeline():
-        sql.cursor().execute(LOCK_CONFIGURATION, [organization.pk])
-        reading = sql.cursor().execute(VERSION, [organization.pk])
-        looking = sql.cursor().execute(SESSIONS, lines)
-        freezing = sql.cursor().execute(FROZEN, lines)
+    with sql.pipeline():
+        sql.send(LOCK_CONFIGURATION, [organization.pk])
+        reading = sql.send(VERSION, [organization.pk])
+        looking = sql.send(SESSIONS, lines)
+        freezing = sql.send(FROZEN, lines)
     rules = rules_of(directory_of(organization, reading.fetchall()[0].config_version))
     sessions = {row.key: row for row in looking.fetchall()}
     frozen: dict[str, int] = {}
@@ -357,11 +357,11 @@ def _decide_cases(organization: Organization, cases: dict[int, _Case], now: date
         return {}
     keys = list(dict.fromkeys(key for case in cases.values() for key in case.entry.asked.keys))
     rules = next(iter(cases.values())).rules
-    with sql.cursor().connection.pipeline():
+    with sql.pipeline():
         periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now)
-        sql.cursor().execute(LOCK_PERIODS, {"organization": organization.pk, **key_arrays(keys)})
+        sql.send(LOCK_PERIODS, {"organization": organization.pk, **key_arrays(keys)})
         deciding = {
-            index: sql.cursor().execute(DECIDE_IN_PART if case.ask.request.allow_partial else DECIDE, case.entry.parameters)
+            index: sql.send(DECIDE_IN_PART if case.ask.request.allow_partial else DECIDE, case.entry.parameters)
             for index, case in cases.items()
         }
     return {index: found.fetchall() for index, found in deciding.items()}

@@ -54,8 +54,9 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
 def test_key_in_memory_is_not_looked_up_apart(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
     api = remembered(api_key)
     monkeypatch.setattr(authentication, "key_for", never)
-    assert send(api, call(3)).status_code == 201
-    assert send(api, call(3)).status_code == 200
+    event = call(3)
+    assert send(api, event).status_code == 201
+    assert send(api, event).status_code == 200
     assert send(api, {"events": [call(4), call(5)]}).status_code == 200
     assert UsageEvent.objects.count() == 5
 

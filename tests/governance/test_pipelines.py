@@ -1,0 +1,105 @@
+"""Statements of a pipeline are answered together, and happen together or not at all."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from governance import sql
+from governance.tenancy.models import Role
+
+VALUES: dict[str, Any] = {
+    "text": "a 'quoted' % \\ word", "bigint": 2**40, "numeric": Decimal("1E-15"), "uuid": UUID(int=7), "boolean": True, "date": datetime(2026, 3, 29, tzinfo=UTC).date(),
+    "timestamptz": datetime(2026, 3, 29, 1, 0, 0, 1, UTC), "interval": timedelta(days=-1, seconds=3), "text[]": ["a", None, ',"'], "bigint[]": [1, None],
+}  # fmt: skip
+COUNT = "SELECT count(*) AS number FROM kept"
+
+
+@pytest.fixture
+def kept(transactional_db: None) -> Any:
+    """A table of numbers above 0."""
+    sql.execute("CREATE TABLE kept (number bigint PRIMARY KEY CHECK (number > 0))")
+    yield
+    sql.execute("DROP TABLE kept")
+
+
+def keep(*numbers: int) -> None:
+    with sql.pipeline():
+        for one in numbers:
+            sql.send("INSERT INTO kept VALUES (%s)", [one])
+
+
+def number() -> int:
+    return int(sql.rows(COUNT)[0].number)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_value_comes_back_as_it_went_however_often(kind: str) -> None:
+    for _ in range(6):  # more often than until a plan is kept
+        with sql.pipeline():
+            first = sql.send(f"SELECT %(value)s::{kind} AS value, %(missing)s::{kind} AS missing", {"value": VALUES[kind], "missing": None})
+            second = sql.send(f"SELECT %s::{kind} AS value, '100%%' AS share", [VALUES[kind]])
+        assert [tuple(row) for row in first.fetchall()] == [(VALUES[kind], None)]
+        assert [tuple(row) for row in second.fetchall()] == [(VALUES[kind], "100%")]
+
+
+@pytest.mark.django_db
+def test_a_choice_is_its_value_and_jsonb_is_read() -> None:
+    with sql.pipeline():
+        found = sql.send("""SELECT %s::text AS role, '{"a": [1]}'::jsonb AS facts""", [Role.ADMIN])
+    assert tuple(found.fetchall()[0]) == ("admin", {"a": [1]})
+
+
+def test_without_a_transaction_all_of_it_happens_or_nothing(kept: None) -> None:
+    for _ in range(5):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            keep(1, 0, 2)
+        assert number() == 0
+    keep(1, 2)
+    assert number() == 2
+
+
+def test_it_is_part_of_the_transaction_around_it(kept: None) -> None:
+    for _ in range(5):
+        with transaction.atomic():
+            with sql.pipeline():
+                sql.send("INSERT INTO kept VALUES (%s)", [1])
+                found = sql.send(COUNT, [])
+            assert found.fetchall()[0].number == 1
+            transaction.set_rollback(True)
+        assert number() == 0
+
+
+@pytest.mark.django_db
+def test_what_would_overtake_it_is_refused() -> None:
+    with pytest.raises(RuntimeError), sql.pipeline():
+        sql.rows("SELECT 1")
+
+
+@pytest.mark.django_db
+def test_nothing_is_sent_of_what_cannot_be_written() -> None:
+    with pytest.raises(psycopg.DataError), sql.pipeline():
+        sql.send("SELECT %s::text", ["a\0b"])
+    with pytest.raises(TypeError), sql.pipeline():
+        sql.send("SELECT %s::text", [object()])
+    assert sql.rows("SELECT 1 AS one")[0].one == 1
+
+
+def test_more_than_the_socket_takes_at_once_goes_both_ways(transactional_db: None) -> None:
+    long = "x" * 3_000_000
+    with sql.pipeline():
+        found = [sql.send("SELECT %s::text AS text", [long]) for _ in range(4)]
+    assert all(one.fetchall()[0].text == long for one in found)
+
+
+def test_an_ended_connection_is_an_error_of_the_database(transactional_db: None) -> None:
+    sql.rows("SELECT 1")
+    with pytest.raises(psycopg.OperationalError), sql.pipeline():
+        sql.send("SELECT pg_terminate_backend(pg_backend_pid())", [])
+    connection.close()
+    assert sql.rows("SELECT 1 AS one")[0].one == 1
