@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from django.db.models import Q
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -23,6 +24,7 @@ from governance.notices.links import session_link
 from governance.tenancy.access import Actor, visible
 from governance.tenancy.authentication import KeyMoved, RememberedKeyAuthentication, confirmed, unconfirmed_of
 from governance.tenancy.models import ApiKey, Scope
+from governance.tenancy.rendering import json_answer
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_KEY = 200
@@ -126,9 +128,9 @@ class Authorizations(APIView):
     authentication_classes = (RememberedKeyAuthentication,)
 
     @description.authorization_post
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         held = self.held(request)
-        return Response(granted_facts(held), status=201 if held.is_new else 200)
+        return json_answer(granted_facts(held), status=201 if held.is_new else 200)
 
     def held(self, request: Request) -> services.Held:
         """What is held; a key that was only remembered is asked for by the statement that holds, or before anything else is told."""

@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest
+from django.urls import ResolverMatch
 from django.utils.module_loading import import_string
 
 PREFIXES = ("/api/v1/", "/otlp/")
@@ -13,7 +15,21 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class MachineHandler(WSGIHandler):
-    """Django with the short list of middleware in MACHINE_MIDDLEWARE."""
+    """Django with the short list of middleware in MACHINE_MIDDLEWARE, which remembers what answers at an address without variable parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, ResolverMatch] = {}
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """As Django does, which tries all addresses in turn."""
+        found = self._found.get(request.path_info)
+        if found is None:
+            found = super().resolve_request(request)
+            if not found.args and not found.kwargs:
+                self._found[request.path_info] = found
+        request.resolver_match = found
+        return found
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Builds the chain as Django does; its middleware has no hooks but to be called."""

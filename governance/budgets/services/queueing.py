@@ -7,7 +7,7 @@ where a group does not fit as a whole, each of it is decided alone.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -48,15 +48,29 @@ def authorization_hold_queued(
     hold = partial(authorization_hold, actor=actor, api_key=api_key, request=request, unconfirmed=unconfirmed)
     if request.allow_partial or connection.in_atomic_block:
         return hold()
-    waiting, organization_id = _Waiting(ask_of(actor, api_key, request, unconfirmed=unconfirmed)), actor.organization.pk
-    if not _join(organization_id, waiting):
-        waiting.turn.wait()
-        if waiting.held is not None:
-            return _linked(waiting.held, waiting)
-        if not waiting.leads:
-            return hold()
+    organization_id = actor.organization.pk
+    if _is_first(organization_id):
+        return _alone(organization_id, hold)
+    waiting = _Waiting(ask_of(actor, api_key, request, unconfirmed=unconfirmed))
+    if _join(organization_id, waiting):
+        return _alone(organization_id, hold)
+    waiting.turn.wait()
+    if waiting.held is not None:
+        return _linked(waiting.held, waiting)
+    return _lead(organization_id, waiting, hold) if waiting.leads else hold()
+
+
+def _alone(organization_id: int, hold: Callable[[], Held]) -> Held:
     try:
-        others = _others(organization_id) if waiting.leads else []
+        return hold()
+    finally:
+        _pass_on(organization_id)
+
+
+def _lead(organization_id: int, waiting: _Waiting, hold: Callable[[], Held]) -> Held:
+    """Decides for the one whose turn it is, together with those who came after it."""
+    try:
+        others = _others(organization_id)
         held = _decide(waiting, others) if others else None
         return _linked(held, waiting) if held is not None else hold()
     finally:
@@ -68,8 +82,17 @@ def _linked(held: Held, waiting: _Waiting) -> Held:
     return held
 
 
+def _is_first(organization_id: int) -> bool:
+    """Whether nobody is at work, so that this one is decided at once."""
+    with _lock:
+        if organization_id in _lines:
+            return False
+        _lines[organization_id] = []
+        return True
+
+
 def _join(organization_id: int, waiting: _Waiting) -> bool:
-    """Whether nobody is at work, so that this one is decided at once; else it waits in line."""
+    """Puts it in line. Whether nobody is at work any more, so that it is decided at once after all."""
     with _lock:
         line = _lines.get(organization_id)
         if line is None:
