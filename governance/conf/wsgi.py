@@ -1,22 +1,32 @@
 """The WSGI application that granian serves."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 # Larger than any body that is taken outside the doors of ingest, which read such bodies piece by piece themselves.
 MOST_BYTES = 1024 * 1024
 READ_PIECE_BY_PIECE = ("/api/v1/events", "/otlp/")
+# How long a thread that computes, such as one that draws a page, keeps those waiting that have an answer of the database to go on with.
+SWITCH_S = 0.001
 pages = get_wsgi_application()
 
 from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
 
 django = split(pages=pages, machines=MachineHandler())
+sys.setswitchinterval(SWITCH_S)
+# What is loaded by now stays as long as the process: collections that look through all of it stop every request for a tenth of a second and more.
+_ = get_resolver().url_patterns
+gc.collect()
+gc.freeze()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
