@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tests.bench import rerating
 from tests.bench.grounds import grounds
 
-STEPS = ("batch", "single", "authorize", "crowd", "resume", "otlp", "litellm", "parse", "transcript", "sources", "prices")
+STEPS = ("batch", "single", "authorize", "processor", "crowd", "resume", "otlp", "litellm", "parse", "transcript", "sources", "prices")
 # Takes long, and a database of its own.
 ALONE = "rerating"
 

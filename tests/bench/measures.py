@@ -18,6 +18,7 @@ from tests.bench.bare.views import TABLES
 from tests.bench.clients import Answered, Load, prepared
 from tests.bench.crowd import crowd, resume
 from tests.bench.prices import prices
+from tests.bench.processor import processor
 from tests.bench.servers import Web, processor_seconds, web
 from tests.bench.sources import sources
 from tests.bench.world import world_make
@@ -70,8 +71,12 @@ class Bench:
 
     def used(self, to: Web) -> float:
         """The processor time that the web server and the database have used so far, in seconds."""
+        return sum(self.used_apart(to))
+
+    def used_apart(self, to: Web) -> tuple[float, float]:
+        """As `used`, apart: (web server, database)."""
         server = psutil.Process(self.database.info.backend_pid).parent()
-        return processor_seconds(to.process.pid) + (processor_seconds(server.pid) if server is not None else 0.0)
+        return processor_seconds(to.process.pid), processor_seconds(server.pid) if server is not None else 0.0
 
 
 def measure(folder: Path, *, rounds: int, only: Collection[str], is_held: bool) -> None:
@@ -137,7 +142,7 @@ def _authorize(bench: Bench) -> None:
 
 
 STEPS = {
-    "batch": _batch, "single": _single, "authorize": _authorize, "crowd": crowd, "resume": resume,
+    "batch": _batch, "single": _single, "authorize": _authorize, "processor": processor, "crowd": crowd, "resume": resume,
     "otlp": telemetry.doors, "litellm": formats.litellm, "parse": formats.parsing, "transcript": formats.transcript,
     "sources": lambda bench: sources(bench.note), "prices": prices,
 }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import median
 
+from tests.bench.processor import titles
 from tests.bench.servers import Web
 
 NAMES = {
@@ -39,6 +40,7 @@ NAMES |= {
     "transcript events/s": "  calls/s, read and stored",
     "transcript peak MB": "  memory at its peak, RSS; MB (aim 300)",
 }
+NAMES |= titles()
 SINGLE_AIM = 0.5
 
 
