@@ -63,7 +63,7 @@ def identity(record: LogRecord) -> str:
     attributes = record.attributes
     when = attributes.get("event.timestamp") or record.time_unix_nano or record.observed_time_unix_nano
     told = (
-        [attributes.get(name) for name in COUNTS]
+        [count(attributes.get(name)) for name in COUNTS]
         if "input_token_count" in attributes
         else [attributes.get("attempt"), attributes.get(STATUS)]
     )

@@ -11,7 +11,7 @@ from governance.pricing.catalogue import provider_family
 from ingest.formats import vercel_ai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import Attributes, labelled, picked, said, tags_of
-from ingest.formats.scalars import amount, milliseconds, raw_text, text
+from ingest.formats.scalars import amount, count, milliseconds, raw_text, text
 from ingest.formats.telemetry import LogRecord, Source, Span
 
 NAME = "opencode"
@@ -29,7 +29,7 @@ def event_fields(record: LogRecord) -> dict[str, Any] | None:
     if record.kind not in ("api_request", "api_error"):
         return None
     named = text(attributes.get("provider"), 80) or ""
-    told = "-".join(str(attributes.get(name, "")) for name in COUNTS)
+    told = "-".join(str(count(attributes.get(name)) if name in attributes else "") for name in COUNTS)
     fields = {
         "occurred_at": record.at,
         "model": text(attributes.get("model"), 200),
