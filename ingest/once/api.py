@@ -21,7 +21,7 @@ from ingest.models import UsageEvent
 from ingest.once import examples, selectors, services, shapes
 from ingest.once.selectors import BY, Coverage, Described, shares_of
 from ingest.once.settling import trust_of
-from ingest.once.sources import TRUST, door_of, kind_of
+from ingest.once.sources import TRUST, door_of, kind_of, shown_of
 
 MOST_GROUPS = 1_000
 # It reads every call of the window.
@@ -252,7 +252,7 @@ def reports_out(actor: Actor, call: UsageEvent) -> dict[str, Any]:
     if not reports:
         source = selectors.source_of_call(actor, call)
         reports = [{
-            "id": None, "source": source, "kind": kind_of(source), "door": door_of(source), "how": "first", "own_id": call.request_id or call.external_id,
+            "id": None, "source": shown_of(source), "kind": kind_of(source), "door": door_of(source), "how": "first", "own_id": call.request_id or call.external_id,
             "reported_at": call.occurred_at, "seen_at": call.received_at, "differs": [],
         }]  # fmt: skip
     return {"call": str(call.id), "occurred_at": call.occurred_at, "session": call.session, "model": call.model, "reports": reports}
@@ -260,7 +260,7 @@ def reports_out(actor: Actor, call: UsageEvent) -> dict[str, Any]:
 
 def report_out(one: Any, differs: Sequence[tuple[str, Any, Any]]) -> dict[str, Any]:
     return {
-        "id": one.pk, "source": one.source, "kind": kind_of(one.source), "door": door_of(one.source), "how": one.how, "own_id": one.own_id,
+        "id": one.pk, "source": shown_of(one.source), "kind": kind_of(one.source), "door": door_of(one.source), "how": one.how, "own_id": one.own_id,
         "reported_at": one.reported_at, "seen_at": one.seen_at,
         "differs": [{"field": name, "reported": str(said), "counted": None if counted is None else str(plain(counted))} for name, said, counted in differs],
     }  # fmt: skip
@@ -280,7 +280,7 @@ def _pair_call(call: Any, sources: Sequence[str]) -> dict[str, Any]:
         "occurred_at": call.occurred_at,
         "provider": call.provider,
         "model": call.model,
-        "sources": list(sources),
+        "sources": sorted(set(map(shown_of, sources))),
         **counts,
         "cost": cost,
     }

@@ -15,7 +15,7 @@ from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from ingest.models import EventIdentity, UsageEvent
 from ingest.once.models import EventSighting, SightingPair
-from ingest.once.sources import KIND_LABELS, door_of, kind_of, source_of
+from ingest.once.sources import KIND_LABELS, door_of, kind_of, shown_of, source_of
 
 # The calls that keys are of now, whatever they were joined to since.
 CALLS = """
@@ -70,7 +70,7 @@ def coverage(
     found: dict[tuple[str, tuple[str, ...]], int] = {}
     for row in rows:
         sources = row.seen or [source_of(row.source, gateway=row.gateway, api_key_id=None)]
-        key = (row.label or "", tuple(sorted(set(sources))))
+        key = (row.label or "", tuple(sorted(set(map(shown_of, sources)))))
         found[key] = found.get(key, 0) + row.calls
     listed = [Coverage(label, sources, calls) for (label, sources), calls in found.items()]
     listed = [one for one in listed if door is None or door in one.doors]

@@ -49,6 +49,11 @@ def door_of(source: str) -> str:
     return source.partition(SIGN)[2].partition(KEY_SIGN)[0]
 
 
+def shown_of(source: str) -> str:
+    """The source without the key it came with: kind and door."""
+    return source.partition(KEY_SIGN)[0]
+
+
 def reporter_of(source: str) -> str:
     """What tells one reporter from another: two calls of one reporter are two, however alike they are."""
     return door_of(source) if KEY_SIGN in source else source

@@ -67,6 +67,14 @@ def test_a_call_with_one_report_shows_it(organization: Organization, manage: API
     assert (report["id"], report["source"], report["how"], report["differs"]) == (None, "gateway:litellm", "first", [])
 
 
+def test_sources_are_named_without_the_key_they_came_with(organization: Organization, manage: APIClient) -> None:
+    key = key_of(organization, Scope.INGEST, name="poster").row
+    (stored,) = told(organization, "rest", harness(), api_key=key)
+    told(organization, "litellm", gateway(after=1), api_key=key)
+    assert {one["source"] for one in asked(manage, f"calls/{stored.id}/reports")["reports"]} == {"harness:rest", "gateway:litellm"}
+    assert asked(manage, "coverage", **WINDOW)["total"]["sources"] == {"gateway:litellm+harness:rest": 1}
+
+
 def test_pairs_are_listed_page_by_page_and_decided(organization: Organization, manage: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("governance.budgets.views.PAGE", 2)
     for number in range(3):
