@@ -6,10 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from dashboards.components.figures import duration_text
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Project, Team
 from ingest.models import EventSighting, UsageEvent
 from ingest.once import selectors as once
+from ingest.once.fingerprint import total
+from ingest.once.merging import INPUTS
 from ingest.once.selectors import Coverage, Described, Shares, shares_of, source_name
 
 # What coverage is told apart by on pages, and how a call is called that says none.
@@ -64,9 +67,17 @@ class Told:
 def reports_of(actor: Actor, call: UsageEvent) -> list[Told]:
     """Every report of a call that several told of. Empty for one that was told of once."""
     return [
-        Told(one, source_name(one.source), [(name.replace("_", " "), said, counted) for name, said, counted in once.differences(one, call)])
+        Told(
+            one,
+            source_name(one.source),
+            [(name.replace("_", " "), _written(said), _written(counted)) for name, said, counted in once.differences(one, call)],
+        )
         for one in once.sightings_of_call(actor, call.id)
     ]
+
+
+def _written(value: Any) -> Any:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,18 @@ class Pair:
             (call, "; ".join(source_name(one) for one in told))
             for call, told in zip(self.described.calls, self.described.sources, strict=True)
         ]
+
+    @property
+    def differs(self) -> str:
+        """In what the two differ, in words."""
+        first, second = self.described.calls
+        counts = [(total([getattr(call, name) for name in INPUTS]) or 0, call.output_tokens or 0) for call in (first, second)]
+        found = [
+            f"{one:,} and {other:,} tokens of {name}" for one, other, name in zip(*counts, ("input", "output"), strict=True) if one != other
+        ]
+        found += [f"{first.model} and {second.model}"] if first.model != second.model else []
+        apart = (second.occurred_at - first.occurred_at).total_seconds()
+        return ", ".join([*found, f"{duration_text(apart)} apart"])
 
 
 def pairs_listed(actor: Actor, *, most: int, session: str | None = None, before: int | None = None) -> tuple[list[Pair], int | None]:

@@ -13,7 +13,7 @@ from ingest.once.sources import TRUST, kind_of
 
 BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens")
 INPUTS = BUCKETS[:4]
-# These are one report's together: counts of two would not fit each other.
+# These are one report's together: counts of two would not fit each other, unless both come to the same input.
 FIGURES = (*BUCKETS, "units", "status")
 NAMED_NOTHING = ("", "unknown")
 # What says which report it is, or is settled elsewhere.
@@ -39,6 +39,8 @@ def merged(reports: Sequence[Report], trust: Sequence[str] = TRUST) -> tuple[Usa
     ordered = sorted(reports, key=lambda one: (rank(one.source, trust), -known(one.event), one.body_hash))
     figures = figures_of(ordered)
     fields: dict[str, Any] = {name: getattr(figures, name) for name in FIGURES}
+    inputs = inputs_of(ordered, figures)
+    fields |= {name: getattr(inputs, name) for name in INPUTS}
     fields["model"] = next((one.event.model for one in ordered if one.event.model not in NAMED_NOTHING), figures.model)
     for name in OTHERS:
         default = getattr(reports[0].event, name)
@@ -72,6 +74,15 @@ def figures_of(ordered: Sequence[Report]) -> UsageEvent:
     best = next((event for event in events if event.input_tokens is not None or event.output_tokens is not None), events[0])
     alike = [event for event in events if sums(event) == sums(best) and event.status == best.status]
     return max([best, *alike], key=known)
+
+
+def inputs_of(ordered: Sequence[Report], figures: UsageEvent) -> UsageEvent:
+    """The report that says what of the input caches read and wrote: the one whose figures stand, or one of the same input that tells more of it.
+
+    A gateway that counts all input together knows how much it was and not what it costs.
+    """
+    events = [one.event for one in ordered if sums(one.event)[0] == sums(figures)[0] and one.event.status == figures.status]
+    return max([figures, *events], key=lambda event: sum(getattr(event, name) is not None for name in INPUTS))
 
 
 def sums(event: UsageEvent) -> tuple[int | None, int | None]:

@@ -131,3 +131,16 @@ def test_a_clock_that_is_wrong_is_found_by_the_whole_session(organization: Organ
     told(organization, "otlp", harness(9, after=400, input_tokens=109))
     assert statuses(told(organization, "litellm", gateway(9, after=580, input_tokens=109))) == ["duplicate"]
     assert_true(organization)
+
+
+@pytest.mark.parametrize("doors", [("otlp", "litellm"), ("litellm", "otlp")])
+def test_a_gateway_that_counts_all_input_together_corrects_the_output_and_not_what_caches_did(
+    organization: Organization, doors: tuple[str, str]
+) -> None:
+    one_id = "msg_01XFDUDYJgAACzvnptvVoYEL"
+    lumped: dict[str, Any] = {"input_tokens": 120 + 10240 + 2048, "cache_read_tokens": None, "cache_write_5m_tokens": None, "output_tokens": 60}
+    for door in doors:
+        told(organization, door, harness(request_id=one_id) if door == "otlp" else gateway(request_id=one_id, **lumped))
+    stored = Stored.objects.get()
+    assert (stored.input_tokens, stored.cache_read_tokens, stored.cache_write_5m_tokens, stored.output_tokens) == (120, 10240, 2048, 60)
+    assert_true(organization)
