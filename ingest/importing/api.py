@@ -64,6 +64,7 @@ class ImportOut(msgspec.Struct, frozen=True, kw_only=True):
     why_paused: str
     events_removed: int
     events_posted: int
+    events_kept: int
     cost_undone: str
 
     field_notes: ClassVar[dict[str, str]] = {
@@ -72,6 +73,7 @@ class ImportOut(msgspec.Struct, frozen=True, kw_only=True):
         "meaning": "What columns mean, such as {“columns”: {“day”: “occurred_at”}}.",
         "rows_rejected": "Refused rows and conflicts; `refused` lists them.",
         "rows_empty": "Totals of nothing.",
+        "events_kept": "That another source told of as well: they stay, as that one told them.",
         "events_posted": "Of closed months: they stay, and their cost was taken back in the open one.",
     }
 
@@ -124,12 +126,19 @@ EXAMPLE: dict[str, Any] = {
     "is_lines": False, "delimiter": ",", "headers": ["day", "model", "input_tokens"], "read_as": "",
     "meaning": {"columns": {"day": "occurred_at", "model": "model", "input_tokens": "input_tokens"}, "time_zone": "UTC", "date_order": "ymd", "decimal": "."},
     "made_by": "admin@acme.example", "created_at": "2026-11-21T10:00:00Z", "started_at": None, "ended_at": None, "lines": 2, "rows_seen": 0, "rows_accepted": 0, "rows_duplicate": 0,
-    "rows_rejected": 0, "rows_empty": 0, "events_accepted": 0, "why_paused": "", "events_removed": 0, "events_posted": 0, "cost_undone": "0",
+    "rows_rejected": 0, "rows_empty": 0, "events_accepted": 0, "why_paused": "", "events_removed": 0, "events_posted": 0, "events_kept": 0, "cost_undone": "0",
 }  # fmt: skip
 EXAMPLE_ROW: dict[str, Any] = {
     "row": 1, "status": "accepted", "reason": "", "events": 1, "cost": "0.003", "event": {"occurred_at": "2026-11-20T12:00:00Z", "model": "claude-sonnet-4-5", "input_tokens": 1000, "id": "row-9f86"},
 }  # fmt: skip
-EXAMPLE_REFUSED = {"row": 2, "line": 3, "code": "invalid_field", "field": "input_tokens", "reason": "A whole number is expected.", "value": "x"}
+EXAMPLE_REFUSED = {
+    "row": 2,
+    "line": 3,
+    "code": "invalid_field",
+    "field": "input_tokens",
+    "reason": "A whole number is expected.",
+    "value": "x",
+}
 RESPONSES = {(200, "application/json"): ImportOut, **problems(404, 409, 422)}
 RUN_EXAMPLE = OpenApiExample("An import", response_only=True, value=EXAMPLE)
 
@@ -284,7 +293,7 @@ def import_out(run: ImportRun) -> dict[str, Any]:
     """An import as the API shows it."""
     same = (
         "state", "file_name", "digest", "encoding", "is_lines", "delimiter", "headers", "meaning", "created_at", "started_at", "ended_at", "rows_seen", "rows_accepted",
-        "rows_duplicate", "rows_rejected", "rows_empty", "events_accepted", "why_paused", "events_removed", "events_posted",
+        "rows_duplicate", "rows_rejected", "rows_empty", "events_accepted", "why_paused", "events_removed", "events_posted", "events_kept",
     )  # fmt: skip
     facts = {name: getattr(run, name) for name in same}
     return {

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from django.utils import timezone
 
 from governance.pricing.book import Book
 from governance.pricing.usage import Usage
@@ -13,6 +14,8 @@ from governance.tenancy.access import Actor
 from ingest.formats.event import Fault, Outcome, UsageEvent
 from ingest.importing.mapping import Row, parts_of
 from ingest.importing.values import Unclear
+from ingest.once.models import EventSighting
+from ingest.once.sources import door_of
 from ingest.services import events_store
 from ingest.services.sightings import sightings_settle
 
@@ -23,11 +26,15 @@ FEW, MANY = 1_000, 1_000_000
 
 @dataclass(slots=True)
 class Counted:
-    """What became of some rows: `outcomes` by the row's place among them (None: a total of nothing), and the events that are stored now."""
+    """What became of some rows: `outcomes` by the row's place among them (None: a total of nothing), and the events that are stored now.
+
+    `told` are the reports (ids of event_sighting) of calls that others had told of before.
+    """
 
     outcomes: list[Outcome | None]
     keys: list[UUID] = field(default_factory=list)
     instants: list[datetime] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
 
 
 class Thresholds:
@@ -54,6 +61,7 @@ def rows_count(*, actor: Actor, rows: Sequence[Row], thresholds: Thresholds, are
 
     A total that is shared out is counted whole or not at all: its first part decides.
     """
+    now = now or timezone.now()
     done = Counted([None] * len(rows))
     firsts: list[tuple[int, UsageEvent]] = []
     others: dict[int, list[UsageEvent]] = {}
@@ -87,7 +95,15 @@ def _is(outcome: Outcome | None, status: str) -> bool:
     return outcome is not None and outcome.status == status
 
 
-def _store(actor: Actor, placed: Sequence[tuple[int, UsageEvent]], done: Counted, now: datetime | None) -> list[tuple[int, Outcome]]:
+def _told(actor: Actor, known: Sequence[UUID], now: datetime) -> list[int]:
+    """The reports of calls known before that this transaction has kept."""
+    if not known:
+        return []
+    kept = EventSighting.objects.filter(organization=actor.organization, event_id__in=known, seen_at=now)
+    return [pk for pk, source in kept.order_by("pk").values_list("pk", "source") if door_of(source) == SOURCE]
+
+
+def _store(actor: Actor, placed: Sequence[tuple[int, UsageEvent]], done: Counted, now: datetime) -> list[tuple[int, Outcome]]:
     events = [event for _, event in placed]
     if not events:
         return []
@@ -97,4 +113,5 @@ def _store(actor: Actor, placed: Sequence[tuple[int, UsageEvent]], done: Counted
         if outcome.status == "accepted":
             done.keys.append(UUID(outcome.id))
             done.instants.append(events[outcome.index].occurred_at)
+    done.told += _told(actor, [UUID(outcome.id) for outcome in stored if outcome.status == "duplicate" and outcome.id], now)
     return [(placed[outcome.index][0], msgspec.structs.replace(outcome, index=0)) for outcome in outcomes]

@@ -53,6 +53,9 @@ class ImportRun(models.Model):
     events_posted = models.BigIntegerField(
         default=0, help_text="of closed months: they stay, and their cost was taken back in the open one"
     )
+    events_kept = models.BigIntegerField(
+        default=0, db_default=0, help_text="that another source told of as well: they stay, as that one told them"
+    )
     cost_undone = money_field(default=0)
 
     class Meta:
@@ -89,13 +92,16 @@ class ImportPiece(models.Model):
 
 
 class ImportPart(models.Model):
-    """The events that one transaction of a run stored: what undoing it removes."""
+    """The events that one transaction of a run stored, and its reports of calls that were counted before: what undoing it takes back."""
 
     organization = models.ForeignKey(ORGANIZATION, on_delete=models.CASCADE, related_name="+")
     run = models.ForeignKey(ImportRun, on_delete=models.CASCADE, related_name="parts")
     number = models.BigIntegerField(help_text="the row after its last")
     keys = ArrayField(models.UUIDField())
     instants = ArrayField(models.DateTimeField())
+    told = ArrayField(
+        models.BigIntegerField(), default=list, db_default=[], help_text="reports (event_sighting) of calls that others told of"
+    )
     is_undone = models.BooleanField(default=False)
 
     class Meta:

@@ -183,7 +183,7 @@ def import_undo(*, actor: Actor, run: ImportRun) -> ImportRun:
         return run
     if run.state == State.RUNNING:
         raise Conflict("The import still runs. Pause it first.", state=run.state)
-    if not run.events_accepted:
+    if not has_stored(run):
         raise Conflict("This import has stored nothing that could be taken back.", state=run.state)
     files.file_drop(run)
     run.cause = cause_record(actor=actor, cause=Cause(AmendmentCause.Kind.UNDO, f"Import of {run.file_name} undone", f"import {run.pk}"))
@@ -191,6 +191,11 @@ def import_undo(*, actor: Actor, run: ImportRun) -> ImportRun:
     become(actor, run, State.UNDOING)
     work_soon(run.pk)
     return run
+
+
+def has_stored(run: ImportRun) -> bool:
+    """Whether there is something of it that could be taken back: events, or reports of calls that others told of."""
+    return bool(run.events_accepted) or run.parts.exists()
 
 
 def become(actor: Actor, run: ImportRun, state: str) -> None:
@@ -215,6 +220,7 @@ def run_facts(run: ImportRun) -> Mapping[str, Any]:
         "events": run.events_accepted,
         "removed": run.events_removed,
         "posted": run.events_posted,
+        "kept": run.events_kept,
     }
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import islice
 
 from django.db import DatabaseError, transaction
@@ -12,15 +13,18 @@ from django.utils import timezone
 
 from governance.pricing.book import current_book
 from governance.tenancy.access import Actor, system_actor
+from governance.tenancy.services import organization_lock
 from ingest.formats.event import Outcome
 from ingest.importing import files
-from ingest.importing.counting import Thresholds, rows_count
+from ingest.importing.counting import SOURCE, Thresholds, rows_count
 from ingest.importing.mapping import Reader, Row
 from ingest.importing.models import ImportPart, ImportRefusal, ImportRun
 from ingest.importing.services import become, layout_of_run, meaning_of
 from ingest.importing.text import Record, records
+from ingest.once.withdrawing import reports_withdraw
 from ingest.redaction import without_secrets
 from ingest.services.amend import Amendment, events_amend
+from ingest.services.counting import settled_afterwards
 
 State = ImportRun.State
 CHUNK = 1_000
@@ -58,9 +62,10 @@ def import_run_work(run_id: int, *, seconds: float = TURN_S, chunk: int = CHUNK)
     until = time.monotonic() + seconds
     thresholds = Thresholds(current_book(refresh=True))
     reading: _Reading | None = None
+    organization = ImportRun.objects.select_related("organization").get(pk=run_id).organization
     while True:
         try:
-            with transaction.atomic():
+            with settled_afterwards(organization), transaction.atomic():
                 reading, is_more = _step(run_id, reading, thresholds, chunk)
         except DatabaseError:
             # Whatever it was (a server that went away, a deadlock that the server broke), nothing of the chunk was done: it comes again.
@@ -114,9 +119,14 @@ def _step(run_id: int, reading: _Reading | None, thresholds: Thresholds, size: i
 def _count(run: ImportRun, actor: Actor, rows: Sequence[Row], thresholds: Thresholds, *, are_totals: bool) -> None:
     now = timezone.now()
     counted = rows_count(actor=actor, rows=rows, thresholds=thresholds, are_totals=are_totals, now=now)
-    if counted.keys:
+    if counted.keys or counted.told:
         ImportPart.objects.create(
-            organization=run.organization, run=run, number=run.rows_seen + len(rows), keys=counted.keys, instants=counted.instants
+            organization=run.organization,
+            run=run,
+            number=run.rows_seen + len(rows),
+            keys=counted.keys,
+            instants=counted.instants,
+            told=counted.told,
         )
     refused = [
         (row, outcome)
@@ -164,13 +174,24 @@ def _undo(run: ImportRun, actor: Actor) -> bool:
     if part is None or run.cause is None:
         become(actor, run, State.UNDONE)
         return False
-    amendments = [Amendment(key, at, is_removed=True, is_forgotten=True) for key, at in zip(part.keys, part.instants, strict=True)]
-    done = events_amend(organization=run.organization, actor=actor, amendments=amendments, cause=run.cause)
+    now = timezone.now()
+    # Alone, because what is forgotten must not be told of meanwhile.
+    organization_lock(run.organization.pk, exclusive=True)
+    withdrawn = reports_withdraw(
+        organization=run.organization, actor=actor, door=SOURCE, own_keys=part.keys, ids=part.told, cause=run.cause, now=now
+    )
+    # What nobody told of besides has no reports of its own, or only those of this import.
+    gone = {key: at for key, at in zip(part.keys, part.instants, strict=True) if key not in withdrawn.known} | {
+        key: at for at, key in withdrawn.alone
+    }
+    amendments = [Amendment(key, at, is_removed=True, is_forgotten=True) for key, at in gone.items()]
+    done = events_amend(organization=run.organization, actor=actor, amendments=amendments, cause=run.cause, now=now)
     part.is_undone = True
     part.save(update_fields=["is_undone"])
     run.events_removed += done.removed
     run.events_posted += done.posted
-    run.cost_undone += done.cost_before
-    run.worked_at = timezone.now()
-    run.save(update_fields=["events_removed", "events_posted", "cost_undone", "worked_at"])
+    run.events_kept += len({key for _, key in withdrawn.kept} & set(part.keys))
+    run.cost_undone += sum((one.cost_before - one.cost_after for one in (done, withdrawn.amended)), Decimal(0))
+    run.worked_at = now
+    run.save(update_fields=["events_removed", "events_posted", "events_kept", "cost_undone", "worked_at"])
     return True

@@ -124,13 +124,13 @@ def _steps(run: ImportRun) -> list[tuple[str, str, str]]:
 
 
 def _can_undo(run: ImportRun) -> bool:
-    return bool(run.events_accepted) and run.state in (State.PAUSED, State.DONE, State.CANCELLED)
+    return run.state in (State.PAUSED, State.DONE, State.CANCELLED) and services.has_stored(run)
 
 
 def _part(run: ImportRun) -> tuple[int, int]:
     """(done, of) for the bar: rows of the file's lines, or events taken back."""
     if run.state in (State.UNDOING, State.UNDONE):
-        return run.events_removed + run.events_posted, run.events_accepted
+        return run.events_removed + run.events_posted + run.events_kept, max(run.events_accepted, 1)
     return run.rows_seen, max(run.rows_seen, run.lines_total)
 
 
