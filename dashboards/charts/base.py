@@ -30,6 +30,7 @@ SAME_AS = {
 OTHER = "#85827b"
 SERIES = ("#4777c9", "#c2683f", "#2f8b7d", "#7563d8", "#a8842a", "#b0568d", "#4f8f3a", "#6b7f93")
 TIERS = {"flagship": "#c2683f", "standard": "#4777c9", "economy": "#2f8b7d", "unknown": OTHER}
+DOT = 8
 MOST_SERIES = 8
 MARK_LINES = 3
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
@@ -136,7 +137,7 @@ def lines(
     shown = [replace(entry, colour=entry.colour or colour_of(entry.key or entry.name, index)) for index, entry in enumerate(series[:MOST_SERIES])]
     for entry in shown:
         figure.add_scatter(
-            x=list(x), y=drawn(entry.values), name=entry.name, mode="lines", line={"color": entry.colour, "width": 2}, connectgaps=False,
+            x=list(x), y=drawn(entry.values), name=entry.name, line={"color": entry.colour, "width": 2}, connectgaps=False, **line_drawn(entry.values),
             customdata=entry.addresses, hovertemplate=f"{escape(entry.name)}: %{{y:{number_format(unit, share)}}}<extra></extra>",
         )  # fmt: skip
     style(figure, unit=unit, share=share)
@@ -266,6 +267,15 @@ def number_format(unit: str = "$", share: bool = False) -> str:
 def drawn(values: Sequence[Any]) -> list[float | None]:
     """Exact amounts as the floats that drawing needs; nothing else is computed from them."""
     return [None if value is None else float(value) for value in values]
+
+
+def line_drawn(values: Sequence[Any]) -> dict[str, Any]:
+    """The mode and marks of a line: a value without a known neighbour gets a dot, since a line of one point is not seen."""
+    around = zip([None, *values], values, [*values[1:], None], strict=False)
+    is_alone = [own is not None and before is None and after is None for before, own, after in around]
+    if not any(is_alone):
+        return {"mode": "lines"}
+    return {"mode": "lines+markers", "marker": {"size": [DOT if one else 0 for one in is_alone], "opacity": 1}}
 
 
 def _short(name: str, most: int = 18) -> str:

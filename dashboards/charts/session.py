@@ -22,6 +22,7 @@ from dashboards.charts.base import (
     Chart,
     colour_of,
     drawn,
+    line_drawn,
     number_format,
     style,
 )  # fmt: skip
@@ -84,7 +85,7 @@ def timeline(
     places = list(range(len(calls)))
     hovers = [f"{at_text(call.at, zone)} {escape(call.model)}" for call in calls]
     figure.add_scatter(
-        x=places, y=drawn(levels), name="cumulative", mode="lines",
+        x=places, y=drawn(levels), name="cumulative", **line_drawn(levels),
         line={"color": INK, "width": 2, "shape": "hv" if len(calls) < 12 else "linear"},
         customdata=hovers, hovertemplate=f"%{{customdata}}<br>%{{y:{number_format(unit)}}} so far<extra></extra>", showlegend=False,
     )  # fmt: skip
@@ -105,8 +106,9 @@ def timeline(
     names = ["Time", "Model", f"Cost ({currency})", f"Cumulative ({currency})"]
     rows = [[at_text(call.at, zone), call.model, call.cost_text, f"{level:f}"] for call, level in zip(calls, levels, strict=True)]
     earlier = f" after {count_text(calls_before)} earlier" if calls_before > 0 else ""
-    note = f"{count_text(len(calls))} call{'' if len(calls) == 1 else 's'}{earlier} · line: cumulative, bars: each call"
-    summary = f"{len(calls)} calls, cumulative cost {money_text(levels[-1] if levels else cost_before, currency)}"
+    number = f"{count_text(len(calls))} call{'' if len(calls) == 1 else 's'}"
+    note = f"{number}{earlier} · line: cumulative, bars: each call"
+    summary = f"{number}, cumulative cost {money_text(levels[-1] if levels else cost_before, currency)}"
     summary += f" of a limit of {money_text(allowance, currency)}." if allowance is not None else "."
     return Chart("session-timeline", "What the session did", figure, names, rows, note=note, height=340, summary=summary)
 
@@ -223,7 +225,7 @@ def context_growth(calls: Sequence[CallBar], *, zone: ZoneInfo) -> Chart:
     figure = style(go.Figure(), unit="")
     figure.add_scatter(
         x=list(range(len(known))), y=[call.context_tokens for call in known],
-        mode="lines", line={"color": ACCENT, "width": 2}, fill="tozeroy",
+        **line_drawn(known), line={"color": ACCENT, "width": 2}, fill="tozeroy",
         fillcolor="rgba(90,140,160,0.14)", customdata=[f"{at_text(call.at, zone)} {escape(call.model)}" for call in known],
         hovertemplate="%{customdata}<br>%{y:,} tokens<extra></extra>",
     )  # fmt: skip
@@ -232,4 +234,5 @@ def context_growth(calls: Sequence[CallBar], *, zone: ZoneInfo) -> Chart:
     sizes = [call.context_tokens or 0 for call in known]
     note = f"input tokens per call, up to {tokens_text(max(sizes))}" if sizes else "input tokens per call"
     summary = f"From {tokens_text(sizes[0])} to {tokens_text(sizes[-1])} input tokens." if sizes else "No call reported its input."
+    summary = f"{tokens_text(sizes[0])} input tokens in one call." if len(sizes) == 1 else summary
     return Chart("session-context", "Context", figure, ["Time", "Model", "Input tokens"], rows, note=note, height=200, summary=summary)
