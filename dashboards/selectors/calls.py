@@ -18,13 +18,13 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of a call: why and by whom, its cost before and after, and what else became another (name, old, new).
+    """One change of a call: why and by whom, its cost before and after, and what else became another, each in a few words.
 
     `run_id` is the run that made it, for who may see runs.
     """
 
     row: EventAmendment
-    others: Sequence[tuple[str, str, str]]
+    others: Sequence[str]
     run_id: int | None
 
     @property
@@ -43,11 +43,27 @@ def call_changes(actor: Actor, call: UsageEvent) -> list[Change]:
     return [Change(row, _others(row), _run(row) if actor.can(Right.VIEW_AUDIT) else None) for row in rows]
 
 
-def _others(row: EventAmendment) -> list[tuple[str, str, str]]:
+def _others(row: EventAmendment) -> list[str]:
     old: dict[str, Any] = row.old or {}
     new: dict[str, Any] = row.new or {}
-    found = [("price row", _said(row.old_price_id), _said(row.new_price_id))] if row.old_price_id != row.new_price_id else []
-    return found + [(NAMES.get(name, name.replace("_", " ")), _said(old.get(name)), _said(new.get(name))) for name in sorted(old.keys() | new.keys())]
+    found = _became("price row", row.old_price_id, row.new_price_id)
+    for name in sorted(old.keys() | new.keys()):
+        found += _became(NAMES.get(name, name.replace("_", " ")), old.get(name), new.get(name))
+    return found
+
+
+def _became(name: str, old: Any, new: Any) -> list[str]:
+    """What a field was and is; of tags and units only those that differ, each by itself. Nothing where it is the same."""
+    if isinstance(old, dict) or isinstance(new, dict):
+        before, after = old or {}, new or {}
+        return [words for key in sorted(before.keys() | after.keys()) for words in _became_part(f"{name.removesuffix('s')} {key}", before.get(key), after.get(key))]
+    return [f"{name}: {_said(old)} to {_said(new)}"] if _said(old) != _said(new) else []
+
+
+def _became_part(name: str, old: Any, new: Any) -> list[str]:
+    if old is None and new is not None:
+        return [f"{name}: {_said(new)} (added)"]
+    return [f"{name}: {_said(old)} (removed)"] if new is None and old is not None else _became(name, old, new)
 
 
 def _said(value: Any) -> str:

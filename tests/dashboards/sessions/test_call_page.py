@@ -1,5 +1,6 @@
 """A call's own page: also without a session, with what was changed of it, for those who may see it."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -53,6 +54,15 @@ def test_old_and_new_are_shown_with_the_reason(client: Client, admin: Member) ->
     assert "price row:" in shown
     assert reverse("prices-run", args=[admin.organization.slug, 7]) in shown
     assert "Its month was closed" not in shown
+
+
+def test_of_tags_only_those_that_differ_are_said(client: Client, admin: Member) -> None:
+    store(admin, event(1, session="", tags={"kept": "1", "moved": "a", "gone": "x"}))
+    call = UsageEvent.objects.get()
+    amendment = Amendment(call.id, call.occurred_at, {"tags": {"kept": "1", "moved": "b", "come": "y"}})
+    events_amend(organization=admin.organization, actor=member_actor(admin), amendments=[amendment], cause=Cause("correction", "the rules say so", "run 7"))
+    shown = page_of(client, admin)
+    assert re.findall(r'<span class="faint">(tag .*?)</span>', shown) == ["tag come: y (added)", "tag gone: x (removed)", "tag moved: a to b"]
 
 
 def test_what_was_posted_elsewhere_is_said(client: Client, admin: Member) -> None:
