@@ -1,11 +1,12 @@
 """Takes out of what was not counted what nobody needs in order to mend it: prompts, answers and secrets. Pure.
 
-An event's own fields are kept up to their sizes, and single words under names that other clients give them. Of anything else only numbers, true, false and null are kept, because
-text under a name that means nothing here may be what somebody wrote.
+An event's own fields are kept up to their sizes, and single words under names that other clients give them or that are one slip of the pen from such a name.
+Of anything else only numbers, true, false and null are kept, because text under a name that means nothing here may be what somebody wrote.
 """
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -35,10 +36,22 @@ SECRET = re.compile(
 )
 STRUCTURED = frozenset(("tags", "units"))
 OWN_TEXT = frozenset(field.name for field in msgspec.structs.fields(UsageEvent)) - STRUCTURED
+SHORTEST_SLIP = 5
+NEIGHBOURS = 2
 STRING = re.compile(r'"(?P<text>(?:[^"\\]|\\.)*)(?P<end>"|\\?\Z)(?P<is_name>\s*:)?', re.DOTALL)
 WORD = re.compile(r"[^\s{}\[\]:,]+")
 ONE_WORD = re.compile(r"[\w.@:/+-]{1,120}")
 PLAIN_WORD = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null|NaN|-?Infinity")
+
+
+def plain_name(name: str) -> str:
+    """A name without case, spaces and signs."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+NAMES_OF_TEXT = frozenset(
+    [plain_name(name) for name in OWN_TEXT - NUMERIC] + [name for name, field in BY_ALIAS.items() if field in OWN_TEXT and field not in NUMERIC]
+)
 
 
 class Redacted(msgspec.Struct, frozen=True):
@@ -88,9 +101,29 @@ def value_redacted(name: str, value: Any) -> Any:
 
 
 def is_name_of_field(name: str, value: Any) -> bool:
-    """Whether a value may be kept under a name that is not a field's own, because a rule can read it as one: a single word under a usual name of a text field."""
-    field = BY_ALIAS.get("".join(character for character in name.lower() if character.isalnum()))
-    return field in OWN_TEXT and field not in NUMERIC and isinstance(value, str) and ONE_WORD.fullmatch(value) is not None
+    """Whether a value may be kept under a name that is not a field's own, because a rule can read it as one: a single word under a usual name of a text field,
+    or under such a name with one slip of the pen (`modle`).
+    """
+    if not isinstance(value, str) or ONE_WORD.fullmatch(value) is None or len(name) > LARGEST_NAME:
+        return False
+    said = plain_name(name)
+    return said in NAMES_OF_TEXT or (len(said) >= SHORTEST_SLIP and any(is_slip_of(said, known) for known in NAMES_OF_TEXT))
+
+
+def is_slip_of(said: str, known: str) -> bool:
+    """Whether one letter was left out, put in, mistaken or swapped with its neighbour."""
+    if abs(len(said) - len(known)) > 1:
+        return False
+    same = shared(said, known)
+    said, known = said[same:], known[same:]
+    same = shared(said[::-1], known[::-1])
+    said, known = said[: len(said) - same], known[: len(known) - same]
+    return max(len(said), len(known)) <= 1 or (len(said) == len(known) == NEIGHBOURS and said == known[::-1])
+
+
+def shared(one: str, other: str) -> int:
+    """With how many letters both begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def label_redacted(value: Any, size: int) -> Any:

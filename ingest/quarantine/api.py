@@ -90,7 +90,7 @@ class Kinds(QuarantineView):
 
     @extend_schema(
         operation_id="quarantine_kinds", summary="What waits by its kind, the most of it first", responses={(200, "application/json"): shapes.QuarantineKindsOut},
-        examples=[OpenApiExample("Kinds", response_only=True, value={"kinds": [{**KIND_IN, "number": 12, "last_at": "2026-11-21T10:00:00Z"}]})],
+        examples=[OpenApiExample("Kinds", response_only=True, value={"kinds": [{**KIND_IN, "number": 12, "mendable": 12, "sendable": 12, "last_at": "2026-11-21T10:00:00Z"}]})],
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         return Response({"kinds": kinds_of(self.actor)})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from governance.tenancy.access import Actor, Right, require, scoped
 from ingest.formats import native
@@ -16,6 +16,10 @@ from ingest.quarantine.models import QuarantineRule
 COUNTED = ("accepted", "duplicate")
 # What stands for a number of inputs of which nothing is kept.
 NUMBERS_ONLY = ("not_kept", "format_unknown")
+# A rule changes an event's fields: not a body that cannot be read, nor an id that two calls were given, nor what was not kept.
+MENDABLE = Q(kind=RejectedInput.Kind.REJECTED) & ~Q(code__in=NUMBERS_ONLY) & ~Q(payload=b"")
+# Of bodies only one whose sender named a wrong media type or charset may be read when it is sent again.
+SENDABLE = MENDABLE | (Q(kind=RejectedInput.Kind.ENVELOPE, code__startswith="unsupported_", is_whole=True) & ~Q(payload=b""))
 TRIED_ON = 500
 SHOWN = 3
 
@@ -51,9 +55,15 @@ def waiting(actor: Actor) -> QuerySet[RejectedInput]:
 
 
 def kinds_of(actor: Actor) -> list[dict[str, Any]]:
-    """What waits by its kind, the most of it first: door, code, field, how many, the last one's time."""
-    rows = waiting(actor).order_by().values("door", "code", "field").annotate(number=Count("id"), last_at=Max("received_at"))
+    """What waits by its kind, the most of it first: door, code, field, how many, how many of them a rule could mend or sending them again could help, the last one's time."""
+    rows = waiting(actor).order_by().values("door", "code", "field")
+    rows = rows.annotate(number=Count("id"), mendable=Count("id", filter=MENDABLE), sendable=Count("id", filter=SENDABLE), last_at=Max("received_at"))
     return [dict(row) for row in rows.order_by("-number", "door", "code", "field")]
+
+
+def may_send_again(actor: Actor, row: RejectedInput) -> bool:
+    """Whether one input may be counted when it is sent through again as it was kept."""
+    return row.is_whole and waiting(actor).filter(SENDABLE, pk=row.pk).exists()
 
 
 def kept_of(actor: Actor, kind: Kind) -> QuerySet[RejectedInput]:

@@ -29,7 +29,14 @@ class QuarantineKindOut(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     field: str
     number: int
+    mendable: int
+    sendable: int
     last_at: datetime
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "mendable": "How many of them a rule could mend: events of which something was kept.",
+        "sendable": "How many of them may be counted when they are sent through again: not broken bodies, nor ids that two calls were given.",
+    }
 
 
 class QuarantineKindsOut(msgspec.Struct, frozen=True):

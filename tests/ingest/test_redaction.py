@@ -119,3 +119,19 @@ def test_any_bytes_can_be_redacted(payload: bytes) -> None:
 def test_a_long_body_is_redacted_in_a_moment() -> None:
     for piece in (b'"', b'\\"', b'"a":"b",', b"[", b"sk-", b"eyJ", b'{"events":[', b'"events":"bearer ', b"\xff"):
         payload_redacted(piece * (65_536 // len(piece)))
+
+
+@pytest.mark.parametrize("name", ["modle", "Mdoel", "modell", "mode1", "usr_email", "provider_"])
+def test_a_word_under_a_misspelt_name_is_kept_so_that_a_rule_can_read_it(name: str) -> None:
+    assert kept(GOOD | {name: "gpt-5.1-mini"})[name] == "gpt-5.1-mini"
+    assert "poem" not in str(kept(GOOD | {name: PROMPT})[name])
+    for secret in SECRETS:
+        assert secret not in str(kept(GOOD | {name: secret})[name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["prompt", "message", "content", "text", "input", "output", "query", "answer", "password", "secret", "token", "api_key", "reasoning", "note", "mood"],
+)
+def test_a_word_under_a_name_that_is_none_of_ours_is_taken_out(name: str) -> None:
+    assert kept(GOOD | {name: "hunter2"})[name] == "[removed: text of 7 characters]"

@@ -14,7 +14,7 @@ from dashboards.pages.settings.quarantine import rule_words, shown_kinds
 from governance.errors import DomainError
 from governance.tenancy.access import Right, scoped
 from ingest.models import RejectedInput, ReportedLabel
-from ingest.quarantine.selectors import rules_visible
+from ingest.quarantine.selectors import may_send_again, rules_visible
 from ingest.rejections import rejected_input_get, rejected_inputs, rejected_replay
 
 TONES = {"rejected": "danger", "conflict": "warn", "envelope": "danger"}
@@ -58,7 +58,7 @@ def rejected_page(request: PageRequest, rejected_id: int) -> HttpResponse:
             return redirect("settings-rejected", slug=request.actor.organization.slug, rejected_id=row.pk)
     values = {
         "row": row, "payload": payload_text(row), "refusal": refusal, "corrected": request.POST.get("corrected", ""), "tone": TONES[row.kind],
-        "outcome_tone": OUTCOMES.get(row.replay_outcome, ""),
+        "outcome_tone": OUTCOMES.get(row.replay_outcome, ""), "can_send": may_send_again(request.actor, row),
     }  # fmt: skip
     return shown(request, "rejected", "settings-intake", values, status=409 if refusal else 200)
 

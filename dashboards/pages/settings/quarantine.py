@@ -13,7 +13,7 @@ from dashboards.forms.quarantine import MendingForm
 from dashboards.pages.settings.frame import done, shown
 from governance.tenancy.access import Actor, Right
 from ingest.quarantine.models import QuarantineRule
-from ingest.quarantine.selectors import NUMBERS_ONLY, Kind, kinds_of, rule_try
+from ingest.quarantine.selectors import Kind, kinds_of, rule_try
 from ingest.quarantine.services import fixes_of, kind_replay, rule_check, rule_create, rule_delete, rule_switch
 
 TAB = "settings-intake"
@@ -28,7 +28,6 @@ def shown_kinds(actor: Actor) -> list[dict[str, Any]]:
     for kind in found:
         asked = {name: kind[name] for name in ("door", "code", "field")}
         kind["href"] = f"{reverse('settings-quarantine-rule', args=[slug])}?{urlencode(asked)}"
-        kind["can_replay"] = kind["code"] not in NUMBERS_ONLY
     return found
 
 

@@ -114,6 +114,39 @@ def test_a_rule_mends_telemetry_and_the_exporter_hears_of_no_failure(api: APICli
     assert UsageEvent.objects.count() >= 1
 
 
+def test_a_misspelt_model_is_mended_in_what_is_kept(api: APIClient, admin: Member) -> None:
+    actor = member_actor(admin)
+    misspelt = event(1, modle="gpt-5.1")
+    del misspelt["model"]
+    post(api, misspelt)
+    (kind,) = kinds_of(actor)
+    rule_create(actor=actor, action="rename", field="modle", target="model")
+    assert kind_replay(actor=actor, kind=Kind(kind["door"], kind["code"], kind["field"]))["counted"] == 1
+    assert UsageEvent.objects.get().model_reported == "gpt-5.1"
+
+
+def test_rules_and_sending_again_are_offered_only_where_they_may_help(api: APIClient, client: Client, admin: Member) -> None:
+    post(api, event(1))
+    post(api, event(1, model="another"), event(2, colour=1))
+    api.generic("POST", "/api/v1/events", '{"id": ', content_type="application/json")
+    api.generic("POST", "/api/v1/events", json.dumps(event(3)), content_type="text/plain")
+    api.generic("POST", "/api/v1/events/litellm", '{"id": ', content_type="application/json")
+    actor = member_actor(admin)
+    offered = {(kind["door"], kind["code"]): (kind["mendable"], kind["sendable"]) for kind in kinds_of(actor)}
+    assert offered == {
+        ("rest", "identity_conflict"): (0, 0), ("rest", "unknown_field"): (1, 1), ("rest", "broken_json"): (0, 0),
+        ("rest", "unsupported_media_type"): (0, 1), ("litellm", "broken_json"): (0, 0),
+    }  # fmt: skip
+    client.force_login(admin.user)
+    page = client.get(f"/o/{admin.organization.slug}/settings/not-counted").content.decode()
+    assert (page.count("Write a rule"), page.count("Send all again")) == (1, 2)
+    for row in RejectedInput.objects.all():
+        page = client.get(f"/o/{admin.organization.slug}/settings/not-counted/{row.pk}").content.decode()
+        assert ("Send it through again" in page) == (row.code in ("unknown_field", "unsupported_media_type"))
+        assert ("Correct it first" in page) == (row.door == "rest")
+        assert not ("Nothing of it was kept" in page and "A part of it was" in page)
+
+
 def test_what_is_kept_is_mended_and_counted_once(api: APIClient, admin: Member) -> None:
     actor = member_actor(admin)
     post(api, *(event(number, userEmail=f"p{number}@acme.example", note="Write a poem about my mother") for number in range(4)))
