@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RATED = 20_000
 NEW_NAMES = 500
 TYPED = ("claude-sonnet-4-5-20250929", "openai gpt", "deepseek-v4", "qwen3 coder", "bedrock/us.anthropic.claude")
+# So many that every process of the web server gets one of them.
+CONNECTIONS = 12
 USAGE = Usage(input_tokens=1200, cache_read_tokens=50_000, cache_write_5m_tokens=2000, output_tokens=900, reasoning_tokens=100)
 
 
@@ -33,7 +35,7 @@ def prices(bench: "Bench") -> None:
     bench.note("rate batch us", 1e6 / RATED * timeit(lambda: rate("claude-opus-4-8", {"processing": "batch"}), number=RATED))
     names = iter([f"never-seen-{number}-{now.timestamp()}" for number in range(NEW_NAMES)])
     bench.note("rate new us", 1e6 / NEW_NAMES * timeit(lambda: rate(next(names)), number=NEW_NAMES))
-    bench.note("search first ms", max(_search(bench, TYPED[0])))
+    bench.note("search first ms", max(ms for _ in range(CONNECTIONS) for ms in _search(bench, TYPED[0][:2])))
     times = sorted(ms for text in TYPED for ms in _search(bench, text))
     bench.note("search p50 ms", times[len(times) // 2])
     bench.note("search p99 ms", times[len(times) * 99 // 100])
