@@ -46,6 +46,7 @@ USAGE = {
         "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
         "gen_ai.usage.cache_write_input_tokens", "gen_ai.usage.details.cache_write_tokens", "gen_ai.usage.details.cache_creation_input_tokens",
         "gen_ai.usage.cache_write_tokens", "gen_ai.usage.cache_creation_tokens", "gen_ai.usage.prompt_tokens_details.cache_write_tokens",
+        "gen_ai.usage.input_tokens.cache_write", "gen_ai.usage.input_tokens.cache_creation",
     ),
     "cache_write_5m": (
         "anthropic.usage.cache_creation.ephemeral_5m_input_tokens", "gen_ai.usage.details.ephemeral_5m_input_tokens",

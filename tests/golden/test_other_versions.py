@@ -194,6 +194,34 @@ def test_an_openclaw_request_that_failed_is_a_failed_call_and_zeros_are_no_count
     assert calls(("openclaw", [span(nothing, name="openclaw.model.usage")])) == []
 
 
+# Captured by others: github.com, burnbar's SPEC.md (attributes of five models) and toolpath's re-encoding table.
+GENERATION = {
+    "gen_ai.operation.name": "chat", "gen_ai.system": "anthropic", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "anthropic/claude-sonnet-4.5",
+    "gen_ai.response.model": "anthropic/claude-sonnet-4.5", "gen_ai.response.id": "gen-1795255928-Ab3dE5fG7hI9jK1lM2n", "gen_ai.usage.input_tokens": 12408,
+    "gen_ai.usage.output_tokens": 57, "gen_ai.usage.total_tokens": 12465, "gen_ai.usage.input_tokens.cached": 10240, "gen_ai.usage.input_tokens.cache_write": 2048,
+    "gen_ai.usage.output_tokens.reasoning": 5, "gen_ai.usage.total_cost": 0.013119, "gen_ai.prompt": "SECRET", "trace.input": "SECRET", "session.id": "sess-1",
+    "user.id": "alice@example.com", "trace.metadata.openrouter.source": "openrouter", "trace.metadata.openrouter.provider_name": "Amazon Bedrock",
+    "trace.metadata.openrouter.provider_slug": "amazon-bedrock/global", "trace.metadata.openrouter.api_key_name": "prod-key", "trace.metadata.environment": "staging",
+    "trace.metadata.feature": "search",
+}  # fmt: skip
+
+
+def test_an_openrouter_broadcast_is_its_root_and_openrouter_bills() -> None:
+    beneath = [
+        span({"gen_ai.request.model": "anthropic/claude-sonnet-4.5", "trace.metadata.openrouter.provider_name": "Azure"}, number=2, parent=1, name="provider attempt 0: Azure", is_error=True),
+        span({"gen_ai.request.model": "anthropic/claude-sonnet-4.5"}, number=3, parent=1, name="provider attempt 1: Amazon Bedrock"),
+        span({"gen_ai.response.id": GENERATION["gen_ai.response.id"], "gen_ai.request.model": "anthropic/claude-sonnet-4.5"}, number=4, parent=1, name="generation"),
+    ]  # fmt: skip
+    (event,) = calls(("", [span(GENERATION, name="LLM Generation"), *beneath]))
+    assert buckets(event) == (120, 10240, 2048, None, 57, 5)
+    assert (event.provider, event.gateway, event.request_id, event.session, event.member, event.environment, event.reported_cost) == (
+        "openrouter", "openrouter", GENERATION["gen_ai.response.id"], "sess-1", "alice@example.com", "staging", Decimal("0.013119"),
+    )  # fmt: skip
+    told = {"upstream": "Amazon Bedrock", "upstream.slug": "amazon-bedrock/global", "key_alias": "prod-key", "feature": "search"}
+    assert told.items() <= (event.tags or {}).items()
+    assert "SECRET" not in str(event)
+
+
 def test_cloudflares_spans_name_the_provider_in_their_own_way() -> None:
     """developers.cloudflare.com/ai-gateway/observability/otel-integration: no operation, metadata as plain attributes."""
     event = call({
