@@ -64,6 +64,11 @@ USAGE = {
     "total": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "codex.usage.total_tokens"),
 }  # fmt: skip
 PROVIDERS = ("gen_ai.provider.name", "gen_ai.system", "gen_ai.model.provider", "llm.vendor")
+# Frameworks that name themselves where who bills should stand; then the model decides.
+NO_PROVIDERS = frozenset((
+    "langchain", "langgraph", "llamaindex", "llama_index", "llama-index", "crewai", "autogen", "strands-agents", "strands", "haystack", "dspy", "smolagents",
+    "semantic_kernel", "semantic-kernel", "agno", "pydantic-ai", "litellm", "openclaw", "unknown", "_other", "custom", "none",
+))  # fmt: skip
 ADDRESSES = ("server.address", "gen_ai.openai.api_base", "gen_ai.request.base_url", "llm.base_url")
 SESSIONS = (
     "session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id", "copilot_chat.chat_session_id", "copilot_chat.session_id",
@@ -151,7 +156,8 @@ def model(attributes: Attributes) -> str | None:
 def provider(attributes: Attributes) -> str | None:
     """Who bills: the server that was called where it is known, since one vendor's library calls many vendors; else who is named."""
     at = next((found for key in ADDRESSES if (found := provider_at(str(attributes.get(key, ""))))), "")
-    return at or first({key: provider_family(str(attributes.get(key, ""))) for key in PROVIDERS}, PROVIDERS, 80)
+    named = {key: name for key in PROVIDERS if (name := str(attributes.get(key, ""))).lower() not in NO_PROVIDERS}
+    return at or first({key: provider_family(name) for key, name in named.items()}, PROVIDERS, 80)
 
 
 def token_counts(attributes: Attributes) -> Reported:

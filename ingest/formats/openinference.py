@@ -101,7 +101,8 @@ def response_id(answer: str) -> str | None:
 
 
 def provider(attributes: Attributes) -> str | None:
-    named = {key: provider_family(str(attributes.get(key, ""))) for key in ("llm.provider", "llm.system")}
+    told = {key: str(attributes.get(key, "")) for key in ("llm.provider", "llm.system")}
+    named = {key: provider_family(name) for key, name in told.items() if name.lower() not in genai.NO_PROVIDERS}
     return first(named, named, 80) or genai.provider(attributes)
 
 

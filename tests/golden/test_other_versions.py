@@ -253,6 +253,17 @@ def test_googles_agent_development_kit_left_thoughts_out_before_it_took_the_conv
     assert (call(told).output_tokens, call(told).reasoning_tokens) == (130, 40)
 
 
+@pytest.mark.parametrize("name", ["Langchain", "strands-agents", "LlamaIndex", "_OTHER"])
+def test_a_framework_that_names_itself_is_not_who_bills(name: str) -> None:
+    """OpenLLMetry's LangChain instrumentation sets gen_ai.system "Langchain", Strands Agents its own name: the model decides then."""
+    told = {"gen_ai.operation.name": "chat", "gen_ai.system": name, "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 9}
+    assert call(told).provider == ""
+    assert call({**told, "gen_ai.provider.name": "openai"}).provider == "openai"
+    assert (
+        call({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "llm.system": name, "llm.token_count.prompt": 9}).provider == ""
+    )
+
+
 def test_microsofts_loop_over_tools_is_no_call() -> None:
     """github.com/dotnet/extensions, FunctionInvokingChatClient: a span `orchestrate_tools` around the chats, with their sums in some versions."""
     assert none_of({"gen_ai.operation.name": "orchestrate_tools", "gen_ai.usage.input_tokens": 3000, "gen_ai.usage.output_tokens": 400})
