@@ -1,16 +1,18 @@
 """Helicone's webhooks, and rows of its request query: one record for each request. Written from its documentation."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ingest.collector.readers.reading import Stateless
 from ingest.collector.readers.values import Fields, amount, identifier, instant, known, mapping, text
-from ingest.formats import vendor_openai
+from ingest.formats import any_vendor, vendor_openai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.scalars import milliseconds
 
 NAME = "helicone"
 SESSION = ("Helicone-Session-Id", "helicone-session-id")
+LONGEST_BODY = 1_000_000
 FIELDS = {"team": "team", "project": "project", "environment": "environment"}
 
 
@@ -51,9 +53,8 @@ class Reader(Stateless):
 
 def tokens(record: Mapping[str, Any], sums: Mapping[str, Any]) -> Fields:
     """The vendor's own usage where the webhook brings its answer, else Helicone's counts, in which input includes what caches did."""
-    usage = mapping(mapping(record.get("response_body")).get("usage"))
-    if usage:
-        return vendor_openai.tokens(usage)
+    if found := any_vendor.tokens(answer_of(record.get("response_body"))):
+        return found
     reported = Reported(
         input=vendor_openai.first({**sums, **record}, "prompt_tokens", "promptTokens"),
         output=vendor_openai.first({**sums, **record}, "completion_tokens", "completionTokens"),
@@ -63,3 +64,13 @@ def tokens(record: Mapping[str, Any], sums: Mapping[str, Any]) -> Fields:
         total=vendor_openai.first({**sums, **record}, "total_tokens", "totalTokens"),
     )
     return disjoint(reported, cache_in_input=True, reasoning_in_output=True)
+
+
+def answer_of(body: Any) -> Mapping[str, Any]:
+    """The vendor's answer, which webhooks bring as an object or as JSON in a text."""
+    if not isinstance(body, str) or len(body) > LONGEST_BODY:
+        return mapping(body)
+    try:
+        return mapping(json.loads(body))
+    except (ValueError, RecursionError):
+        return {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ingest.collector.readers.reading import Stateless
 from ingest.collector.readers.values import Fields, amount, identifier, instant, known, mapping, text
-from ingest.formats import vendor_openai
+from ingest.formats import any_vendor
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.scalars import milliseconds
 
@@ -53,9 +53,8 @@ class Reader(Stateless):
 
 
 def tokens(record: Mapping[str, Any]) -> Fields:
-    usage = mapping(mapping(record.get("response")).get("usage"))
-    if usage:
-        return vendor_openai.tokens(usage)
+    if found := any_vendor.tokens(mapping(record.get("response"))):
+        return found
     reported = Reported(input=record.get("req_units"), output=record.get("res_units"), total=record.get("total_units"))
     return disjoint(reported, cache_in_input=True, reasoning_in_output=True)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.collector.readers.values import Fields, amount, identifier, instant, mapping, tags, text
-from ingest.formats import vendor_openai
+from ingest.formats import any_vendor, vendor_openai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.scalars import milliseconds
 
@@ -26,7 +26,13 @@ class Reader(vendor_openai.Reader):
         fields = super().call(answer)
         usage = mapping(answer.get("usage"))
         served = tags(upstream=answer.get("provider"), is_byok="true" if usage.get("is_byok") is True else "")
-        return {**fields, "gateway": self.gateway, "reported_cost": paid(usage), "tags": {**fields["tags"], **served}}
+        return {
+            **fields,
+            **any_vendor.tokens(answer),
+            "gateway": self.gateway,
+            "reported_cost": paid(usage),
+            "tags": {**fields["tags"], **served},
+        }
 
     def generation(self, found: Mapping[str, Any]) -> Fields:
         """A record of GET …/generation: counts of the model's own tokenizer where there are some, else the normalised ones."""

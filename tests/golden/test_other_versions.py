@@ -429,6 +429,22 @@ def test_openrouters_cost_with_ones_own_key_has_the_vendors_in_it() -> None:
     assert (own.tags or {})["is_byok"] == "true"
 
 
+@pytest.mark.parametrize(("answer", "expected"), [
+    ({"usage": {"input_tokens": 5000, "cache_creation_input_tokens": 2048, "cache_read_input_tokens": 1000, "output_tokens": 57}}, (5000, 1000, 2048, None, 57, None)),
+    ({"usageMetadata": GENERATED["usageMetadata"]}, (300, 1000, None, None, 130, 40)),
+    ({"usage": CHAT_USAGE}, OPENAI),
+    ({"usage": {"inputTokens": 120, "outputTokens": 57, "cacheReadInputTokens": 10240, "cacheWriteInputTokens": 2048, "totalTokens": 12465}}, ANTHROPIC),
+])  # fmt: skip
+def test_gateways_bring_answers_of_every_vendor(answer: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    """docs.helicone.ai, webhooks: `response_body` is the vendor's answer; so are Portkey's `response` and OpenRouter's messages API."""
+    at = "2026-11-21T10:12:08Z"
+    (helicone,) = read("helicone", {"request_id": "r-1", "model": "m", "response_created_at": at, "response_body": answer})
+    (as_text,) = read("helicone", {"request_id": "r-1", "model": "m", "response_created_at": at, "response_body": json.dumps(answer)})
+    (portkey,) = read("portkey", {"id": "p-1", "ai_model": "m", "created_at": at, "response": answer})
+    (openrouter,) = read("openrouter", {"id": "gen-1", "model": "m", **answer})
+    assert [buckets(event) for event in (helicone, as_text, portkey, openrouter)] == [expected] * 4
+
+
 def test_perplexitys_cost_is_an_object() -> None:
     """docs.perplexity.ai: usage.cost.total_cost."""
     (event,) = read(
