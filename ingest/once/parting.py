@@ -5,6 +5,7 @@ The caller is in a transaction. Calls are parted with everybody else kept out, s
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +35,11 @@ REPOINT = """
 UPDATE event_identity SET event_id = %(event_id)s, occurred_at = %(at)s
 WHERE organization_id = %(organization)s AND (key = %(old)s OR event_id = %(old)s)
 """
-OWN = "UPDATE event_identity SET event_id = nullif(%(event_id)s::uuid, key), occurred_at = %(at)s WHERE organization_id = %(organization)s AND key = ANY(%(keys)s::uuid[])"
+# Only keys that were the call's until now: another call may have one of them by a decision of its own.
+OWN = """
+UPDATE event_identity SET event_id = nullif(%(event_id)s::uuid, key), occurred_at = %(at)s
+WHERE organization_id = %(organization)s AND key = ANY(%(keys)s::uuid[]) AND (key = %(event_id)s OR coalesce(event_id, key) = %(old)s)
+"""
 
 
 def join(*, organization: Organization, actor: Actor, first: Event, second: Event, how: str, reason: str, now: datetime) -> Event:
@@ -84,7 +89,7 @@ def regroup(*, organization: Organization, first: Event, second: Event, now: dat
     places = {one.pk: (one.event_at, one.event_id) for found in by_event.values() for one in found}
     groups: list[tuple[str, list[Event]]] = []
     for group in groups_of([one for found in by_event.values() for one in found]):
-        homes = sorted({places[one.pk] for one in group if one.how == EventSighting.How.FIRST and one.own_key == one.event_id})
+        homes = sorted({places[one.pk] for one in group if one.how == EventSighting.How.FIRST})
         for event in sorted({places[one.pk] for one in group} - set(homes)):
             leaving = [one for one in group if places[one.pk] == event]
             homes.append(part(organization=organization, event=event, leaving=leaving, now=now, reason=reason))
@@ -110,11 +115,11 @@ def _firsts_ensure(organization_id: int, events: Sequence[Event]) -> None:
         sql.execute(recording.ADD, {"organization": organization_id, "rows": msgspec.json.encode(rows).decode()})
 
 
-def part_with(sightings: Sequence[EventSighting], chosen: EventSighting, event_id: UUID) -> list[EventSighting]:
+def part_with(sightings: Sequence[EventSighting], chosen: EventSighting) -> list[EventSighting]:
     """The reports that leave when the chosen one is parted: those that ids link to it, without what the event itself came as."""
     by_id = next(members for members in parts_of(sightings) if chosen in members)
     leaving = by_id if len(by_id) < len(sightings) else [chosen]
-    if any(one.own_key == event_id and one.how == "first" for one in leaving):
+    if any(one.how == EventSighting.How.FIRST for one in leaving):
         return [one for one in sightings if one not in leaving]
     return leaving
 
@@ -135,9 +140,12 @@ def part(
     staying = [one for one in sightings if one.pk not in gone]
     bench = Workbench(organization, now)
     first = min(leaving, key=lambda one: (one.reported_at, one.body_hash))
-    key, at = _new_key(first, staying), first.reported_at
-    _identities_move(organization.pk, leaving, staying, first=first, new=(at, key))
-    changes = bench.difference(rows[0], [one for one in sightings if one.is_settled], staying)
+    key, at = _new_key(organization.pk, event[1], first, staying), first.reported_at
+    _identities_move(organization.pk, event[1], leaving, staying, first=first, new=(at, key))
+    changes = dict(bench.difference(rows[0], [one for one in sightings if one.is_settled], staying))
+    authorization = next(iter(_authorizations(leaving) - _authorizations(staying)), None)
+    if authorization is not None and rows[0].authorization_id == authorization:
+        changes["authorization_id"] = None
     amended(
         organization=organization,
         actor=actor,
@@ -147,6 +155,7 @@ def part(
     )
     ordered = [first, *(one for one in leaving if one.pk != first.pk)]
     prepared = bench.prepared(key, at, ordered)
+    prepared.event = msgspec.structs.replace(prepared.event, authorization=authorization)
     _restore(organization, actor, prepared, first, now=now, reason=reason)
     EventSighting.objects.filter(pk__in=gone).update(event_id=key, event_at=at)
     EventSighting.objects.filter(pk=first.pk).update(how=EventSighting.How.FIRST)
@@ -154,15 +163,24 @@ def part(
     return at, key
 
 
-def _new_key(first: EventSighting, staying: Sequence[EventSighting]) -> UUID:
-    """The key the report came under, or one of its own where the reports that stay have it too."""
-    if all(first.own_key not in one.keys for one in staying):
-        return first.own_key
-    return hash16("apart", str(first.own_key), str(first.body_hash))
+def _authorizations(reports: Sequence[EventSighting]) -> set[UUID]:
+    """The authorizations that the reports name."""
+    return {UUID(named) for one in reports if (named := one.reported.get("authorization"))}
+
+
+def _new_key(organization_id: int, old: UUID, first: EventSighting, staying: Sequence[EventSighting]) -> UUID:
+    """The key the report came under, or one of its own where the reports that stay or another call have it too."""
+    kept = {old, *(key for one in staying for key in one.keys)}
+    for number in count():
+        key = hash16("apart", str(first.own_key), str(first.body_hash), *([str(number)] if number > 1 else [])) if number else first.own_key
+        found = EventIdentity.objects.filter(organization=organization_id, key=key).first()
+        if key not in kept and (found is None or (found.event_id or found.key) == old):
+            return key
+    raise AssertionError("Numbers do not end.")
 
 
 def _identities_move(
-    organization_id: int, leaving: Sequence[EventSighting], staying: Sequence[EventSighting], *, first: EventSighting, new: Event
+    organization_id: int, old: UUID, leaving: Sequence[EventSighting], staying: Sequence[EventSighting], *, first: EventSighting, new: Event
 ) -> None:
     at, key = new
     kept = {one for sighting in staying for one in sighting.keys}
@@ -170,7 +188,7 @@ def _identities_move(
         organization_id=organization_id, key=key, defaults={"body_hash": first.body_hash, "occurred_at": at, "source": first.source}
     )
     moving = sorted({one for sighting in leaving for one in sighting.keys} - kept | {key})
-    sql.execute(OWN, {"organization": organization_id, "event_id": key, "at": at, "keys": moving})
+    sql.execute(OWN, {"organization": organization_id, "event_id": key, "at": at, "keys": moving, "old": old})
 
 
 def _restore(organization: Organization, actor: Actor, row: Prepared, first: EventSighting, *, now: datetime, reason: str) -> None:
@@ -182,6 +200,5 @@ def _restore(organization: Organization, actor: Actor, row: Prepared, first: Eve
             organization=organization, actor=actor, amendments=[Amendment(row.key, row.event.occurred_at, changes)], reason=reason, now=now
         )
         return
-    row.event = msgspec.structs.replace(row.event, authorization=None)
     api_key = ApiKey.objects.filter(organization=organization, pk=first.api_key_id).first() if first.api_key_id is not None else None
     prepared_store(actor=actor, api_key=api_key, door=door_of(first.source), rows=[row], now=now)

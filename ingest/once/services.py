@@ -62,7 +62,7 @@ def call_split(*, actor: Actor, event_id: UUID, sighting_id: int, reason: str = 
         raise NotFound("The call has no such report.")
     if len(sightings) < 2:
         raise Conflict("The call has no other report.")
-    leaving = part_with(sightings, chosen, event_id)
+    leaving = part_with(sightings, chosen)
     gone = {one.pk for one in leaving}
     keys = {event_id, *(one.own_key for one in sightings if one.pk not in gone)}
     new = part(

@@ -112,7 +112,7 @@ def sightings_of(organization_id: int, keys: Sequence[UUID]) -> dict[UUID, list[
     rows = EventSighting.objects.filter(organization=organization_id, event_id__in=keys).select_for_update().order_by("id")
     for row in rows:
         found.setdefault(row.event_id, []).append(row)
-    return {key: sorted(rows, key=lambda one: (one.own_key != key or one.how != "first", one.body_hash)) for key, rows in found.items()}
+    return {key: sorted(rows, key=lambda one: (one.how != EventSighting.How.FIRST, one.body_hash)) for key, rows in found.items()}
 
 
 def parts_of(sightings: Sequence[EventSighting]) -> list[list[EventSighting]]:

@@ -1,22 +1,29 @@
 """An admin joins, splits and keeps apart; either undoes the other, every sum moves with it, and a split is never joined again."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from governance.audit.models import AuditRecord
-from governance.budgets.models import BudgetPeriod
+from governance.budgets.models import Authorization, BudgetPeriod
 from governance.budgets.services import budget_create
 from governance.errors import Conflict, Forbidden, NotFound
 from governance.tenancy.access import member_actor
-from governance.tenancy.models import Member, Organization
+from governance.tenancy.models import Member, Organization, Scope
 from ingest.models import EventSighting, SightingPair
 from ingest.models import UsageEvent as Stored
 from ingest.once.later import pass_run
 from ingest.once.selectors import coverage, pairs_undecided, shares_of
 from ingest.once.services import call_split, calls_join, pair_join_by_hand, pair_keep_apart, trust_order
+from tests.conftest import client_with, key_of
+from tests.governance.budgets.test_holds import budget
 from tests.ingest.few_prices import few_prices
 from tests.ingest.once.told import AT, NOW, assert_true, gateway, harness, statuses, sums, told
 
@@ -138,9 +145,94 @@ def test_a_gateway_that_counts_all_input_together_corrects_the_output_and_not_wh
     organization: Organization, doors: tuple[str, str]
 ) -> None:
     one_id = "msg_01XFDUDYJgAACzvnptvVoYEL"
-    lumped: dict[str, Any] = {"input_tokens": 120 + 10240 + 2048, "cache_read_tokens": None, "cache_write_5m_tokens": None, "output_tokens": 60}
+    lumped: dict[str, Any] = {
+        "input_tokens": 120 + 10240 + 2048,
+        "cache_read_tokens": None,
+        "cache_write_5m_tokens": None,
+        "output_tokens": 60,
+    }
     for door in doors:
         told(organization, door, harness(request_id=one_id) if door == "otlp" else gateway(request_id=one_id, **lumped))
     stored = Stored.objects.get()
     assert (stored.input_tokens, stored.cache_read_tokens, stored.cache_write_5m_tokens, stored.output_tokens) == (120, 10240, 2048, 60)
+
+
+def shape(organization: Organization) -> list[list[str]]:
+    """The calls by their reports."""
+    found: dict[UUID, list[str]] = {row.id: [] for row in Stored.objects.filter(organization=organization)}
+    assert len(found) == Stored.objects.filter(organization=organization).count()
+    for one in EventSighting.objects.filter(organization=organization):
+        found[one.event_id].append(f"{one.source} {one.own_id[-4:]}")
+    return sorted(sorted(reports) for reports in found.values())
+
+
+def test_a_report_that_is_split_off_again_is_a_call_again(organization: Organization, admin: Member) -> None:
+    actor = member_actor(admin)
+    told(organization, "otlp", harness())
+    told(organization, "claude-code", harness(id="msg_011CQ4pvX7abcd9999"))
+    told(organization, "otlp", harness(2, after=2))
+    ours, other = Stored.objects.order_by("occurred_at").values_list("id", flat=True)
+    _, split = call_split(actor=actor, event_id=ours, sighting_id=second(ours, "harness:claude-code"))
+    assert sums(organization)["calls"] == 3
+    _, joined = calls_join(actor=actor, first=split, second=other)
+    assert sums(organization)["calls"] == 2
+    call_split(actor=actor, event_id=joined, sighting_id=second(joined, "harness:claude-code"))
+    assert sums(organization)["calls"] == 3
+    assert [len(reports) for reports in shape(organization)] == [1, 1, 1]
+    assert_true(organization)
+
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=14)
+
+
+def test_every_call_stays_known_whatever_is_decided(organization: Organization, admin: Member) -> None:
+    actor = member_actor(admin)
+    told(organization, "otlp", *(harness(n, after=n * 3) for n in range(3)))
+    told(organization, "claude-code", *(harness(n, after=n * 3, id=f"msg_011CQ4pvX7abcd9{n:03}") for n in range(3)))
+    told(organization, "litellm", *(gateway(n, after=n * 3 + 1) for n in range(3)))
+    reports = EventSighting.objects.filter(organization=organization).count()
+
+    @settings(max_examples=12, database=None)
+    @given(STEPS)
+    def hold(steps: list[tuple[bool, int, int]]) -> None:
+        with transaction.atomic():
+            for is_split, number, other in steps:
+                calls = Stored.objects.order_by("occurred_at", "id").values_list("id", flat=True)
+                before, change = len(calls), 0
+                try:
+                    if is_split:
+                        sighting = EventSighting.objects.order_by("id")[number % EventSighting.objects.count()]
+                        call_split(actor=actor, event_id=sighting.event_id, sighting_id=sighting.pk)
+                        change = 1
+                    else:
+                        calls_join(actor=actor, first=calls[number % before], second=calls[other % before])
+                        change = -1
+                except Conflict:
+                    pass
+                assert Stored.objects.count() == before + change
+                assert sum(map(len, shape(organization))) == EventSighting.objects.count() >= reports
+                assert_true(organization)
+            transaction.set_rollback(True)
+
+    hold()
+
+
+def test_authorizations_part_and_join_with_their_calls(organization: Organization, admin: Member) -> None:
+    actor = member_actor(admin)
+    api, now = client_with(key_of(organization, Scope.AUTHORIZE)), timezone.now()
+    budget(admin, "10")
+    held = [UUID(api.post("/api/v1/authorizations", {"session": "s-1", "amount": "1"}).json()["id"]) for _ in range(2)]
+    told(organization, "otlp", harness(authorization=held[0], occurred_at=now), now=now)
+    told(organization, "litellm", gateway(authorization=held[1], occurred_at=now + timedelta(seconds=60)), now=now + timedelta(seconds=61))
+
+    def settled() -> list[Decimal]:
+        return [Authorization.objects.get(pk=one).settled_cost for one in held]
+
+    before = settled()
+    first, other = Stored.objects.order_by("occurred_at").values_list("id", flat=True)
+    _, call = calls_join(actor=actor, first=first, second=other)
+    assert sorted(settled()) == [0, before[0]]
+    call_split(actor=actor, event_id=call, sighting_id=second(call, "harness:otlp"))
+    assert settled() == before
+    assert before[0] == before[1] > 0
     assert_true(organization)
