@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from governance.audit.services import plain
-from governance.budgets.views import CommandView, body_of
+from governance.budgets.views import CommandView, body_of, newest_page
 from governance.errors import Invalid, NotFound
 from governance.tenancy.access import Right, require
 from governance.tenancy.models import Scope
@@ -21,8 +21,6 @@ from ingest.quarantine.models import QuarantineRule
 from ingest.quarantine.selectors import COUNTED, Kind, kinds_of, rule_try, rules_visible
 from ingest.rejections import rejected_input_get, rejected_inputs, rejected_replay
 
-PAGE = 100
-LONGEST_NUMBER = 18
 NARROWED_BY = ("door", "code", "field", "kind")
 KIND_IN = {"door": "rest", "code": "unknown_field", "field": "user_name"}
 INPUT: dict[str, Any] = {
@@ -73,16 +71,12 @@ class Inputs(QuarantineView):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         asked = request.query_params
-        rows = rejected_inputs(self.actor).filter(**{name: asked[name] for name in NARROWED_BY if name in asked}).order_by("-id")
+        rows = rejected_inputs(self.actor).filter(**{name: asked[name] for name in NARROWED_BY if name in asked})
         if asked.get("waiting", "") not in ("", "1"):
             raise Invalid("Say 1, or leave it out.", field="waiting")
         rows = rows.exclude(replay_outcome__in=COUNTED) if asked.get("waiting") else rows
-        if before := asked.get("before", ""):
-            if not (before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER):
-                raise Invalid("A whole number is expected.", field="before")
-            rows = rows.filter(pk__lt=int(before))
-        found = list(rows.defer("payload")[: PAGE + 1])
-        return Response({"inputs": [input_out(row) for row in found[:PAGE]], "next": found[PAGE - 1].pk if len(found) > PAGE else None})
+        found, following = newest_page(request, rows.defer("payload"))
+        return Response({"inputs": [input_out(row) for row in found], "next": following})
 
 
 class Kinds(QuarantineView):

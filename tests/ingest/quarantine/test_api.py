@@ -32,7 +32,7 @@ def asked(client: APIClient, address: str, **parameters: str) -> Any:
 
 
 def test_what_is_kept_is_listed_page_by_page_and_by_its_kind(api: APIClient, manage: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.quarantine.api.PAGE", 2)
+    monkeypatch.setattr("governance.budgets.views.PAGE", 2)
     post(api, *(event(number, user_name="anna") for number in range(3)), event(4, colour=1))
     first = asked(manage, KEPT)
     second = asked(manage, KEPT, before=str(first["next"]))
