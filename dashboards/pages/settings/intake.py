@@ -27,12 +27,15 @@ def rejected_list(request: PageRequest) -> HttpResponse:
     slug = request.actor.organization.slug
     columns = [
         Column("received_at", "Received", kind="at", href=lambda row: reverse("settings-rejected", args=[slug, row.pk])),
-        Column("kind", "What", kind="badge", value=lambda row: (row.get_kind_display().lower(), TONES[row.kind])),
-        Column("door", "Door"),
-        Column("code", "Code"),
+        Column("kind", "What", kind="badge", value=lambda row: (row.get_kind_display().lower(), TONES[row.kind]), is_for_wide=True),
+        Column("door", "Door", is_for_wide=True),
+        Column("code", "Code", is_for_wide=True),
         Column("reason", "Why", value=lambda row: row.reason[:160]),
-        Column("replay_outcome", "Replayed", kind="badge", value=lambda row: (row.replay_outcome, OUTCOMES.get(row.replay_outcome, "")) if row.replay_outcome else None),
-    ]
+        Column(
+            "replay_outcome", "Replayed", kind="badge", is_for_wide=True,
+            value=lambda row: (row.replay_outcome, OUTCOMES.get(row.replay_outcome, "")) if row.replay_outcome else None,
+        ),
+    ]  # fmt: skip
     table = Table.from_request(
         request, id="rejected", title="Not counted", note="kept so that nothing is lost unseen", columns=columns, rows=rejected_inputs(request.actor), sort="-received_at",
         search=("code", "reason", "door"), empty="Everything that came in was counted.",
