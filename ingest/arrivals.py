@@ -32,12 +32,12 @@ DELETE FROM arrival_hour a WHERE a.hour < %(before)s AND EXISTS (
 
 # A row of these codes stands for as many as it says, of which nothing else was kept.
 REFUSALS = f"""
-SELECT door, coalesce(api_key_id, 0) AS api_key_id, max(received_at) AS last_at, (array_agg(reason ORDER BY received_at DESC, id DESC))[1] AS reason,
+SELECT door, coalesce(api_key_id, 0) AS api_key_id, harness, gateway, max(received_at) AS last_at, (array_agg(reason ORDER BY received_at DESC, id DESC))[1] AS reason,
     sum(CASE WHEN code IN ('{NOT_KEPT}', '{UNREAD}') THEN (convert_from(payload, 'UTF8')::json ->> 'count')::bigint ELSE 1 END)::bigint AS count
 FROM rejected_input
 WHERE organization_id = %(organization)s AND received_at > %(since)s AND replayed_at IS NULL AND kind <> %(conflict)s
     AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)
-GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4
 """  # noqa: S608 - built from constants
 
 
@@ -58,10 +58,12 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What came by one door with one key in the last day and was not counted."""
+    """What came by one door with one key in the last day, naming one harness and gateway or none, and was not counted."""
 
     source: str
     api_key_id: int
+    harness: str
+    gateway: str
     count: int
     last_at: datetime
     reason: str
@@ -90,13 +92,13 @@ def arrivals(actor: Actor, *, now: datetime, api_key_id: int | None = None) -> S
 
 
 def refusals(actor: Actor, *, now: datetime, api_key_id: int | None = None) -> Sequence[Refused]:
-    """What of the last day was not counted, by door and key, the latest first. What is the same call in other words is no refusal."""
+    """What of the last day was not counted, by door, key, harness and gateway, the latest first. What is the same call in other words is no refusal."""
     access.require(actor, Right.MANAGE_ORGANIZATION)
     rows = sql.rows(
         REFUSALS,
         {"organization": actor.organization.pk, "since": now - DAY, "api_key": api_key_id, "conflict": RejectedInput.Kind.CONFLICT},
     )
-    return [Refused(row.door, row.api_key_id, row.count, row.last_at, row.reason) for row in rows]
+    return [Refused(row.door, row.api_key_id, row.harness, row.gateway, row.count, row.last_at, row.reason) for row in rows]
 
 
 def arrivals_forget() -> int:

@@ -288,6 +288,8 @@ class RejectedInput(models.Model):
     payload = models.BinaryField(help_text="the event or body as it came, up to 64 KiB")
     is_whole = models.BooleanField(default=True, help_text="false when the payload was cut and cannot be replayed")
     api_key_id = models.BigIntegerField(null=True)
+    harness = models.CharField(max_length=64, default="", blank=True, help_text="who it says made the call, where that is a name")
+    gateway = models.CharField(max_length=64, default="", blank=True)
     received_at = models.DateTimeField()
     replayed_at = models.DateTimeField(null=True)
     replay_outcome = models.CharField(max_length=12, default="", blank=True)

@@ -1,8 +1,10 @@
 """Keeps what came in and was not counted, within bounds and without prompts and secrets, so that an admin can look at it and send it again."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -32,6 +34,9 @@ MOST_KEPT = 10_000
 PAYLOAD_BYTES = 65_536
 NOT_KEPT = "not_kept"
 UNREAD = "format_unknown"
+MOST_CLIENTS = 20
+# What is kept as a client's name, so that a prompt or a key under that field is not.
+NAME = re.compile(r"[a-z][a-z0-9._-]{0,39}")
 # The outcome of a replay of several events is the worst of them.
 WORST_FIRST = ("rejected", "conflict", "accepted", "duplicate")
 
@@ -47,6 +52,13 @@ class Misfit(msgspec.Struct, frozen=True, kw_only=True):
     is_whole: bool = True
 
 
+class Told(msgspec.Struct, frozen=True):
+    """Who a kept event says made the call and passed it on, whatever else is wrong with it."""
+
+    harness: Any = ""
+    gateway: Any = ""
+
+
 def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> int:
     """Keeps them for the key's organization, up to the bounds; what is over them is counted in one row an hour. Returns how many were kept."""
     if not misfits:
@@ -59,8 +71,9 @@ def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> in
         lock_of(api_key.organization_id)
         room = room_in(mine, now)
         RejectedInput.objects.bulk_create(rows[:room])
-        if uncounted := len(misfits) - min(room, len(rows)):
-            count_up(mine, api_key=api_key, door=door, code=NOT_KEPT, count=uncounted, now=now)
+        uncounted = Counter(told_of(misfit.payload, api_key) for misfit in misfits[min(room, len(rows)) :])
+        for told, count in by_client(uncounted).items():
+            count_up(mine, api_key=api_key, door=door, code=NOT_KEPT, count=count, now=now, told=told)
         oldest_drop(mine)
     return min(room, len(rows))
 
@@ -79,8 +92,9 @@ def unread_note(*, api_key: ApiKey, door: str, unread: Counter[str]) -> None:
     with transaction.atomic():
         lock_of(api_key.organization_id)
         mine = RejectedInput.objects.filter(organization=api_key.organization_id)
-        for client, count in unread.most_common(20):
-            count_up(mine, api_key=api_key, door=door, code=UNREAD, count=count, now=now, client=client)
+        for client, count in unread.most_common(MOST_CLIENTS):
+            told = Told(name_of(client), "")
+            count_up(mine, api_key=api_key, door=door, code=UNREAD, count=count, now=now, client=client, told=told)
         oldest_drop(mine)
 
 
@@ -160,6 +174,7 @@ def worst(outcomes: Sequence[Outcome]) -> str:
 def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> RejectedInput:
     is_cut = len(misfit.payload) > PAYLOAD_BYTES or not misfit.is_whole
     kept = broken_redacted(misfit.payload[:PAYLOAD_BYTES]) if is_cut else payload_redacted(misfit.payload)
+    told = told_of(misfit.payload, api_key)
     return RejectedInput(
         organization_id=api_key.organization_id,
         kind=misfit.kind,
@@ -170,14 +185,41 @@ def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> Reje
         payload=kept.payload[:PAYLOAD_BYTES],
         is_whole=kept.is_whole and not is_cut,
         api_key_id=api_key.pk,
+        harness=told.harness,
+        gateway=told.gateway,
         received_at=now,
     )
 
 
-def count_up(mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, client: str = "") -> None:
+def told_of(payload: bytes, api_key: ApiKey) -> Told:
+    """The harness and gateway that an event names, else the key's, as far as these are names."""
+    try:
+        told = msgspec.json.decode(payload, type=Told)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        told = Told()
+    return Told(*(name_of(getattr(told, name) or api_key.defaults.get(name)) for name in Told.__struct_fields__))
+
+
+def name_of(value: object) -> str:
+    """The name in lower case; empty for anything that is none."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if NAME.fullmatch(name) and without_secrets(name) == name else ""
+
+
+def by_client(counted: Counter[Told]) -> Counter[Told]:
+    """The same number by its most frequent clients; the others are of nobody known."""
+    found = Counter(dict(counted.most_common(MOST_CLIENTS)))
+    found[Told()] += counted.total() - found.total()
+    return +found
+
+
+def count_up(
+    mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code: str, count: int, now: datetime, told: Told, client: str = ""
+) -> None:
     """Adds to the one row of this hour that stands for inputs of which nothing is kept but their number."""
     hour = now.replace(minute=0, second=0, microsecond=0)
-    row = mine.filter(code=code, door=door, field=client[:120], received_at__gte=hour).first()
+    named = {"harness": told.harness, "gateway": told.gateway}
+    row = mine.filter(code=code, door=door, field=client[:120], received_at__gte=hour, **named).first()
     before = msgspec.json.decode(bytes(row.payload))["count"] if row else 0
     row = row or RejectedInput(
         organization_id=api_key.organization_id,
@@ -187,6 +229,7 @@ def count_up(mine: QuerySet[RejectedInput], *, api_key: ApiKey, door: str, code:
         field=client[:120],
         is_whole=False,
         api_key_id=api_key.pk,
+        **named,
     )
     total = before + count
     row.reason = (

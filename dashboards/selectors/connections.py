@@ -61,15 +61,12 @@ def connections(actor: Actor, *, now: datetime) -> list[Connection]:
     """Every client, those that reported last first and those that never did at the end."""
     access.require(actor, Right.MANAGE_ORGANIZATION)
     came: dict[str, list[Arrived]] = defaultdict(list)
-    by_key: dict[int, set[str]] = defaultdict(set)
     for one in arrivals(actor, now=now):
         for slug in clients_of(one.source, harness=one.harness, gateway=one.gateway):
             came[slug].append(one)
-            by_key[one.api_key_id].add(slug)
     missed: dict[str, list[Refused]] = defaultdict(list)
     for refusal in refusals(actor, now=now):
-        for slug in senders(refusal, by_key):
-            missed[slug].append(refusal)
+        missed[sender(refusal)].append(refusal)
     names = dict(access.scoped(actor, ApiKey.objects.all()).values_list("pk", "name"))
     covered = coverage(actor, now=now)
     found = [connection(client, came[client.slug], missed[client.slug], names=names, covered=covered, now=now) for client in CLIENTS]
@@ -79,12 +76,10 @@ def connections(actor: Actor, *, now: datetime) -> list[Connection]:
     )
 
 
-def senders(refusal: Refused, by_key: Mapping[int, set[str]]) -> Sequence[str]:
-    """Whose refusal it is: by the door where that is a client's own, else by what the key was used for, else of an application."""
-    by_door = clients_of(refusal.source.partition("-")[0] if refusal.source.startswith(OTLP) else refusal.source, harness="", gateway="")
-    if by_door not in (("opentelemetry",), ("rest",)):
-        return by_door
-    return sorted(by_key.get(refusal.api_key_id, set())) or by_door
+def sender(refusal: Refused) -> str:
+    """Whose refusal it is, one client's: as with what arrives, by its own door, else by the gateway or harness it names."""
+    door = OTLP if refusal.source.startswith(OTLP) else refusal.source
+    return clients_of(door, harness=refusal.harness, gateway=refusal.gateway)[0]
 
 
 def connection(

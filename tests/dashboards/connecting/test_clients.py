@@ -3,11 +3,12 @@
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.test import Client as Browser
 from django.utils import timezone
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
 from dashboards.connecting.clients import BY_SLUG, CLIENTS, Client, clients_of
 from dashboards.connecting.samples import SAMPLES, Moment
@@ -96,6 +97,34 @@ def test_a_connection_tells_how_it_does(organization: Organization, admin: Membe
     assert (found["claude-code"].coverage, found["litellm"].coverage) == (Shares(harness_only=2), Shares(gateway_only=1))
     assert (found["litellm"].calls, sum(found["litellm"].by_hour), found["portkey"].refused) == (1, 1, 1)
     assert [one.state for one in connections(actor, now=now + timedelta(days=2)) if one.client.slug == "litellm"] == ["quiet"]
+
+
+@pytest.mark.django_db
+def test_what_is_refused_is_of_the_client_that_sent_it_whatever_else_its_key_was_used_for(
+    organization: Organization, admin: Member
+) -> None:
+    key = key_of(organization)
+    api, now = client_with(key), timezone.now()
+    for slug in ("claude-code", "litellm", "codex", "rest", "opentelemetry", "vendors"):
+        assert sent(key, slug).status_code in (200, 201)
+    assert {one.state for one in connections(member_actor(admin), now=timezone.now())} == {"live", "never"}
+    api.post("/api/v1/events", {"events": [{"id": "x", "occurred_at": now.isoformat()}]})
+    api.generic("POST", "/api/v1/events", "{", content_type="application/json")
+    api.post("/api/v1/events", {"events": [{"id": str(number), "harness": "Qwen-Code"} for number in range(260)]})
+    api.post(
+        "/api/v1/events", {"events": [{"id": "y", "gateway": "kong", "harness": "qwen-code"}, {"id": "z", "harness": "write me a poem"}]}
+    )
+    api.post("/api/v1/events/bedrock", {"nothing": "to read"}, format="json")
+    api.post("/api/v1/events/litellm", [{"nothing": "to read"}])
+    bad = ExportLogsServiceRequest.FromString(SAMPLES["claude-code"](Moment(now, "bad")).body)
+    for one in bad.resource_logs[0].scope_logs[0].log_records[0].attributes:
+        if one.key == "input_tokens":
+            one.value.string_value = "-5"
+    answer = api.generic("POST", "/otlp/v1/logs", cast("str", bad.SerializeToString()), content_type="application/x-protobuf")
+    assert ExportLogsServiceResponse.FromString(answer.content).partial_success.rejected_log_records == 1
+    found = {one.client.slug: one.refused for one in connections(member_actor(admin), now=timezone.now()) if one.refused}
+    assert found == {"rest": 3, "qwen-code": 260, "kong": 1, "vendors": 1, "litellm": 1, "claude-code": 1}
+    assert {one.client.slug for one in connections(member_actor(admin), now=timezone.now()) if one.state == "failing"} == set(found)
 
 
 @pytest.mark.django_db
