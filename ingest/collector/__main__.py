@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .collecting import Collector, Round
+from .collecting import QUIET_S, Collector, Round
 from .places import places
 from .positions import Positions, default_path
 from .readers import readers
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     try:
         harnesses = chosen(wanted.harness, wanted.path)
         sink = show if wanted.dry_run else post(wanted, environment)
-        positions = Positions(None if wanted.dry_run else wanted.state or default_path(environment))
+        positions = Positions(wanted.state or default_path(environment), is_kept=not wanted.dry_run)
         # A file that is named is taken as it is; the harness's own may be in the middle of a call.
-        is_final = wanted.dry_run or (wanted.path is not None and not wanted.watch)
+        is_final = wanted.path is not None and not wanted.watch
         collector = Collector(sink, positions, labels=labels(wanted.label), is_final=is_final)
         return watched(collector, harnesses, wanted) if wanted.watch else once(collector, harnesses, wanted.path)
     except Refused as refusal:
@@ -118,7 +118,8 @@ def watched(collector: Collector, harnesses: Sequence[str], wanted: argparse.Nam
 
 def tell(harness: str, done: Round) -> None:
     unread = f", {done.unread} records could not be read" if done.unread else ""
-    log.info("%s: %d calls in %d files%s", harness, done.calls, done.files, unread)
+    waiting = f", {done.waiting} wait until their file has rested for {QUIET_S:.0f} s: it may still be written" if done.waiting else ""
+    log.info("%s: %d calls in %d files%s%s", harness, done.calls, done.files, waiting, unread)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ class Step(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What a round did."""
+    """What a round did. `waiting` calls were read and are held back until it is clear that they are whole."""
 
     files: int
     calls: int
     unread: int
+    waiting: int = 0
 
 
 class Collector:
@@ -47,20 +48,20 @@ class Collector:
 
     def __init__(self, sink: Sink, positions: Positions, *, labels: Mapping[str, Any] | None = None, is_final: bool = False) -> None:
         self.sink, self.positions, self.labels, self.is_final = sink, positions, dict(labels or {}), is_final
-        self.unread = 0
+        self.unread = self.waiting = 0
 
     def round(self, harness: str, path: Path | None = None) -> Round:
         """Reads what is new in the harness's files, or in those at `path`. Raises what the sink raises."""
-        seen = calls = unread = 0
+        seen = calls = unread = waiting = 0
         for source in sources(harness, path):
             seen += 1
-            self.unread = 0
+            self.unread = self.waiting = 0
             try:
                 calls += self.collect(source)
             except (OSError, sqlite3.Error) as error:
                 log.warning("%s could not be read: %s", source.path, error)
-            unread += self.unread
-        return Round(seen, calls, unread)
+            unread, waiting = unread + self.unread, waiting + self.waiting
+        return Round(seen, calls, unread, waiting)
 
     def collect(self, source: Source) -> int:
         """Hands on the new calls of one file. Returns how many."""
@@ -87,7 +88,9 @@ class Collector:
         offset, size = position.get("offset", 0), source.path.stat().st_size
         # A file from a clock that is ahead is as old as one from a clock that is behind.
         is_quiet = self.is_final or abs(time.time() - changed_at(source.path)) > QUIET_S
-        if offset >= size and not (is_quiet and position.get("context", {}).get("open")):
+        held = len(position.get("context", {}).get("open", ()))
+        if offset >= size and not (is_quiet and held):
+            self.waiting = held
             return
         reader: Reader = module.Reader(deepcopy(position.get("context")))
         calls: list[Fields] = []
@@ -101,6 +104,7 @@ class Collector:
                 calls = []
         if is_quiet:
             calls += self._taken(reader.close)
+        self.waiting = reader.waiting()
         yield Step(calls, noted(source.path, offset, reader))
 
     def _read(self, reader: Reader, line: bytes) -> list[Fields]:

@@ -15,8 +15,9 @@ def default_path(environment: Any = os.environ) -> Path:
 class Positions:
     """Positions by "<harness>:<path>". What is not saved is read again, which counts nothing twice."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, *, is_kept: bool = True) -> None:
+        """`is_kept` is false where what is noted is not to outlive the run."""
+        self.path = path if is_kept else None
         self.known: dict[str, dict[str, Any]] = {}
         if path is not None and path.exists():
             try:

@@ -15,6 +15,7 @@ NAME = "claude-code"
 HARNESS = "claude-code"
 SYNTHETIC = "<synthetic>"
 MOST_REQUESTS = 16
+ADVISOR = ":advisor:"
 # A line without one of these says nothing that is read; a line is looked at for them before it is decoded.
 MARKS = (b'"assistant"', b'"api-request"', b'"promptId"')
 # What an advisor's call does not share with the one it is within.
@@ -44,10 +45,18 @@ class Reader(Rewriting):
         return ()
 
     def _all(self, fields: Fields, usage: Mapping[str, Any]) -> Iterable[Fields]:
-        """The call, and those of an advisor within it."""
+        """The call, and those of an advisor within it; before it those that are whole because it follows."""
+        yield from self._followed(fields)
         yield from self.together(fields.get("request_id") or fields["id"], fields)
         for within in advice(usage, fields):
             yield from self.together(within["id"], within)
+
+    def _followed(self, fields: Fields) -> Iterable[Fields]:
+        """Calls that no later line goes on with: a conversation makes its next call when it has the answer to the one before."""
+        waiting: dict[str, Fields] = self.context.get("open", {})
+        name, chain = fields.get("request_id") or fields["id"], chain_of(fields)
+        for key in [key for key, one in waiting.items() if chain and chain_of(one) == chain and key.partition(ADVISOR)[0] != name]:
+            yield waiting.pop(key)
 
     def _note(self, record: Mapping[str, Any]) -> None:
         """Keeps what a request says before its answer: the model asked for, and when."""
@@ -128,7 +137,7 @@ def advice(usage: Mapping[str, Any], call: Fields) -> list[Fields]:
     found = []
     for number, step in enumerate(iterations(usage, "advisor_message")):
         if model := text(step.get("model")):
-            name = f"{call.get('request_id') or call.get('id')}:advisor:{number}"
+            name = f"{call.get('request_id') or call.get('id')}{ADVISOR}{number}"
             shared = {field: value for field, value in call.items() if field not in OF_THE_CALL}
             found.append({**shared, "id": name, "model": model, "role": "advisor", **block_tokens(step)})
     return found
@@ -169,6 +178,12 @@ def labels(record: Mapping[str, Any]) -> dict[str, str]:
         agent__id=record.get("agentId"),
         effort=record.get("effort"),
     )
+
+
+def chain_of(call: Fields) -> tuple[str, str] | None:
+    """The conversation that makes its calls one after another: a session's, or an agent's of it. None where agents of one file have no id."""
+    agent = call.get("tags", {}).get("agent.id", "")
+    return None if call.get("role") == "subagent" and not agent else (call.get("session", ""), agent)
 
 
 def provider_of(message_id: str) -> str:

@@ -23,6 +23,10 @@ class Reader(Protocol):
         """The calls that no later record can complete, because there is none."""
         ...
 
+    def waiting(self) -> int:
+        """How many calls are held back because a later record may complete them."""
+        ...
+
 
 class Stateless:
     """A reader of records that each say all there is to say."""
@@ -35,6 +39,9 @@ class Stateless:
 
     def close(self) -> Iterable[Fields]:
         return ()
+
+    def waiting(self) -> int:
+        return len(self.context.get("open", ()))
 
 
 class Rewriting(Stateless):

@@ -97,6 +97,38 @@ def test_the_last_call_waits_while_its_file_is_being_written(sink: Sink, state: 
     assert sink.calls[0]["latency_ms"] == 131
 
 
+def test_all_but_the_last_call_of_a_file_that_was_just_written_go_at_once_and_the_round_says_what_waits(
+    sink: Sink, state: Path, tmp_path: Path
+) -> None:
+    for name in ("9c0e28ed", "959ca271"):
+        file = next(one for one in FILES if one.path.name.startswith(name))
+        shutil.copyfile(file.path, tmp_path / file.path.name)
+    for _ in range(2):
+        done = collector(sink, state).round("claude-code", tmp_path)
+        assert (len(sink.calls), done.waiting) == (4, 2)
+    for path in tmp_path.glob("*.jsonl"):
+        aged(path)
+    done = collector(sink, state).round("claude-code", tmp_path)
+    assert (done.calls, done.waiting, len(set(sink.ids)), len(sink.ids)) == (2, 0, 6, 6)
+    assert set(sink.counted().values()) == {tuple(CLAUDE.values())}
+
+
+def test_calls_of_agents_that_share_a_file_and_have_no_id_wait_for_each_others_lines(sink: Sink, tmp_path: Path) -> None:
+    """As older versions wrote them: lines of several agents in turn, with the whole count in the last one of each."""
+    told = [json.loads(line) for line in LINES if b'"assistant"' in line and b'"usage"' in line]
+
+    def line(request: str, output: int) -> bytes:
+        message = {**told[0]["message"], "id": f"msg_{request}", "usage": {**told[0]["message"]["usage"], "output_tokens": output}}
+        return json.dumps({**told[0], "requestId": request, "isSidechain": True, "message": message}).encode() + b"\n"
+
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(line(request, output) for output in (1, 90) for request in ("one", "two", "three")))
+    assert collector(sink, None).round("claude-code", path) == (1, 0, 0, 3)
+    aged(path)
+    collector(sink, None).round("claude-code", path)
+    assert [(call["request_id"], call["output_tokens"]) for call in sink.calls] == [("one", 90), ("two", 90), ("three", 90)]
+
+
 @pytest.mark.parametrize("cut", [1, 40, 300, 900])
 def test_a_line_that_is_half_written_is_read_when_it_is_whole(sink: Sink, state: Path, tmp_path: Path, cut: int) -> None:
     path = tmp_path / "a.jsonl"
