@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Literal
 
 import msgspec
 from drf_spectacular.types import OpenApiTypes
@@ -19,7 +19,6 @@ from governance.tenancy.openapi import problems
 from ingest.doors.body import PIECE, raw_pieces
 from ingest.formats.batch import Unsupported
 from ingest.importing import files, services
-from ingest.importing.mapping import Meaning
 from ingest.importing.models import ImportRun
 from ingest.importing.selectors import import_get, import_preview, imports_visible, refusals_of
 
@@ -28,10 +27,22 @@ STEPS = {"start": services.import_start, "pause": services.import_pause, "cancel
 ENCODINGS = ("", "identity", "gzip", "x-gzip")
 
 
+class ImportMeaningIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of the mapping changes; what is left out stays. `columns` and `constants` are given as a whole."""
+
+    columns: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    constants: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    time_zone: str | msgspec.UnsetType = msgspec.UNSET
+    date_order: Literal["ymd", "dmy", "mdy"] | msgspec.UnsetType = msgspec.UNSET
+    decimal: Literal[".", ","] | msgspec.UnsetType = msgspec.UNSET
+    is_input_whole: bool | msgspec.UnsetType = msgspec.UNSET
+    are_totals: bool | msgspec.UnsetType = msgspec.UNSET
+
+
 class ImportMapIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the columns mean, or how the file is written: another encoding or delimiter has the mapping guessed anew."""
 
-    meaning: Meaning | None = None
+    meaning: ImportMeaningIn | None = None
     encoding: str = ""
     delimiter: str = ""
 
@@ -208,7 +219,12 @@ class Import(ImportView):
     def patch(self, request: Request, import_id: int) -> Response:
         given = body_of(request, ImportMapIn)
         run = import_get(self.actor, import_id)
-        services.import_map(actor=self.actor, run=run, meaning=given.meaning, encoding=given.encoding, delimiter=given.delimiter)
+        changes = (
+            None
+            if given.meaning is None
+            else {name: value for name, value in msgspec.structs.asdict(given.meaning).items() if value is not msgspec.UNSET}
+        )
+        services.import_map(actor=self.actor, run=run, changes=changes, encoding=given.encoding, delimiter=given.delimiter)
         return Response(import_out(import_get(self.actor, import_id)))
 
 

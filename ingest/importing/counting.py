@@ -21,6 +21,7 @@ from ingest.services.sightings import sightings_settle
 
 # Names that clients make up are told apart by it: the same row of two files is the same call.
 SOURCE = "import"
+EMPTY = "empty_total"
 FEW, MANY = 1_000, 1_000_000
 
 
@@ -86,7 +87,7 @@ def rows_count(*, actor: Actor, rows: Sequence[Row], thresholds: Thresholds, are
 
 
 def _refused(fault: Fault | None) -> Outcome | None:
-    if fault is None or fault.code == "empty_total":
+    if fault is None or fault.code == EMPTY:
         return None
     return Outcome(0, "rejected", code=fault.code, reason=fault.reason, field=fault.field)
 

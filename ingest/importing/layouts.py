@@ -172,8 +172,8 @@ class Guess:
     meaning: Meaning
 
 
-def guess(headers: Sequence[str], samples: Sequence[Mapping[str, str]]) -> Guess:
-    """The meaning by the headers, and by some rows how times and numbers are written."""
+def guess(headers: Sequence[str], samples: Sequence[Mapping[str, str]], *, delimiter: str = ",") -> Guess:
+    """The meaning by the headers, and by the delimiter and some rows how times and numbers are written."""
     export = next((one for one in EXPORTS if one.known_by <= set(headers)), None)
     if export is None:
         found = Guess("", _by_names(headers))
@@ -186,7 +186,7 @@ def guess(headers: Sequence[str], samples: Sequence[Mapping[str, str]]) -> Guess
         found = Guess(
             export.name, Meaning(columns, dict(export.constants), is_input_whole=export.is_input_whole, are_totals=export.are_totals)
         )
-    return Guess(found.name, _as_written(found.meaning, samples))
+    return Guess(found.name, _as_written(found.meaning, samples, delimiter=delimiter))
 
 
 def _by_names(headers: Sequence[str]) -> Meaning:
@@ -207,9 +207,10 @@ def _by_names(headers: Sequence[str]) -> Meaning:
     return Meaning(columns, is_input_whole=is_input_whole, are_totals="calls" in columns.values())
 
 
-def _as_written(meaning: Meaning, samples: Sequence[Mapping[str, str]]) -> Meaning:
+def _as_written(meaning: Meaning, samples: Sequence[Mapping[str, str]], *, delimiter: str) -> Meaning:
     """The meaning with the order of days and the sign for fractions that the rows have."""
     times = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target == "occurred_at"]
     numbers = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target.partition(":")[0] in NUMERIC]
     counts = [row.get(header, "") for row in samples for header, target in meaning.columns.items() if target.endswith("_tokens")]
-    return msgspec.structs.replace(meaning, date_order=values.order_of(times), decimal=values.decimal_of(numbers, counts=counts))
+    decimal = values.decimal_of(numbers, counts=counts, times=times, delimiter=delimiter)
+    return msgspec.structs.replace(meaning, date_order=values.order_of(times), decimal=decimal)

@@ -73,6 +73,11 @@ class ImportRun(models.Model):
     def is_at_work(self) -> bool:
         return self.state in (self.State.RUNNING, self.State.UNDOING)
 
+    @property
+    def is_paused_before_any(self) -> bool:
+        """Whether nothing is counted yet, so that the mapping can still change."""
+        return self.state == self.State.PAUSED and self.rows_seen == 0
+
 
 class ImportPiece(models.Model):
     """A piece of a run's file, compressed. Dropped when the import has ended."""

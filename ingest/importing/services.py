@@ -67,7 +67,7 @@ def _lay_out(run: ImportRun, layout: Layout) -> None:
     if not run.headers:
         raise Invalid("No column can be made out in the file.", field="file")
     samples = [record.values for record in islice(records(files.file_pieces(run), layout), LOOKED_AT) if not record.fault]
-    found = guess(run.headers, samples)
+    found = guess(run.headers, samples, delimiter=run.delimiter)
     remembered = ImportMeaning.objects.filter(organization=run.organization_id, headers_hash=headers_hash(run.headers)).first()
     run.export, run.is_remembered = found.name, remembered is not None
     run.meaning = remembered.meaning if remembered else meaning_facts(found.meaning)
@@ -91,16 +91,26 @@ def meaning_of(run: ImportRun) -> Meaning:
 
 
 @transaction.atomic
-def import_map(*, actor: Actor, run: ImportRun, meaning: Meaning | None = None, encoding: str = "", delimiter: str = "") -> ImportRun:
-    """Changes how a file is read that waits, and what its columns mean. Another encoding or delimiter brings other columns, and a mapping guessed anew.
+def import_map(
+    *,
+    actor: Actor,
+    run: ImportRun,
+    meaning: Meaning | None = None,
+    changes: Mapping[str, Any] | None = None,
+    encoding: str = "",
+    delimiter: str = "",
+) -> ImportRun:
+    """Changes how a file is read of which nothing is counted yet, and what its columns mean: `meaning` is all of it, `changes` what of it changes.
 
+    Another encoding or delimiter brings other columns, and a mapping guessed anew, to which `changes` apply.
     Raises Invalid with the `field`, and Conflict once it has started.
     """
     require(actor, Right.MANAGE_ORGANIZATION)
     run = _locked(actor, run)
-    if run.state != State.READY:
+    if run.state != State.READY and not run.is_paused_before_any:
         raise Conflict(f"This import is {run.get_state_display().lower()}; its mapping stands.", state=run.state)
     layout = layout_of_run(run)
+    read_before = (run.meaning, layout)
     wanted = Layout(encoding or layout.encoding, layout.is_lines, delimiter or layout.delimiter)
     if wanted.encoding not in ENCODINGS or wanted.delimiter not in DELIMITERS:
         raise Invalid("There is no such encoding or delimiter.", field="encoding" if wanted.encoding not in ENCODINGS else "delimiter")
@@ -109,13 +119,20 @@ def import_map(*, actor: Actor, run: ImportRun, meaning: Meaning | None = None, 
     elif meaning is not None:
         meaning_check(meaning, run.headers)
         run.meaning = meaning_facts(meaning)
+    if changes is not None:
+        changed = msgspec.structs.replace(meaning_of(run), **changes)
+        meaning_check(changed, run.headers)
+        run.meaning = meaning_facts(changed)
+    if (run.meaning, layout_of_run(run)) != read_before:
+        # What made it pause was the mapping before: with this one it may pause again.
+        run.why_paused = ""
     run.save()
     return run
 
 
 @transaction.atomic
 def import_start(*, actor: Actor, run: ImportRun) -> ImportRun:
-    """Lets a worker count the file's rows, or go on after a pause; then it goes on however many are refused. The mapping is remembered.
+    """Lets a worker count the file's rows, or go on after a pause; then it goes on however many are refused.
 
     Raises Invalid for a mapping that no row can be read with, and Conflict.
     """
@@ -128,7 +145,6 @@ def import_start(*, actor: Actor, run: ImportRun) -> ImportRun:
     meaning_check(meaning_of(run), run.headers)
     if run.state == State.READY:
         run.started_at = timezone.now()
-        _remember(run)
     run.is_patient, run.why_paused = run.is_patient or bool(run.why_paused), ""
     run.save(update_fields=["started_at", "is_patient", "why_paused"])
     become(actor, run, State.RUNNING)
@@ -136,7 +152,8 @@ def import_start(*, actor: Actor, run: ImportRun) -> ImportRun:
     return run
 
 
-def _remember(run: ImportRun) -> None:
+def meaning_remember(run: ImportRun) -> None:
+    """Keeps the mapping that a run is counted by for files of the same columns."""
     mine = ImportMeaning.objects.filter(organization=run.organization_id)
     ImportMeaning.objects.update_or_create(
         organization=run.organization, headers_hash=headers_hash(run.headers), defaults={"meaning": run.meaning, "used_at": timezone.now()}

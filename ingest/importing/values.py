@@ -1,6 +1,7 @@
 """Cells as people and programs write them: numbers with their separators, times with or without a zone. Pure."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
@@ -14,6 +15,8 @@ PLAIN = {".": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"), ",": re.
 # "2.000" tokens are two thousand: nobody writes two with three digits of nothing. "2.0" is what programs write.
 THOUSANDS = {".": re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+"), ",": re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")}
 DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+|[+-]?\d+,(?:\d{1,2}|\d{4,})")
+DECIMAL_POINT = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+|[+-]?\d*\.(?:\d{1,2}|\d{4,})|[+-]?0*\.\d+")
+POINTED_DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b")
 EPOCH = re.compile(r"\d{9,19}(?:\.\d+)?")
 # Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, for this century.
 PER_SECOND = {9: 1, 10: 1, 13: 10**3, 16: 10**6, 19: 10**9}
@@ -42,7 +45,8 @@ def number(text: str, decimal: str) -> Decimal:
     if GROUPED[decimal].fullmatch(bare):
         bare = bare.replace("," if decimal == "." else ".", "")
     elif not PLAIN[decimal].fullmatch(bare):
-        raise Unclear(f"A number with a decimal {'point' if decimal == '.' else 'comma'} is expected.")
+        word, other = ("point", ",") if decimal == "." else ("comma", ".")
+        raise Unclear(f'A number with a decimal {word} is expected. If fractions have the other sign, say so ("decimal": "{other}").')
     try:
         return Decimal(bare.replace(",", "."))
     except InvalidOperation:
@@ -53,9 +57,9 @@ def whole(text: str, decimal: str) -> int:
     """A whole number. Raises Unclear."""
     found = number(text, decimal)
     if not found.is_finite() or abs(found) > 10**18 or found != found.to_integral_value() or THOUSANDS[decimal].fullmatch(text.strip()):
-        other = "comma" if decimal == "." else "point"
+        word, other, sign = ("point", "comma", ",") if decimal == "." else ("comma", "point", ".")
         raise Unclear(
-            f"A whole number is expected. If its {'point' if decimal == '.' else 'comma'} parts thousands, say that fractions have a {other}."
+            f'A whole number is expected. If its {word} parts thousands, say that fractions have a {other} ("decimal": "{sign}").'
         )
     return int(found)
 
@@ -89,7 +93,7 @@ def _day_and_clock(text: str, order: str) -> tuple[date, str | None]:
         try:
             return _day(found, order), found["clock"]
         except ValueError:
-            raise Unclear("There is no such day; is the order of day, month and year right?") from None
+            raise Unclear('There is no such day; is the order of day, month and year ("date_order") right?') from None
     for form in WORDED:
         try:
             return datetime.strptime(text, form).date(), None  # noqa: DTZ007 - a day has no zone
@@ -103,7 +107,7 @@ def _day(found: re.Match[str], order: str) -> date:
     if len(found["first"]) == len("2026"):
         return date(first, second, third)
     if order == "ymd" or len(found["third"]) not in (2, 4):
-        raise Unclear("Say in which order day, month and year stand.")
+        raise Unclear('Say in which order day, month and year stand ("date_order": "dmy" or "mdy").')
     year = third if len(found["third"]) == len("2026") else 2000 + third
     return date(year, second, first) if order == "dmy" else date(year, first, second)
 
@@ -136,8 +140,14 @@ def order_of(samples: list[str]) -> str:
     return "mdy" if any(int(found["second"]) > 12 for found in parts) and not any(int(found["first"]) > 12 for found in parts) else "dmy"
 
 
-def decimal_of(samples: list[str], *, counts: list[str]) -> str:
-    """The sign for fractions that some cells have: a comma where one can be nothing else, or where a point parts the thousands of counts."""
+def decimal_of(samples: list[str], *, counts: list[str], times: Sequence[str] = (), delimiter: str = ",") -> str:
+    """The sign for fractions that some cells have: a comma where one can be nothing else, or where a point parts the thousands of counts.
+
+    A file as spreadsheets of countries with a decimal comma write it, parted by semicolons and with days as 21.11.2026, has it where no cell tells.
+    """
     bare = [AROUND.sub("", text.strip()).translate(SPACES) for text in samples]
     has_comma = any(DECIMAL_COMMA.fullmatch(text) for text in bare)
-    return "," if has_comma or any(THOUSANDS["."].fullmatch(text.strip()) for text in counts) else "."
+    if has_comma or any(THOUSANDS["."].fullmatch(text.strip()) for text in counts):
+        return ","
+    has_point = any(DECIMAL_POINT.fullmatch(text) for text in bare)
+    return "," if not has_point and delimiter == ";" and any(POINTED_DAY.match(text.strip()) for text in times) else "."

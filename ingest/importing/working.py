@@ -16,10 +16,10 @@ from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.services import organization_lock
 from ingest.formats.event import Outcome
 from ingest.importing import files
-from ingest.importing.counting import SOURCE, Thresholds, rows_count
+from ingest.importing.counting import EMPTY, SOURCE, Thresholds, rows_count
 from ingest.importing.mapping import Reader, Row
 from ingest.importing.models import ImportPart, ImportRefusal, ImportRun
-from ingest.importing.services import become, layout_of_run, meaning_of
+from ingest.importing.services import become, layout_of_run, meaning_of, meaning_remember
 from ingest.importing.text import Record, records
 from ingest.once.withdrawing import reports_withdraw
 from ingest.redaction import without_secrets
@@ -108,6 +108,10 @@ def _step(run_id: int, reading: _Reading | None, thresholds: Thresholds, size: i
         # Another worker was at it meanwhile, or this one begins.
         reading = _Reading(run)
     rows = reading.rows(size)
+    if _pause_before_any(run, actor, rows):
+        return None, False
+    if not run.rows_seen:
+        meaning_remember(run)
     _count(run, actor, rows, thresholds, are_totals=reading.meaning.are_totals)
     if len(rows) < size:
         files.file_drop(run)
@@ -145,6 +149,20 @@ def _count(run: ImportRun, actor: Actor, rows: Sequence[Row], thresholds: Thresh
     run.worked_at = now
     run.save(update_fields=["rows_seen", "rows_accepted", "rows_duplicate", "rows_empty", "rows_rejected", "events_accepted", "worked_at"])
     _pause_where_much_is_refused(run, actor, refused)
+
+
+def _pause_before_any(run: ImportRun, actor: Actor, rows: Sequence[Row]) -> bool:
+    """Stops a run of whose first rows most cannot be read, before anything is counted: its mapping can still be changed."""
+    refused = [(row, row.fault) for row in rows if row.fault is not None and row.fault.code != EMPTY]
+    if run.is_patient or run.rows_seen or 2 * len(refused) <= len(rows):
+        return False
+    row, fault = refused[0]
+    run.why_paused = f"Nothing is counted yet: {len(refused):,} of the first {len(rows):,} rows cannot be read, row {row.number:,} because: {fault.reason}"[
+        :300
+    ]
+    run.save(update_fields=["why_paused"])
+    become(actor, run, State.PAUSED)
+    return True
 
 
 def _pause_where_much_is_refused(run: ImportRun, actor: Actor, refused: Sequence[tuple[Row, Outcome]]) -> None:

@@ -67,7 +67,7 @@ def import_page(request: PageRequest, import_id: int) -> HttpResponse:
     actor = request.actor
     run = import_get(actor, import_id)
     refusal = ""
-    form = _meaning_form(request, run) if run.state == State.READY else None
+    form = _meaning_form(request, run) if run.state == State.READY or run.is_paused_before_any else None
     if request.method == "POST":
         step = request.POST.get("action", "")
         try:

@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_file_goes_through_every_step(api: APIClient) -> None:
     columns = {"wann": "occurred_at", "was": "model", "wieviel": "input_tokens"}
     assert api.patch(address, {"meaning": {"columns": columns}}).json()["meaning"]["columns"] == columns
     rows = api.get(f"{address}/preview").json()["rows"]
-    assert [(row["status"], row["cost"]) for row in rows] == [("accepted", "0.003000000000000"), ("rejected", None)]
+    assert [(row["status"], row["cost"]) for row in rows] == [("accepted", "0.003"), ("rejected", None)]
     assert api.post(f"{address}/start").json()["state"] == "running"
     working.import_run_work(sent.json()["id"])
     assert api.get(address).json()["rows_accepted"] == 1
@@ -61,6 +62,23 @@ def test_a_file_goes_through_every_step(api: APIClient) -> None:
 )
 def test_what_cannot_be_read_is_told(api: APIClient, body: bytes, headers: dict[str, str], status: int) -> None:
     assert send(api, body, **headers).status_code == status
+
+
+def test_what_a_patch_leaves_out_stays_as_it_was_guessed(api: APIClient) -> None:
+    """A table as spreadsheets of Germany write it, where a point parts thousands of what names no count."""
+    day = timezone.localdate() - timedelta(days=2)
+    body = f"Datum;was;Anzahl;Kosten\n{day:%d.%m.%Y};claude-sonnet-4-5;1.234;2.500\n{day:%d.%m.%Y};claude-sonnet-4-5;2.500;1.000\n"
+    sent = send(api, body.encode()).json()
+    address = f"{ADDRESS}/{sent['id']}"
+    columns = {"Datum": "occurred_at", "was": "model", "Anzahl": "input_tokens", "Kosten": "reported_cost"}
+    api.patch(address, {"meaning": {"columns": columns, "date_order": "dmy", "decimal": ","}})
+    meaning = api.patch(address, {"meaning": {"columns": columns}}).json()["meaning"]
+    assert (meaning["date_order"], meaning["decimal"], meaning["columns"]) == ("dmy", ",", columns)
+    events = [row["event"] for row in api.get(f"{address}/preview").json()["rows"]]
+    assert [(event["input_tokens"], Decimal(event["reported_cost"])) for event in events] == [(1234, 2500), (2500, 1000)]
+    api.patch(address, {"meaning": {"decimal": "."}})
+    reasons = {row["reason"] for row in api.get(f"{address}/preview").json()["rows"]}
+    assert all('("decimal": ",")' in reason for reason in reasons)
 
 
 def test_a_mapping_of_another_shape_is_refused(api: APIClient) -> None:

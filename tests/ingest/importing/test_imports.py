@@ -147,6 +147,21 @@ def test_many_refused_rows_pause_it_and_it_goes_on_when_told(admin: Member) -> N
     assert (refusal.row, refusal.line, refusal.field, refusal.value) == (1, 2, "input_tokens", "x")
 
 
+def test_a_small_file_most_of_whose_rows_cannot_be_read_pauses_before_any_is_counted(admin: Member) -> None:
+    actor = member_actor(admin)
+    run = started(admin, table(5, broken=lambda index: index > 0))
+    assert (run.state, run.rows_seen, UsageEvent.objects.count()) == (State.PAUSED, 0, 0)
+    assert "4 of the first 5 rows" in run.why_paused
+    assert not upload(admin, table(5)).is_remembered
+    services.import_map(actor=actor, run=run, changes={"constants": {"harness": "codex"}})
+    services.import_start(actor=actor, run=run)
+    assert work(run).state == State.PAUSED
+    services.import_start(actor=actor, run=run)
+    run = work(run)
+    assert (run.state, run.rows_accepted, run.rows_rejected) == (State.DONE, 1, 4)
+    assert upload(admin, table(5)).is_remembered
+
+
 def test_undoing_takes_back_exactly_what_it_stored_and_it_counts_anew(admin: Member) -> None:
     budget_create(actor=member_actor(admin), name="All", scope_kind="organization", period_kind="month", limit_amount=Decimal(10))
     other = Event(occurred_at=timezone.now(), model="claude-sonnet-4-5", id="else", session="s-1", input_tokens=5)
