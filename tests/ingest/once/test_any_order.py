@@ -65,7 +65,16 @@ def proxy() -> list[Report]:
     return [*from_telemetry("litellm-proxy/004"), *from_records("litellm", batch)]
 
 
-CASES: list[tuple[Callable[[], list[Report]], int]] = [(combo, 2), (claude, 2), (codex, 3)]
+def gemini() -> list[Report]:
+    """The same question asked twice, once written to a chat file and once told by telemetry, as if of one session."""
+    (path,) = (FOLDER / "gemini-cli" / "chats").glob("*.jsonl")
+    ((door, written),) = from_records("gemini-cli", path.read_bytes(), is_lines=True)
+    ((_, telling),) = from_telemetry("gemini-cli/002")
+    at = written.occurred_at + timedelta(milliseconds=40)
+    return [(door, written), ("otlp", msgspec.structs.replace(telling, session=written.session, occurred_at=at))]
+
+
+CASES: list[tuple[Callable[[], list[Report]], int]] = [(combo, 2), (claude, 2), (codex, 3), (gemini, 1)]
 
 
 def outcome(organization: Organization, parts: Sequence[Sequence[Report]]) -> dict[str, Any]:
