@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from governance.audit.models import AuditRecord
+from governance.money import digits
 from governance.tenancy.access import Actor
 
 
@@ -35,7 +36,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if isinstance(value, Decimal | UUID):
+    if isinstance(value, Decimal):
+        return digits(value)
+    if isinstance(value, UUID):
         return str(value)
     if isinstance(value, datetime | date | time):
         return value.isoformat()

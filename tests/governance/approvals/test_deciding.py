@@ -63,7 +63,7 @@ def test_grant_is_recorded_and_told(lead: Member, engineer: Member, request_of_5
     grant(lead, request_of_50, note="Go on.")
 
     record = AuditRecord.objects.get(action="request.approved")
-    assert (record.actor_id, record.old, record.new["granted"]) == (lead.pk, {"state": "pending"}, "50.000000000000000")
+    assert (record.actor_id, record.old, record.new["granted"]) == (lead.pk, {"state": "pending"}, "50")
     assert {"budget_period.topped_up", "freeze.ended"} <= set(AuditRecord.objects.values_list("action", flat=True))
     notice = Notice.objects.get(recipient=engineer.user.email, subject__startswith="Granted")
     assert "Lead granted 50.00 USD" in notice.body

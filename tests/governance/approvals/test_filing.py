@@ -31,7 +31,7 @@ def test_engineer_asks_for_the_own_frozen_session(engineer: Member, lead: Member
     assert (request.state, request.amount, request.session_key) == ("pending", Decimal(50), FROZEN_SESSION)
     assert (request.team_id, request.spender_id) == (engineer.team_id, engineer.pk)
     record = AuditRecord.objects.get(action="request.filed")
-    assert (record.actor_id, record.target_id, record.new["amount"]) == (engineer.pk, str(request.pk), "50.000000000000000")
+    assert (record.actor_id, record.target_id, record.new["amount"]) == (engineer.pk, str(request.pk), "50")
     assert set(Notice.objects.values_list("recipient", flat=True)) == {lead.user.email, admin.user.email}
 
 

@@ -280,4 +280,4 @@ def test_each_change_is_in_the_record(actor: Actor, plan: SeatPlan, engineer: Me
     plan_end(actor=actor, plan=plan, ends_on=date(2026, 12, 1))
     rows = AuditRecord.objects.filter(action__startswith="seat").order_by("pk")
     assert [row.action for row in rows] == ["seat_plan.created", "seat.given", "seat_plan.changed", "seat.ended", "seat_plan.ended"]
-    assert rows[2].old == {"fee": "31.000000000000000"}
+    assert rows[2].old == {"fee": "31"}
