@@ -33,7 +33,7 @@ def _condition(one: Mapping[str, Any]) -> dict[str, Any]:
             f"A rule cannot look at {field[:80] or 'nothing'}. It looks at {', '.join(FIELDS)} or tag:<name>.", field="conditions"
         )
     if op not in OPERATORS:
-        raise Invalid(f"A condition is one of {', '.join(OPERATORS)}.", field="conditions")
+        raise Invalid(f"{op[:80] or 'Nothing'} is no `op`: a condition is one of {', '.join(OPERATORS)}.", field="conditions")
     values = _values(field, one.get("values") or [])
     if op in WITHOUT_VALUES:
         values = []

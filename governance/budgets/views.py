@@ -1,10 +1,12 @@
 """What views that change things for programs share: scopes by method, bodies that are checked, one answer to each Idempotency-Key."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
 from django.db.models import Model, QuerySet
+from msgspec import inspect
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -48,9 +50,35 @@ def body_of(request: Request, shape: type[Body]) -> Body:
         return msgspec.json.decode(request.body or b"{}", type=shape)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `$.")
+        if known := known_values(shape, place):
+            sentence = f"{sentence}: {', '.join(known)} are known"
         raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("The body is not JSON.") from error
+
+
+def known_values(shape: Any, place: str) -> tuple[str, ...]:
+    """The texts of which one stands at a place such as `conditions[...].op` of a body; empty where any may."""
+    kind = inspect.type_info(shape)
+    for name in re.findall(r"[a-z]\w*", place):
+        fields = next((one.fields for one in kinds_within(kind) if isinstance(one, inspect.StructType)), ())
+        kind = next((field.type for field in fields if field.encode_name == name), inspect.AnyType())
+    literal = next((one for one in kinds_within(kind) if isinstance(one, inspect.LiteralType)), None)
+    return tuple(str(value) for value in literal.values if value != "") if literal else ()
+
+
+def kinds_within(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """The type itself, or those that it is one of or a list of."""
+    match kind:
+        case inspect.Metadata():
+            yield from kinds_within(kind.type)
+        case inspect.UnionType():
+            for one in kind.types:
+                yield from kinds_within(one)
+        case inspect.ListType():
+            yield from kinds_within(kind.item_type)
+        case _:
+            yield kind
 
 
 def number_asked(request: Request, name: str) -> int | None:

@@ -66,6 +66,8 @@ def test_rule_is_written_tested_ordered_and_retired(manage: APIClient, team: Tea
 def test_wrong_rule_is_refused_with_its_field(manage: APIClient, team: Team, wrong: dict[str, Any], field: str) -> None:
     answer = manage.post(RULES, SHOP | wrong)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
+    if field in ("conditions[0].op", "billing_mode"):
+        assert ("starts_with" if "op" in field else "subscription") in answer.json()["detail"]
 
 
 def test_history_is_run_over_the_api(manage: APIClient, admin: Member, team: Team) -> None:
