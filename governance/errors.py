@@ -53,4 +53,4 @@ class PaymentRequired(DomainError):
 
     code = "budget_exceeded"
     status = 402
-    title = "A budget stands against this call"
+    title = "A budget or a freeze stands against this call"

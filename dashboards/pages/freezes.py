@@ -99,7 +99,7 @@ def _history(request: PageRequest) -> Table:
         columns=[
             Column("subject", "What", "strong", value=lambda row: row.subject[0].upper() + row.subject[1:], is_sortable=False),
             Column("reason", "Why", is_sortable=False),
-            Column("started_by", "By", value=lambda row: str(row.started_by or row.get_cause_display()), is_sortable=False),
+            Column("started_by", "By", value=lambda row: row.starter or row.get_cause_display(), is_sortable=False),
             Column("started_at", "Frozen", kind="at"),
             Column("ended_at", "Resumed", kind="at"),
             Column("end_reason", "Because", is_sortable=False),

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from dashboards.selectors.sessions import CLOSED_AFTER
 from governance.budgets.freezes import freezes_visible
 from governance.budgets.models import Freeze, Session, SessionLink
+from governance.budgets.models.sessions import CLOSED_AFTER
 from governance.budgets.reach import WIDE, Switch
 from governance.budgets.refused import Refused, refused_by_freezes, refused_by_periods
 from governance.budgets.selectors import call_of

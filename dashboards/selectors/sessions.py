@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
@@ -14,13 +14,12 @@ from dashboards.selectors.frozen import freeze_scopes
 from dashboards.selectors.narrowing import Narrowing, narrowed
 from governance.approvals.models import ApprovalRequest
 from governance.budgets.models import Authorization, BudgetPeriod, Freeze, Session, TopUp
+from governance.budgets.models.sessions import CLOSED_AFTER, RUNNING_WITHIN
 from governance.errors import NotFound
 from governance.tenancy.access import Actor, scoped, visible
 from governance.tenancy.models import Member, Project, Team
 from ingest.models import UsageEvent
 
-RUNNING_WITHIN = timedelta(minutes=5)
-CLOSED_AFTER = timedelta(hours=24)
 CALLS_SHOWN = 300
 HOLDS_SHOWN = 50
 STATES = ("running", "idle", "frozen", "closed")
@@ -229,7 +228,7 @@ def session_marks(actor: Actor, key: str, periods: Sequence[BudgetPeriod]) -> li
     marks: list[Mark] = []
     for freeze in freezes:
         reason = freeze.reason or freeze.get_cause_display()
-        marks.append(Mark(freeze.started_at, "freeze", reason, str(freeze.started_by or "")))
+        marks.append(Mark(freeze.started_at, "freeze", reason, freeze.starter))
         if freeze.ended_at:
             marks.append(Mark(freeze.ended_at, "resume", freeze.end_reason or "resumed", str(freeze.ended_by or "")))
     for topup in topups:

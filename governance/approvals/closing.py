@@ -137,6 +137,6 @@ def held_otherwise(request: ApprovalRequest) -> str:
         return ""
     standing = freezes_reaching(access.system_actor(request.organization), request.session_key)
     return ", ".join(
-        f"{freeze.period.budget.name} is used up" if freeze.period else f"{freeze.subject} is frozen{f' by {freeze.started_by}' if freeze.started_by else ''}"
+        f"{freeze.period.budget.name} is used up" if freeze.period else f"{freeze.subject} is frozen{f' by {freeze.starter}' if freeze.starter else ''}"
         for freeze in standing if freeze.period_id is None or freeze.period_id != request.period_id
     )  # fmt: skip

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from django.db.models import Q
 from django.http import HttpResponse
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -176,7 +177,7 @@ class OneSession(APIView):
         periods = binding_periods(actor, key)
         is_blocked = any(period.refused_at is not None for period in periods if period.session_key)
         return Response({
-            "session": session.key, "state": "frozen" if freeze else "blocked" if is_blocked else "running",
+            "session": session.key, "state": "frozen" if freeze else "blocked" if is_blocked else session.stands_at(timezone.now()),
             "freeze": freeze and freeze_facts(actor, freeze),
             "calls": session.calls, "errors": session.errors, "unpriced_calls": session.unpriced_calls, "tokens": session.tokens,
             "cost": digits(session.cost), "notional_cost": digits(session.notional_cost), "currency": actor.organization.currency,

@@ -71,7 +71,7 @@ class CheckRefused(BudgetExceeded, frozen=True, kw_only=True):
 
 
 EXAMPLE: dict[str, Any] = {
-    "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget stands against this call", "status": 402, "code": "budget_exceeded",
+    "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget or a freeze stands against this call", "status": 402, "code": "budget_exceeded",
     "detail": "Session s-7f31 was frozen by hand by Kim: It repeats itself.", "is_frozen": True, "session": "s-7f31", "freeze": 9,
     "frozen_by": {
         "id": 9, "scope": "session", "name": "s-7f31", "cause": "hand", "reason": "It repeats itself.", "started_at": "2026-11-21T10:05:00Z",

@@ -216,7 +216,7 @@ class SessionOut(msgspec.Struct, frozen=True):
     """How a session stands."""
 
     session: str
-    state: Literal["running", "blocked", "frozen"]
+    state: Literal["running", "idle", "closed", "blocked", "frozen"]
     freeze: StandingFreeze | None
     calls: int
     errors: int
@@ -234,7 +234,8 @@ class SessionOut(msgspec.Struct, frozen=True):
     url: str
 
     field_notes: ClassVar[dict[str, str]] = {
-        "state": "`frozen`: every call is refused. `blocked`: the last call asked for did not fit, a smaller one may. `running`: neither.",
+        "state": "`frozen`: every call is refused. `blocked`: the last call asked for did not fit, a smaller one may. "
+        "Else `running` with a call in the last five minutes, `closed` when it was ended or a day without one, `idle` between.",
         "refused_calls": "How often a call of it that was asked for was refused, by whatever stood against it.",
         "budgets": "The session's own first, the organization's last.",
     }
@@ -247,7 +248,7 @@ HELD: dict[str, Any] = {
     "lease": False, "remaining": None,
 }
 REFUSED = {
-    "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget stands against this call", "status": 402, "code": "budget_exceeded",
+    "type": "urn:weighhouse:problem:budget_exceeded", "title": "A budget or a freeze stands against this call", "status": 402, "code": "budget_exceeded",
     "detail": "The budget “Every session” for session s-7f31 has too little left: 0.05 USD left of 100.00, 0.096 asked for.",
     "is_frozen": False,
     "budget": {"id": 4, "name": "Every session", "scope": "session", "period": 911, "starts_at": "1970-01-01T00:00:00Z", "ends_at": None},

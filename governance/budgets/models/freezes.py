@@ -47,6 +47,7 @@ class Freeze(models.Model):
     reason = models.CharField(max_length=300, blank=True)
     started_at = models.DateTimeField()
     started_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
+    started_label = models.CharField(max_length=200, default="", blank=True, help_text="the key's name where no member started it")
     ended_at = models.DateTimeField(null=True)
     ended_by = models.ForeignKey("tenancy.Member", on_delete=models.SET_NULL, null=True, related_name="+")
     end_reason = models.CharField(max_length=300, blank=True)
@@ -65,6 +66,11 @@ class Freeze(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_cause_display()}: {self.subject}"
+
+    @property
+    def starter(self) -> str:
+        """Whose hand it was, a member's or a key's; empty where a budget or a guard froze."""
+        return str(self.started_by) if self.started_by else self.started_label
 
     @property
     def subject(self) -> str:

@@ -1,9 +1,14 @@
 """Sessions: one agent run each, with its running totals."""
 
+from datetime import datetime, timedelta
+
 from django.db import models
 from django.db.models import Q
 
 from governance.budgets.models.columns import ORGANIZATION, money_field
+
+RUNNING_WITHIN = timedelta(minutes=5)
+CLOSED_AFTER = timedelta(hours=24)
 
 
 class Session(models.Model):
@@ -49,6 +54,12 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def stands_at(self, now: datetime) -> str:
+        """How it stands where nothing refuses its calls: running, idle or closed."""
+        if self.closed_at is not None or self.last_at < now - CLOSED_AFTER:
+            return "closed"
+        return "running" if self.last_at >= now - RUNNING_WITHIN else "idle"
 
 
 class SessionLink(models.Model):

@@ -44,7 +44,8 @@ def freeze_start(*, actor: Actor, scope_kind: str, scope_key: str, cause: str = 
         organization_touch(actor.organization)
     freeze, is_new = Freeze.objects.get_or_create(
         organization=actor.organization, **target, scope_kind=scope_kind, period=None, ended_at=None,
-        defaults={"cause": cause, "reason": reason.strip()[:300], "started_at": timezone.now(), "started_by": actor.member},
+        defaults={"cause": cause, "reason": reason.strip()[:300], "started_at": timezone.now(), "started_by": actor.member,
+            "started_label": "" if actor.api_key is None or actor.member else actor.label[:200]},
     )
     if is_new:
         facts = {"scope_kind": scope_kind, "scope": freeze.label, "cause": cause, "session": freeze.session_key, "reason": freeze.reason}

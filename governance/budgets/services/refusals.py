@@ -100,14 +100,14 @@ def freeze_sentence(freeze: Freeze, *, session_key: str) -> str:
     """What stands against a call of the session, by whom and why."""
     where = ", above this one," if freeze.session_key not in ("", session_key) else ""
     subject = freeze.subject[0].upper() + freeze.subject[1:]
-    return f"{subject}{where} was {HOW[freeze.cause]}{f' by {freeze.started_by}' if freeze.started_by else ''}: {freeze.reason}"
+    return f"{subject}{where} was {HOW[freeze.cause]}{f' by {freeze.starter}' if freeze.starter else ''}: {freeze.reason}"
 
 
 def freeze_facts(actor: Actor, freeze: Freeze) -> dict[str, Any]:
     """A freeze as answers show it."""
     return {
         "id": freeze.pk, "scope": freeze.scope_kind, "name": freeze.label, "cause": freeze.cause, "reason": freeze.reason,
-        "started_at": freeze.started_at, "started_by": str(freeze.started_by) if freeze.started_by else None,
+        "started_at": freeze.started_at, "started_by": freeze.starter or None,
         "period": freeze.period_id, "url": freeze_link(actor.organization.slug, freeze),
     }
 

@@ -1,12 +1,14 @@
 """Freezes over the API: the switch is thrown and released by whoever may, seen by whoever may know, and says when a name is known to nobody."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from governance.audit.models import AuditRecord
-from governance.budgets.models import Freeze
+from governance.budgets.models import Freeze, Session
 from governance.budgets.services import freeze_start, key_revoke
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization, Scope, Team
@@ -48,6 +50,17 @@ def test_switch_is_thrown_and_released(switch: APIClient, api: APIClient, organi
     assert switch.get(address).json() == over.json()
     record = AuditRecord.objects.get(action="freeze.started")
     assert (record.actor_kind, record.new["reason"]) == ("api_key", "a leak")
+
+
+def test_a_key_that_is_nobodys_is_named_as_who_froze_and_a_session_stands_as_pages_say(switch: APIClient, organization: Organization) -> None:
+    made = switch.post(FREEZES, WANTED).json()
+    assert "watchdog" in made["started_by"]
+    switch.post(f"{FREEZES}/{made['id']}/end", {"reason": "closed"})
+    now = timezone.now()
+    for name, hours in (("running", 0), ("idle", 18), ("closed", 25)):
+        at = now - timedelta(hours=hours)
+        Session.objects.create(organization=organization, key=name, first_at=at, last_at=at)
+        assert switch.get(f"/api/v1/sessions/{name}").json()["state"] == name
 
 
 def test_same_key_gives_the_first_answer_and_throws_nothing_twice(switch: APIClient) -> None:
