@@ -47,7 +47,7 @@ def body_of(request: Request, shape: type[Body]) -> Body:
     if len(request.body) > MAX_BODY_BYTES:
         raise Invalid(f"A body has at most {MAX_BODY_BYTES:,} bytes.")
     try:
-        return msgspec.json.decode(request.body or b"{}", type=shape)
+        found = msgspec.json.decode(request.body or b"{}", type=shape)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `$.")
         if known := known_values(shape, place):
@@ -55,6 +55,23 @@ def body_of(request: Request, shape: type[Body]) -> Body:
         raise Invalid(f"{sentence}.", **({"field": place.rstrip("`")} if place else {})) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("The body is not JSON.") from error
+    if b"\\u0000" in request.body:
+        _nul_check(found)
+    return found
+
+
+def _nul_check(found: msgspec.Struct) -> None:
+    """Raises Invalid, with the field, for text with a NUL anywhere within, which no column can hold."""
+    for field in found.__struct_fields__:
+        if _has_nul(msgspec.to_builtins(getattr(found, field))):
+            raise Invalid("Text must not contain NUL characters.", field=field)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    within = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(_has_nul(one) for one in within)
 
 
 def known_values(shape: Any, place: str) -> tuple[str, ...]:

@@ -7,10 +7,13 @@ from django.utils import timezone
 
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid, NotFound
-from governance.periods import add_months, local_midnight
+from governance.periods import add_months
 from governance.tenancy.access import Actor, Right, require, scoped
 from governance.tenancy.models import MonthClose, Organization
 from governance.tenancy.services import organization_touch
+
+# Before it nobody called a model; and what a close bounds is computed with, which the first years of all do not bear.
+FIRST_MONTH = date(2000, 1, 1)
 
 
 @transaction.atomic
@@ -22,11 +25,16 @@ def month_close(*, actor: Actor, month: date, reason: str, now: datetime | None 
     require(actor, Right.CLOSE_MONTHS)
     now = now or timezone.now()
     month, reason = month.replace(day=1), _said(reason)
-    if local_midnight(add_months(month, 1), actor.organization.zone) > now:
+    if month >= now.astimezone(actor.organization.zone).date().replace(day=1):
         raise Invalid("This month is not over yet.", field="month")
+    if month < FIRST_MONTH:
+        raise Invalid("Nothing can have been counted in this month.", field="month")
     organization_touch(actor.organization)
     row, is_new = MonthClose.objects.get_or_create(
-        organization=actor.organization, month=month, reopened_at=None, defaults={"closed_at": now, "closed_by": actor.member, "reason": reason}
+        organization=actor.organization,
+        month=month,
+        reopened_at=None,
+        defaults={"closed_at": now, "closed_by": actor.member, "reason": reason},
     )
     if is_new:
         audit_record(actor=actor, action="month.closed", target=("month", f"{month:%Y-%m}"), new={"month": month, "reason": reason})
@@ -45,7 +53,11 @@ def month_reopen(*, actor: Actor, month: date, reason: str, now: datetime | None
     row.reopened_at, row.reopened_by, row.reopen_reason = now or timezone.now(), actor.member, reason
     row.save(update_fields=["reopened_at", "reopened_by", "reopen_reason"])
     audit_record(
-        actor=actor, action="month.reopened", target=("month", f"{month:%Y-%m}"), old={"closed_at": row.closed_at, "reason": row.reason}, new={"reason": reason}
+        actor=actor,
+        action="month.reopened",
+        target=("month", f"{month:%Y-%m}"),
+        old={"closed_at": row.closed_at, "reason": row.reason},
+        new={"reason": reason},
     )
     return row
 
@@ -61,7 +73,10 @@ def days_open_check(organization: Organization, first: date, until: date | None 
         closed = closed.filter(month__lt=until)
     last = closed.order_by("-month").first()
     if last is not None:
-        raise Conflict(f"{last.month:%B %Y} is closed, and this would change its figures. Take a later day, or have finance reopen the month.", field=field)
+        raise Conflict(
+            f"{last.month:%B %Y} is closed, and this would change its figures. Take a later day, or have finance reopen the month.",
+            field=field,
+        )
 
 
 def month_named(text: str) -> date:

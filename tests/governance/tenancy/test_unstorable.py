@@ -1,10 +1,15 @@
 """NUL characters are refused with an answer wherever they come in, and dates at the ends of time do not break a page."""
 
+import msgspec
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
-from governance.tenancy.models import Member
+from governance.budgets.views import body_of
+from governance.errors import Invalid
+from governance.tenancy.models import Member, Organization, Scope
+from tests.conftest import client_with, key_of
 
 pytestmark = pytest.mark.django_db
 
@@ -13,6 +18,38 @@ pytestmark = pytest.mark.django_db
 def test_programs_get_a_problem(api: APIClient, address: str) -> None:
     answer = api.get(address)
     assert (answer.status_code, answer["Content-Type"]) == (422, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "field"),
+    [
+        ("/api/v1/freezes", {"scope": "model", "name": "gpt-5", "reason": "a\x00b"}, "reason"),
+        ("/api/v1/months/2026-01/close", {"reason": "a\x00b"}, "reason"),
+        ("/api/v1/months/2026-01/reopen", {"reason": "a\x00b"}, "reason"),
+        ("/api/v1/rerating-runs", {"reason": "a\x00b", "starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-02T00:00:00Z"}, "reason"),
+        ("/api/v1/months/9999-12/close", {"reason": "because"}, "month"),
+        ("/api/v1/months/0001-01/close", {"reason": "because"}, "month"),
+    ],
+)
+def test_bodies_with_text_or_months_that_no_column_holds_get_a_problem(
+    admin: Member, organization: Organization, address: str, body: dict[str, str], field: str
+) -> None:
+    client = client_with(key_of(organization, Scope.ADMIN, member=admin))
+    answer = client.post(address, body, format="json")
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_a_backslash_before_what_looks_like_a_nul_is_text() -> None:
+    class Asked(msgspec.Struct):
+        text: str
+        tags: dict[str, str] = {}
+
+    request = Request(RequestFactory().post("/", rb'{"text": "\\u0000"}', content_type="application/json"))
+    assert body_of(request, Asked).text == "\\u0000"
+    request = Request(RequestFactory().post("/", rb'{"text": "", "tags": {"a\u0000": ""}}', content_type="application/json"))
+    with pytest.raises(Invalid) as refusal:
+        body_of(request, Asked)
+    assert refusal.value.extra["field"] == "tags"
 
 
 @pytest.fixture
