@@ -20,6 +20,7 @@ from ingest.quarantine.selectors import Kind, kept_of
 MOST_RULES = 50
 MOST_AT_ONCE = 500
 Action = QuarantineRule.Action
+IDS = ("id", "request_id")
 FACTS = ("action", "field", "target", "value", "was", "door")
 
 
@@ -65,8 +66,10 @@ def rule_check(*, action: str, field: str, target: str = "", value: str = "", wa
         raise Invalid("Say which field of an event is set, and to what.", field="value" if field in FIELDS else "field")
     if action == Action.MAP and (not was or was == value):
         raise Invalid("Say which value is replaced, and by what.", field="was")
-    if field in ("id", "request_id") and action in (Action.DEFAULT, Action.MAP):
+    if field in IDS and action in (Action.DEFAULT, Action.MAP):
         raise Invalid("An id is one call's own: the same for all would make them one call.", field="field")
+    if target in IDS and action == Action.RENAME and field in FIELDS and field not in IDS:
+        raise Invalid(f"An id is one call's own: `{field}` says something that calls share.", field="target")
 
 
 @transaction.atomic
