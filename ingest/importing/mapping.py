@@ -124,6 +124,9 @@ class Reader:
             return self._row(record, fields, tags, units)
         except Unclear as error:
             return Row(record.number, record.line, fault=Fault("invalid_field", str(error), blamed[0]), value=blamed[1][:80])
+        except (ValueError, ArithmeticError):
+            # Nothing that a cell holds may stop the rows behind it.
+            return Row(record.number, record.line, fault=Fault("invalid_field", "This cannot be read.", blamed[0]), value=blamed[1][:80])
 
     def skip(self, record: Record) -> None:
         """Passes over a row that was counted before, remembering that it was there."""

@@ -82,8 +82,7 @@ def records(pieces: Iterable[bytes], layout: Layout) -> Iterator[Record]:
 def headers_of(pieces: Iterable[bytes], layout: Layout) -> list[str]:
     """The names of the columns: of a table its first row, of lines of JSON what the first of them have."""
     if not layout.is_lines:
-        first = next((row for row in csv.reader(_lines(pieces, layout.encoding), delimiter=layout.delimiter) if _is_filled(row)), [])
-        return named(first)
+        return named(_first_row(pieces, layout))
     found: dict[str, None] = {}
     for record in records(pieces, layout):
         found.update(dict.fromkeys(record.values))
@@ -92,14 +91,27 @@ def headers_of(pieces: Iterable[bytes], layout: Layout) -> list[str]:
     return list(found)[:MOST_COLUMNS]
 
 
+def _first_row(pieces: Iterable[bytes], layout: Layout) -> list[str]:
+    """The first row that holds something; nothing where it is none that could name columns."""
+    csv.field_size_limit(LONGEST_VALUE)
+    try:
+        first = next((row for row in csv.reader(_lines(pieces, layout.encoding), delimiter=layout.delimiter) if _is_filled(row)), [])
+    except csv.Error:
+        return []
+    return [] if first[:1] == [TOO_LONG] else first
+
+
 def named(row: Sequence[str]) -> list[str]:
-    """Headers that are told apart: empty ones by their place, equal ones by a number."""
-    found: list[str] = []
+    """Headers that are told apart: empty ones by their place, equal ones by a number. No two are the same."""
+    found: dict[str, None] = {}
     for place, header in enumerate(row[:MOST_COLUMNS], 1):
         name = " ".join(header.replace("\x00", "").split())[:200] or f"column {place}"
-        again = sum(one == name or one.startswith(f"{name} (") for one in found)
-        found.append(f"{name} ({again + 1})" if again else name)
-    return found
+        distinct, again = name, 1
+        while distinct in found:
+            again += 1
+            distinct = f"{name} ({again})"
+        found[distinct] = None
+    return list(found)
 
 
 def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:

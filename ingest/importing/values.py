@@ -27,6 +27,9 @@ CLOCK = re.compile(
 )
 WORDED = ("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%Y%m%d")
 NOON = time(12)
+# Beyond these no cell is looked into: a number with digits farther from the point takes for ever to write out, and blanks by the
+# thousand take for ever to match.
+LONGEST_NUMBER, LONGEST_TIME = 400, 100
 ORDERS = ("ymd", "dmy", "mdy")
 
 
@@ -41,6 +44,8 @@ def is_nothing(text: str) -> bool:
 
 def number(text: str, decimal: str) -> Decimal:
     """The number that a cell writes with `decimal` as its sign for fractions. Raises Unclear."""
+    if len(text) > LONGEST_NUMBER:
+        raise Unclear("The number is out of range.")
     bare = AROUND.sub("", text.strip()).translate(SPACES)
     if GROUPED[decimal].fullmatch(bare):
         bare = bare.replace("," if decimal == "." else ".", "")
@@ -48,9 +53,12 @@ def number(text: str, decimal: str) -> Decimal:
         word, other = ("point", ",") if decimal == "." else ("comma", ".")
         raise Unclear(f'A number with a decimal {word} is expected. If fractions have the other sign, say so ("decimal": "{other}").')
     try:
-        return Decimal(bare.replace(",", "."))
+        found = Decimal(bare.replace(",", "."))
     except InvalidOperation:
-        raise Unclear("A number is expected.") from None
+        raise Unclear("The number is out of range.") from None
+    if abs(found.adjusted()) > LONGEST_NUMBER:
+        raise Unclear("The number is out of range.")
+    return found
 
 
 def whole(text: str, decimal: str) -> int:
@@ -67,15 +75,24 @@ def whole(text: str, decimal: str) -> int:
 def instant(text: str, *, zone: ZoneInfo, order: str) -> tuple[datetime, bool]:
     """(instant, whether it is only a day). A time without a zone is on the zone's clock, and a day stands at its noon. Raises Unclear."""
     text = text.strip()
+    if len(text) > LONGEST_TIME:
+        raise Unclear("A time has at most 100 characters.")
     if found := _epoch(text):
         return found, False
     day, clock = _day_and_clock(text, order)
     if clock is None:
-        return datetime.combine(day, NOON, tzinfo=zone).astimezone(UTC), True
+        return _noon(day, zone), True
     match = CLOCK.fullmatch(clock.strip())
     if match is None:
         raise Unclear("The time of day cannot be read; write it as 14:05 or 14:05:30.")
     return _placed(day, match, zone), False
+
+
+def _noon(day: date, zone: ZoneInfo) -> datetime:
+    try:
+        return datetime.combine(day, NOON, tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        raise Unclear("This day lies too far away.") from None
 
 
 def _epoch(text: str) -> datetime | None:
@@ -145,7 +162,7 @@ def decimal_of(samples: list[str], *, counts: list[str], times: Sequence[str] = 
 
     A file as spreadsheets of countries with a decimal comma write it, parted by semicolons and with days as 21.11.2026, has it where no cell tells.
     """
-    bare = [AROUND.sub("", text.strip()).translate(SPACES) for text in samples]
+    bare = [AROUND.sub("", text.strip()).translate(SPACES) for text in samples if len(text) <= LONGEST_NUMBER]
     has_comma = any(DECIMAL_COMMA.fullmatch(text) for text in bare)
     if has_comma or any(THOUSANDS["."].fullmatch(text.strip()) for text in counts):
         return ","

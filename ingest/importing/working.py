@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -67,14 +67,33 @@ def import_run_work(run_id: int, *, seconds: float = TURN_S, chunk: int = CHUNK)
         try:
             with settled_afterwards(organization), transaction.atomic():
                 reading, is_more = _step(run_id, reading, thresholds, chunk)
-        except DatabaseError:
+        except (OperationalError, InterfaceError):
             # Whatever it was (a server that went away, a deadlock that the server broke), nothing of the chunk was done: it comes again.
             log.warning("Import %d goes on later.", run_id, exc_info=True)
+            return False
+        except Exception as error:
+            # It would fail alike each time it came again, and hold up what waits behind it.
+            log.exception("Import %d stopped.", run_id)
+            _pause_at_fault(run_id, chunk, error)
             return False
         if not is_more:
             return False
         if time.monotonic() >= until:
             return True
+
+
+def _pause_at_fault(run_id: int, chunk: int, error: Exception) -> None:
+    """Pauses a run whose next rows cannot be counted for a reason that nobody foresaw. An undoing comes again, for it must end."""
+    with transaction.atomic():
+        run = ImportRun.objects.select_for_update(of=("self",)).select_related("organization").get(pk=run_id)
+        if run.state != State.RUNNING:
+            return
+        run.why_paused = (
+            f"Counting rows {run.rows_seen + 1:,} to {run.rows_seen + chunk:,} failed for an unforeseen reason "
+            f"({type(error).__name__}); nothing of them was counted. The worker's log says more."
+        )[:300]
+        run.save(update_fields=["why_paused"])
+        become(system_actor(run.organization), run, State.PAUSED)
 
 
 def runs_stalled(now: datetime) -> list[int]:

@@ -87,6 +87,13 @@ def test_a_quote_that_is_never_closed_costs_the_rows_it_swallows_and_no_more_mem
     assert event(rows[-1]).id == "b"
 
 
+def test_no_two_columns_have_one_name() -> None:
+    assert text.named(["input_tokens (2)", "input_tokens", "input_tokens", "", ""]) == [
+        "input_tokens (2)", "input_tokens", "input_tokens (3)", "column 4", "column 5"
+    ]  # fmt: skip
+    assert len(set(text.named(["a", "a (2)", "a", "a (2)", "a"]))) == 5
+
+
 def test_a_line_without_end_is_refused_without_being_held() -> None:
     rows = read(b"time,model,id\n" + b"x" * 3_000_000 + b"\n2026-11-21T10:00Z,gpt-5,b\n")
     assert [row.fault is None for row in rows] == [False, True]
@@ -114,7 +121,23 @@ def test_numbers_with_separators(cell: str, decimal: str, wanted: str) -> None:
     assert values.number(cell, decimal) == Decimal(wanted)
 
 
-@pytest.mark.parametrize("cell", ["1,23", "1,2345", "12,345,6", "abc", "1.2.3", "0x12", "1-2", "½"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1,23",
+        "1,2345",
+        "12,345,6",
+        "abc",
+        "1.2.3",
+        "0x12",
+        "1-2",
+        "½",
+        "7e1000000",
+        "1e999999999",
+        "1e99999999999999999999",
+        "1" + " " * 90_000 + "x",
+    ],
+)
 def test_what_may_be_another_number_is_refused(cell: str) -> None:
     with pytest.raises(Unclear):
         values.number(cell, ".")
@@ -144,10 +167,28 @@ def test_times(cell: str, order: str, wanted: str) -> None:
     assert values.instant(cell, zone=BERLIN, order=order)[0] == datetime.fromisoformat(wanted).replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize("cell", ["yesterday", "2026-13-01", "2026-02-30", "2026-11-21 25:00", "21.11.2026", "", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "yesterday",
+        "2026-13-01",
+        "2026-02-30",
+        "2026-11-21 25:00",
+        "21.11.2026",
+        "",
+        "99999999999999999999",
+        "2026-11-21 10:00" + " " * 90_000 + "x",
+    ],
+)
 def test_what_is_no_time_is_refused(cell: str) -> None:
     with pytest.raises(Unclear):
         values.instant(cell, zone=BERLIN, order="ymd")
+
+
+@pytest.mark.parametrize(("cell", "zone"), [("9999-12-31", "Etc/GMT+12"), ("9999-12-31 23:00", "Etc/GMT+12"), ("0001-01-01", "Etc/GMT-14")])
+def test_days_at_the_ends_of_time_are_refused(cell: str, zone: str) -> None:
+    with pytest.raises(Unclear):
+        values.instant(cell, zone=ZoneInfo(zone), order="ymd")
 
 
 @given(some.text(max_size=40), some.sampled_from(values.ORDERS))

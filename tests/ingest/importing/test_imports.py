@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.utils import timezone
 
@@ -95,7 +96,10 @@ def test_gzip_is_unpacked_and_broken_gzip_is_told(admin: Member) -> None:
     assert ImportRun.objects.count() == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"  \n ", b"PK\x03\x04rest of a workbook", b"\n\n\n"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"  \n ", b"PK\x03\x04rest of a workbook", b"\n\n\n", b'"' + b"a" * 200_000, b"h" * 150_000 + b",b\n1,2\n", b"x" * 1_100_000],
+)
 def test_what_is_no_table_is_refused_and_not_kept(admin: Member, body: bytes) -> None:
     with pytest.raises(Invalid):
         upload(admin, body)
@@ -134,6 +138,34 @@ def test_a_worker_that_dies_doubles_nothing_and_loses_nothing(admin: Member, mon
     assert run.pk in working.runs_stalled(timezone.now() + timedelta(minutes=1))
     run = work(run, chunk=4)
     assert (run.rows_seen, run.rows_accepted, UsageEvent.objects.count()) == (30, 30, 30)
+
+
+def test_a_cell_beyond_all_numbers_or_days_is_refused_and_the_others_count(admin: Member) -> None:
+    odd = (f"{at()},claude-sonnet-4-5,7e1000000,a", f"{at()},claude-sonnet-4-5,1e999999999,b", "9999-12-31,claude-sonnet-4-5,5,c")
+    run = upload(admin, "\n".join(("time,model,input tokens,id", *odd, *(f"{at()},claude-sonnet-4-5,5,{name}" for name in "defg"))).encode())
+    meaning = msgspec.structs.replace(services.meaning_of(run), time_zone="Etc/GMT+12")
+    services.import_map(actor=member_actor(admin), run=run, meaning=meaning)
+    assert [row.status for row in import_preview(member_actor(admin), run).rows] == ["rejected"] * 3 + ["accepted"] * 4
+    services.import_start(actor=member_actor(admin), run=run)
+    run = work(run)
+    assert (run.state, run.rows_accepted, run.rows_rejected) == (State.DONE, 4, 3)
+
+
+def test_what_nobody_foresaw_pauses_it_and_says_so_and_it_can_go_on(admin: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*args: object, **kwargs: object) -> None:
+        raise LookupError("odd")
+
+    run = upload(admin, table(10))
+    services.import_start(actor=member_actor(admin), run=run)
+    with monkeypatch.context() as patch:
+        patch.setattr(working, "_pause_where_much_is_refused", breaks)
+        assert not working.import_run_work(run.pk, chunk=4)
+    run.refresh_from_db()
+    assert (run.state, run.rows_seen, UsageEvent.objects.count()) == (State.PAUSED, 0, 0)
+    assert "rows 1 to 4" in run.why_paused
+    assert run.pk not in working.runs_stalled(timezone.now() + timedelta(minutes=1))
+    services.import_start(actor=member_actor(admin), run=run)
+    assert work(run).rows_accepted == 10
 
 
 def test_many_refused_rows_pause_it_and_it_goes_on_when_told(admin: Member) -> None:
