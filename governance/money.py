@@ -32,7 +32,8 @@ def quantize(amount: Decimal) -> Decimal:
 
     Raises AmountTooLarge when the column could not hold it.
     """
-    if not amount.is_finite() or abs(amount) >= LARGEST:
+    # The exponent first: the absolute value of the largest numbers overflows.
+    if not amount.is_finite() or (amount and amount.adjusted() > DIGITS) or abs(amount) >= LARGEST:
         raise AmountTooLarge(f"{amount} does not fit numeric({DIGITS},{PLACES})")
     return amount.quantize(QUANTUM, context=CONTEXT)
 

@@ -17,6 +17,7 @@ from governance.pricing.load import LoadResult
 from governance.pricing.meters import EVERY_METER, METERS
 from governance.pricing.models import Model, PriceRow, Provider
 from governance.pricing.sources import genai
+from governance.pricing.sources.amounts import LARGEST_EXPONENT
 from governance.pricing.sources.rows import Listing, SourceProvider, digest
 from governance.pricing.sync.laying import Laying
 from governance.pricing.sync.services import read_lately, run_keep
@@ -169,7 +170,15 @@ def _late_tell(row: PriceRow) -> None:
     """Tells every organization of a price that takes another's place since before now. Calls without a price are rated anew by themselves."""
     provider, slug = row.model.provider.slug, row.model.slug
     for organization in Organization.objects.order_by("pk"):
-        late_tell(Late(organization, f"{provider} {slug} costs otherwise since {row.valid_from:%Y-%m-%d}", row.valid_from, timezone.now(), models=(slug,)))
+        late_tell(
+            Late(
+                organization,
+                f"{provider} {slug} costs otherwise since {row.valid_from:%Y-%m-%d}",
+                row.valid_from,
+                timezone.now(),
+                models=(slug,),
+            )
+        )
 
 
 def rate_check(meter: str, rate: Any) -> dict[str, Any]:
@@ -199,7 +208,7 @@ def amount_check(value: Any) -> str:
     if isinstance(value, float | bool):
         raise ValueError("give amounts as text, so that no digit is lost")  # noqa: TRY004
     amount = Decimal(value)
-    if not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or amount < 0 or (amount and abs(amount.adjusted()) > LARGEST_EXPONENT):
         raise ValueError("not an amount")
     return format(amount, "f")
 

@@ -35,6 +35,10 @@ PROVIDERS = ("gen_ai.provider.name", "gen_ai.system")
 SESSIONS = ("session.id", "gen_ai.conversation.id")
 
 
+# Beyond it a count is none: it would be refused as an event, and digits by the million take for ever to write out.
+MOST_TOKENS = 10**18
+
+
 class Meter(msgspec.Struct, frozen=True):
     """One point that counts tokens. `stream` names its stream since its beginning, `id` the point; `value` is as reported."""
 
@@ -65,7 +69,7 @@ def meter(point: Point) -> Meter | None:
         value = None if point.value is None or isinstance(point.value, bool) else Decimal(str(point.value))
     except InvalidOperation:
         return None
-    if bucket is None or value is None or not value.is_finite() or value < 0:
+    if bucket is None or value is None or not value.is_finite() or not 0 <= value < MOST_TOKENS:
         return None
     return Meter(point, bucket, stream_of(point), value)
 

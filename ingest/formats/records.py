@@ -38,7 +38,7 @@ OF_MANY = (
     "harness_version", "gateway", "provider", "model", "billing_mode", "currency",
 )  # fmt: skip
 # What a broken record can raise in a reader that expects another shape.
-ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
+ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)
 json_value = msgspec.json.Decoder()
 raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 Document = bytes | msgspec.Raw

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from governance import money
 from ingest.collector.readers.values import Scalar, count, whole
@@ -31,7 +31,7 @@ def amount(value: Scalar | None, *, shift: int = 0) -> Decimal | Scalar | None:
         return None
     try:
         return money.quantize(Decimal(str(value)).scaleb(shift))
-    except (InvalidOperation, money.AmountTooLarge):
+    except (ArithmeticError, money.AmountTooLarge):
         return str(value)
 
 
@@ -39,7 +39,7 @@ def milliseconds(value: Scalar | None, *, shift: int = 0) -> Scalar | None:
     """A duration in whole milliseconds, from a number times ten to the power of `shift`; None for what is no duration."""
     try:
         found = None if value is None or isinstance(value, bool) else Decimal(str(value)).scaleb(shift)
-    except InvalidOperation:
+    except ArithmeticError:
         return None
     return round(found) if found is not None and found.is_finite() and 0 <= found < 1 << 31 else None
 

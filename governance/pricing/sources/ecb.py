@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from governance.errors import Invalid
 from governance.money import currency_code
 from governance.pricing.exchange import PIVOT, Quote
+from governance.pricing.sources.amounts import LARGEST_EXPONENT
 
 SOURCE = "ecb"
 DAILY = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml"
@@ -41,7 +42,9 @@ def read(body: bytes) -> list[Quote]:
         return _bounded(_pairs(names, rows[1:]))
     if names[:1] == ["date"]:
         return _bounded(_columns(head, rows[1:]))
-    raise Invalid("The first line must name the columns: date and currencies, as the European Central Bank does, or day, base, quote and rate.")
+    raise Invalid(
+        "The first line must name the columns: date and currencies, as the European Central Bank does, or day, base, quote and rate."
+    )
 
 
 def _unzipped(body: bytes) -> bytes:
@@ -123,6 +126,6 @@ def _rate(text: str) -> Decimal:
         found = Decimal(text.strip())
     except InvalidOperation:
         raise Invalid(f"“{text[:40]}” is no exchange rate.", field="rate") from None
-    if not found.is_finite() or found <= 0:
+    if not found.is_finite() or found <= 0 or abs(found.adjusted()) > LARGEST_EXPONENT:
         raise Invalid(f"“{text[:40]}” is no exchange rate.", field="rate")
     return found

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from ingest.formats import points, scalars
 from ingest.formats.batch import BadBody
 from ingest.formats.telemetry import log_records, metric_points, spans
 
@@ -124,3 +125,21 @@ def test_lists_of_text_are_kept_apart_from_single_values() -> None:
     tags = {"values": [{"stringValue": "a"}, {"intValue": 3}, {"arrayValue": {"values": []}}, {"stringValue": "b"}]}
     found = spans(traces(attributes=[attribute("tag.tags", arrayValue=tags), attribute("n", intValue="4")]), is_json=True)[0]
     assert (found.attributes, found.lists) == ({"n": 4}, {"tag.tags": ("a", "b")})
+
+
+@pytest.mark.parametrize(
+    ("value", "is_counted"), [("12", True), ("1e999999999", False), ("1e1000000", False), ("1e99999999999999999999", False), ("x", False)]
+)
+def test_a_point_that_no_stream_can_have_counted_is_left_out(value: str, is_counted: bool) -> None:
+    kind = {"key": "type", "value": {"stringValue": "input"}}
+    metric = {"name": "claude_code.token.usage", "sum": {"dataPoints": [{"timeUnixNano": "1", "asDouble": value, "attributes": [kind]}]}}
+    wanted = {"key": points.SIGNAL, "value": {"stringValue": points.METRICS}}
+    body = {"resourceMetrics": [{"resource": {"attributes": [wanted]}, "scopeMetrics": [{"metrics": [metric]}]}]}
+    assert bool(points.meters(metric_points(json.dumps(body).encode(), is_json=True))) is is_counted
+
+
+@pytest.mark.parametrize("shift", [-2, 0, 9])
+@pytest.mark.parametrize("written", ["1e999999", "1e1000000", "1e999999999", "Infinity", "NaN"])
+def test_numbers_beyond_all_arithmetic_are_no_amount_and_no_time(written: str, shift: int) -> None:
+    assert scalars.amount(written, shift=shift) == written
+    assert scalars.milliseconds(written, shift=shift) is None

@@ -54,6 +54,12 @@ def test_a_rule_mends_what_it_is_for(odd: dict[str, Any], fix: Fix, read: dict[s
     assert mended(b"{broken", [fix], "rest") is None
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "1e1000000", "-7e4300", "9" * 5000, "1" + " " * 100_000 + "x", "1e-999999999.", "NaN"])
+def test_a_number_that_would_take_for_ever_to_write_out_stays_refused(number: str) -> None:
+    payload = json.dumps(event(input_tokens=number)).encode()
+    assert mended(payload, [Fix(1, "", "number", "input_tokens")], "rest") is None
+
+
 def test_rules_work_together_and_never_overwrite(admin: Member) -> None:
     fixes = [Fix(1, "", "rename", "prompt", "input_tokens"), Fix(2, "", "number", "input_tokens"), Fix(3, "", "drop", "x")]
     found = mended(json.dumps(event(prompt="12", x=[1])).encode(), fixes, "rest")
@@ -174,6 +180,7 @@ def test_what_is_kept_is_mended_and_counted_once(api: APIClient, admin: Member) 
     [
         ({"action": "explode", "field": "x"}, "action"), ({"action": "rename", "field": "", "target": "model"}, "field"), ({"action": "rename", "field": "x", "target": "colour"}, "target"),
         ({"action": "rename", "field": "x", "target": "tags."}, "target"), ({"action": "default", "field": "colour", "value": "red"}, "field"),
+        ({"action": "rename", "field": "session", "target": "id"}, "target"), ({"action": "rename", "field": "model", "target": "request_id"}, "target"),
         ({"action": "default", "field": "id", "value": "same"}, "field"), ({"action": "map", "field": "model", "was": "", "value": "x"}, "was"),
     ],
 )  # fmt: skip
@@ -181,6 +188,10 @@ def test_a_rule_that_could_do_nothing_or_harm_is_refused(admin: Member, given: d
     with pytest.raises(Invalid) as refusal:
         rule_create(actor=member_actor(admin), **given)
     assert refusal.value.extra["field"] == field
+
+
+def test_an_id_under_a_name_of_the_senders_own_is_read(admin: Member) -> None:
+    assert rule_create(actor=member_actor(admin), action="rename", field="event_uuid", target="id").target == "id"
 
 
 def test_rules_are_bounded_switched_and_on_the_record(api: APIClient, admin: Member, stranger: Member, engineer: Member) -> None:
