@@ -30,7 +30,8 @@ from governance.tenancy.models import Member, Organization, Role, Scope, Team
 from governance.tenancy.months import month_close
 from ingest.doors.description import METHODS, openapi
 from ingest.importing.services import import_create
-from ingest.models import EventSighting
+from ingest.models import EventSighting, RejectedInput
+from ingest.quarantine.services import rule_create as mending_create
 from tests.conftest import client_with, key_of, person
 from tests.governance.billing.billed_things import billed_things
 from tests.ingest.once.told import gateway, harness, told
@@ -141,7 +142,7 @@ def month(admin: Member, name: str, limit: str, team: Team | None) -> Budget:
 
 DECIDERS = (
     "budgets_", "approval", "freezes_", "delegations_", "rerating_", "month_", "price", "plans_", "seats_", "fleets_", "exchange_", "import_", "attribution_", "organization_", "member_",
-    "call_", "trust_",
+    "call_", "trust_", "quarantine_",
 )  # fmt: skip
 
 
@@ -196,6 +197,13 @@ def test_what_is_said_to_be_sent_is_taken(
     elif operation == "call_join":
         first, other = told(organization, "otlp", harness())[0], told(organization, "litellm", gateway(output_tokens=80))[0]
         path, body = path.format(call_id=first.id), body | {"other": other.id}
+    elif operation == "quarantine_input_replay":
+        misspelt = {"id": "c1", "occurred_at": timezone.now().isoformat(), "model": "gpt-5", "user_name": "anna"}
+        assert caller.post("/api/v1/events", misspelt, format="json").status_code == 422
+        mending_create(actor=member_actor(admin), action="rename", field="user_name", target="member")
+        path = path.format(rejected_id=RejectedInput.objects.get().pk)
+    elif operation == "quarantine_rule_change":
+        path = path.format(mending_id=mending_create(actor=member_actor(admin), action="number", field="input_tokens").pk)
     elif operation == "member_alias_add":
         path = path.format(member_id=admin.pk)
     elif operation == "freezes_end":
