@@ -21,19 +21,29 @@ LARGEST_NAME = 120
 MOST_ITEMS = 1000
 REMOVED = "[removed: {}]"
 SECRET = re.compile(
-    r"(?<![A-Za-z0-9])("
+    # Not within a word, but behind a sign that is written with letters: `%20`, and `\\n` or `\\u0020` in JSON that could not be decoded.
+    r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))("
     r"wh_[0-9a-f]{4,}_[\w-]{8,}"
-    r"|sk-[\w-]{16,}"
-    r"|(?:sk|rk|pk)_(?:live|test)_\w{8,}"
-    r"|AIza[\w-]{20,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{12,}"
-    r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{8,}"
+    r"|sk-[\w-]{16,}|csk-[A-Za-z0-9]{16,}"
+    r"|(?:sk|rk|pk)_(?:live|test)_\w{8,}|whsec_[\w+/=]{16,}"
+    r"|(?:gsk|r8|hf|fw|co|vck|pcsk|jina|npm|esecret)_[A-Za-z0-9]{16,}|tgp_v[0-9]_[\w-]{16,}|lsv2_[a-z]{2}_\w{16,}"
+    r"|(?:xai|pplx|tvly|dp)-[A-Za-z0-9]{20,}|nvapi-[\w-]{20,}|dapi[0-9a-f]{32}"
+    r"|AIza[\w-]{20,}|ya29\.[\w.-]{16,}|1//0[\w-]{20,}|GOCSPX-[\w-]{16,}"
+    r"|ABSK[A-Za-z0-9+/=]{40,}|bedrock-api-key-[\w+/=-]{16,}"
+    # The secret beside the id of an AWS key goes with it.
+    r"|(?:AKIA|ASIA)[A-Z0-9]{12,}(?:[^A-Za-z0-9/+]{1,8}[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+]))?"
+    r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[\w-]{16,}|xox[a-z]-[\w-]{8,}"
     r"|eyJ[\w-]{8,}\.[\w-]{4,}\.?[\w-]*"
-    r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
+    r"|(?i:bearer|basic)(?:\s|%20)+[\w.~+/=-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
     r")",
     re.DOTALL,
 )
+# A name that says its value is a secret, however that one looks.
+CALLED_SECRET = r"(?i:secret|api[_-]?key|passw(?:or)?d|(?:access|auth|refresh)[_-]?token)"  # noqa: S105 - names of secrets, not one
+ASSIGNED = re.compile(rf"({CALLED_SECRET}[\w-]{{0,20}}[\"'\s\\]{{0,4}}(?:[=:]|%3[dD])[\"'\s\\]{{0,4}})([\w.~+/=%-]{{16,}})")
+NAMING = re.compile(CALLED_SECRET)
+SECRET_WORD = re.compile(r"[\w.~+/=%-]{16,}")
 STRUCTURED = frozenset(("tags", "units"))
 OWN_TEXT = frozenset(field.name for field in msgspec.structs.fields(UsageEvent)) - STRUCTURED
 SHORTEST_SLIP = 5
@@ -50,7 +60,8 @@ def plain_name(name: str) -> str:
 
 
 NAMES_OF_TEXT = frozenset(
-    [plain_name(name) for name in OWN_TEXT - NUMERIC] + [name for name, field in BY_ALIAS.items() if field in OWN_TEXT and field not in NUMERIC]
+    [plain_name(name) for name in OWN_TEXT - NUMERIC]
+    + [name for name, field in BY_ALIAS.items() if field in OWN_TEXT and field not in NUMERIC]
 )
 
 
@@ -76,7 +87,11 @@ def payload_redacted(payload: bytes) -> Redacted:
 
 def without_secrets(text: str) -> str:
     """The text with each key or token reduced to its first letters."""
-    return SECRET.sub(lambda found: f"{found[0][:6]}…[secret removed]", text)
+    return ASSIGNED.sub(lambda found: found[1] + beginning(found[2]), SECRET.sub(lambda found: beginning(found[0]), text))
+
+
+def beginning(secret: str) -> str:
+    return f"{secret[:6]}…[secret removed]"
 
 
 def document_redacted(document: Any) -> Any:
@@ -96,7 +111,7 @@ def event_redacted(event: Mapping[str, Any]) -> dict[str, Any]:
 def value_redacted(name: str, value: Any) -> Any:
     if name in STRUCTURED and isinstance(value, dict):
         kept = list(value.items())[:MOST_ITEMS]
-        return {without_secrets(key[:LARGEST_NAME]): label_redacted(found, LARGEST_TAG) for key, found in kept}
+        return {without_secrets(key[:LARGEST_NAME]): tag_redacted(key, found) for key, found in kept}
     return label_redacted(value, LARGEST_LABEL) if name in OWN_TEXT or is_name_of_field(name, value) else number_or_removed(value)
 
 
@@ -124,6 +139,12 @@ def is_slip_of(said: str, known: str) -> bool:
 def shared(one: str, other: str) -> int:
     """With how many letters both begin."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def tag_redacted(name: str, value: Any) -> Any:
+    """The tag's value; a word under a name such as `aws_secret_access_key` is a secret whatever it looks like."""
+    is_secret = isinstance(value, str) and NAMING.search(name) and SECRET_WORD.fullmatch(value)
+    return beginning(value) if is_secret else label_redacted(value, LARGEST_TAG)
 
 
 def label_redacted(value: Any, size: int) -> Any:

@@ -27,7 +27,25 @@ SECRETS = [
     "ghp_abcdefghijklmnopqrstuvwxyz",
     "AIzaSyA1234567890abcdefghijk",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln",
+    "sk-or-v1-0123456789abcdef0123456789abcdef",
+    "gsk_" + "aB3dE6gH" * 6,
+    "xai-" + "aB3dE6gH" * 10,
+    "pplx-" + "aB3dE6gH" * 6,
+    "nvapi-aB3_dE6-gH" + "aB3dE6gH" * 6,
+    "r8_" + "aB3dE6gH" * 4,
+    "ya29.a0AfB_byC-1234567890abcdef",
+    "hf_" + "aB3dE6gH" * 4,
+    "glpat-aB3dE6gH-aB3dE6gH",
+    "dapi0123456789abcdef0123456789abcdef",
+    "fw_" + "aB3dE6gH" * 3,
+    "tgp_v1_aB3dE6gH-aB3dE6gH_aB3dE6gH",
+    "co_" + "aB3dE6gH" * 4,
+    "csk-" + "ab3de6gh" * 6,
+    "lsv2_pt_0123456789abcdef_0123456789",
+    "ABSK" + "aB3dE6gH" * 10,
+    "Bearer%20abcdef123456",
 ]
+AWS_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 
 def kept(document: Any) -> Any:
@@ -83,10 +101,60 @@ def test_secrets_are_cut_to_their_first_letters_wherever_they_stand(secret: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["task-abcdefghijklmnopqrst", "req_011CQ4pvX7abcdefghijkl", "97e8544a-a043-4d89-ad42-4e8480be4b00", "basic"]
+    "name",
+    [
+        "task-abcdefghijklmnopqrst",
+        "req_011CQ4pvX7abcdefghijkl",
+        "97e8544a-a043-4d89-ad42-4e8480be4b00",
+        "basic",
+        "xai-org/grok-code-fast-1",
+        "xai-grok-4-fast-non-reasoning",
+        "r8-model",
+        "pplx-70b-online",
+        "nvapi-team",
+        "hf_text_generation_inference",
+        "fw_platform_of_the_backend",
+        "co_founders",
+        "dapi-service",
+        "secretary",
+        "secret: none",
+        "password-reset-of-the-backend",
+        "the field api_key: it is unknown",
+        "global-platform-engineering",
+        "accounts/fireworks/models/llama-v3p1-405b-instruct",
+    ],
 )
-def test_ids_are_no_secrets(name: str) -> None:
+def test_ids_and_names_are_no_secrets(name: str) -> None:
     assert without_secrets(name) == name
+    assert kept({"tags": {"a": name}}) == {"tags": {"a": name}}
+
+
+@pytest.mark.parametrize("before", ["Bearer%20", "key%3D", "a%2C", "\\n", "\\u0020", "task-", "task_"])
+def test_a_secret_is_seen_behind_a_sign_that_is_written_with_letters(before: str) -> None:
+    for secret in SECRETS:
+        assert secret not in without_secrets(before + secret)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "AKIAIOSFODNN7EXAMPLE {}",
+        "AKIAIOSFODNN7EXAMPLE:{}",
+        "AWS_SECRET_ACCESS_KEY={}",
+        "aws_secret_access_key: '{}'",
+        "clientSecret%3D{}",
+        "https://gateway.example/v1?api_key={}",
+    ],
+)
+def test_a_secret_without_a_beginning_of_its_own_is_known_by_what_stands_before_it(written: str) -> None:
+    text = written.format(AWS_SECRET)
+    assert AWS_SECRET[6:] not in without_secrets(text)
+    assert AWS_SECRET[6:] not in json.dumps(kept(GOOD | {"task": text}))
+
+
+def test_a_tag_whose_name_says_secret_keeps_its_first_letters_only() -> None:
+    found = kept(GOOD | {"tags": {"aws_secret_access_key": AWS_SECRET, "secret": "no", "team": "secret-santa-of-the-year"}})["tags"]
+    assert found == {"aws_secret_access_key": "wJalrX…[secret removed]", "secret": "no", "team": "secret-santa-of-the-year"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +199,23 @@ def test_a_word_under_a_misspelt_name_is_kept_so_that_a_rule_can_read_it(name: s
 
 @pytest.mark.parametrize(
     "name",
-    ["prompt", "message", "content", "text", "input", "output", "query", "answer", "password", "secret", "token", "api_key", "reasoning", "note", "mood"],
+    [
+        "prompt",
+        "message",
+        "content",
+        "text",
+        "input",
+        "output",
+        "query",
+        "answer",
+        "password",
+        "secret",
+        "token",
+        "api_key",
+        "reasoning",
+        "note",
+        "mood",
+    ],
 )
 def test_a_word_under_a_name_that_is_none_of_ours_is_taken_out(name: str) -> None:
     assert kept(GOOD | {name: "hunter2"})[name] == "[removed: text of 7 characters]"
