@@ -142,7 +142,9 @@ def test_a_worker_that_dies_doubles_nothing_and_loses_nothing(admin: Member, mon
 
 def test_a_cell_beyond_all_numbers_or_days_is_refused_and_the_others_count(admin: Member) -> None:
     odd = (f"{at()},claude-sonnet-4-5,7e1000000,a", f"{at()},claude-sonnet-4-5,1e999999999,b", "9999-12-31,claude-sonnet-4-5,5,c")
-    run = upload(admin, "\n".join(("time,model,input tokens,id", *odd, *(f"{at()},claude-sonnet-4-5,5,{name}" for name in "defg"))).encode())
+    run = upload(
+        admin, "\n".join(("time,model,input tokens,id", *odd, *(f"{at()},claude-sonnet-4-5,5,{name}" for name in "defg"))).encode()
+    )
     meaning = msgspec.structs.replace(services.meaning_of(run), time_zone="Etc/GMT+12")
     services.import_map(actor=member_actor(admin), run=run, meaning=meaning)
     assert [row.status for row in import_preview(member_actor(admin), run).rows] == ["rejected"] * 3 + ["accepted"] * 4
