@@ -50,7 +50,7 @@ def test_body_and_signature_hold_before_an_independent_implementation(organizati
     told = Webhook(made.secret).verify(taken.body, taken.headers)
     assert told["type"] == "freeze.started"
     assert told["organization"] == "acme"
-    assert told["data"] == {"number": 0, "session": "s1", "spent": "1.50", "reason": "Zürich ✓"}
+    assert told["data"] == {"number": 0, "session": "s1", "spent": "1.5", "reason": "Zürich ✓"}
     assert taken.headers["content-type"] == "application/json"
     with pytest.raises(WebhookVerificationError):
         Webhook(made.secret).verify(taken.body.replace(b"s1", b"s2"), taken.headers)
