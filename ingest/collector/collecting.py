@@ -14,7 +14,7 @@ from .places import DATABASE, DOCUMENT, Source, changed_at, sources
 from .positions import Positions
 from .readers import readers
 from .readers.reading import Reader
-from .readers.values import Fields, Misread
+from .readers.values import Fields, Misread, is_sendable
 
 BATCH = 500
 # A file that nobody wrote to for so long has its last call whole.
@@ -118,10 +118,13 @@ class Collector:
     def _taken(self, read: Callable[[], Iterable[Fields]]) -> list[Fields]:
         """The calls of one record; a record that cannot be read is counted and passed over."""
         try:
-            return list(read())
+            found = list(read())
         except (Misread, *ODD):
             self.unread += 1
             return []
+        calls = [call for call in found if is_sendable(call)]
+        self.unread += len(found) - len(calls)
+        return calls
 
     def _document(self, source: Source, position: dict[str, Any]) -> Iterator[Step]:
         """A file that is one JSON document is read again as a whole when it changed."""

@@ -15,13 +15,20 @@ from .readers.values import Fields
 TIMEOUT_S = 30.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
+LARGEST_REFUSAL = 20_000
 # Sending again can help with these; with every other refusal it cannot.
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Refusals of a whole batch for what one call of it can be at fault for. Only Weighhouse says these: a proxy's 400 is about the address.
+AT_FAULT = frozenset({"broken_json", "broken_utf8", "too_deep", "wrong_shape"})
 log = logging.getLogger("weighhouse.collector")
 
 
 class Away(Exception):
     """Weighhouse did not answer; the same can be sent later."""
+
+
+class Unwritable(Exception):
+    """Calls that JSON cannot say."""
 
 
 class Refused(Exception):
@@ -37,19 +44,20 @@ class Post:
         self.url, self.key, self.patience_s = url.rstrip("/"), key, patience_s
 
     def __call__(self, harness: str, calls: list[Fields]) -> None:
-        """Returns when the calls are stored. Raises Away and Refused."""
+        """Returns when the calls are stored, but for those that cannot be, which are told. Raises Away and Refused."""
         until = None if self.patience_s is None else time.monotonic() + self.patience_s
         wait_s = FIRST_WAIT_S
         while True:
             try:
-                return said(calls, self.answer(harness, calls))
+                return said(calls, self.answer(harness, written(calls)))
+            except Unwritable as error:
+                return self.parted(harness, calls, str(error))
             except urllib.error.HTTPError as error:
-                if error.code == 413 and len(calls) > 1:
-                    half = len(calls) // 2
-                    self(harness, calls[:half])
-                    return self(harness, calls[half:])
+                body = b"" if error.code in AGAIN else error.read(LARGEST_REFUSAL)
+                if (error.code == 413 and len(calls) > 1) or is_at_fault(error.code, body):
+                    return self.parted(harness, calls, f"answered {error.code}")
                 if error.code not in AGAIN:
-                    raise Refused(f"{self.url} answers {error.code}: {error.read(500).decode(errors='replace')}") from None
+                    raise Refused(f"{self.url} answers {error.code}: {body[:500].decode(errors='replace')}") from None
                 reason, asked_s = str(error), seconds(error.headers.get("Retry-After"))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason, asked_s = str(error), 0.0
@@ -60,10 +68,19 @@ class Post:
             time.sleep(pause_s)
             wait_s *= 2
 
-    def answer(self, harness: str, calls: list[Fields]) -> dict[str, Any]:
+    def parted(self, harness: str, calls: list[Fields], reason: str) -> None:
+        """Sends a batch that is refused whole in halves, down to the call that is at fault: it is told and passed over, the others are counted."""
+        if len(calls) == 1:
+            log.warning("call %s cannot be sent and was not counted: %s", named(calls[0]), reason)
+            return
+        half = len(calls) // 2
+        self(harness, calls[:half])
+        self(harness, calls[half:])
+
+    def answer(self, harness: str, body: bytes) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the user's own address, whose scheme was looked at
             f"{self.url}/api/v1/events/{harness}?results=errors",
-            data=gzip.compress(json.dumps({"events": calls}).encode(), 5),
+            data=gzip.compress(body, 5),
             headers={
                 "Authorization": f"Bearer {self.key}",
                 "Content-Type": "application/json",
@@ -76,14 +93,35 @@ class Post:
             return found
 
 
+def written(calls: list[Fields]) -> bytes:
+    """The calls as a body. Raises Unwritable where JSON has no such number."""
+    try:
+        return json.dumps({"events": calls}, allow_nan=False).encode()
+    except ValueError as error:
+        raise Unwritable(str(error)) from None
+
+
+def is_at_fault(status: int, body: bytes) -> bool:
+    """Whether Weighhouse could not read the batch because of a call in it."""
+    if status != 400:
+        return False
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("code") in AT_FAULT
+
+
+def named(call: Fields) -> str:
+    return str(call.get("request_id") or call.get("id"))
+
+
 def said(calls: list[Fields], answer: dict[str, Any]) -> None:
     """Tells which calls were not counted; an admin finds them in Weighhouse."""
     for result in answer.get("results") or ():
         if result.get("status") in ("conflict", "rejected"):
             call = calls[result.get("index", 0)]
-            log.warning(
-                "call %s was not counted (%s): %s", call.get("request_id") or call.get("id"), result["status"], result.get("reason", "")
-            )
+            log.warning("call %s was not counted (%s): %s", named(call), result["status"], result.get("reason", ""))
 
 
 def seconds(text: str | None) -> float:

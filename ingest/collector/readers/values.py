@@ -1,5 +1,6 @@
 """Values of foreign records as an event's fields: numbers, times, labels. A value that is none of them is named, not guessed."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -112,6 +113,13 @@ def folder(path: object) -> str:
     """The last part of a working directory: what people call the project, without whose machine it is on."""
     parts = [part for part in re.split(r"[/\\]", path) if part] if isinstance(path, str) else []
     return text(parts[-1]) if parts else ""
+
+
+def is_sendable(fields: Mapping[str, Any]) -> bool:
+    """Whether JSON has its numbers: it has no infinity and no NaN, which Python reads out of files all the same."""
+    return all(
+        is_sendable(value) if isinstance(value, dict) else not isinstance(value, float) or math.isfinite(value) for value in fields.values()
+    )
 
 
 def known(fields: Mapping[str, Any]) -> Fields:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -187,6 +188,18 @@ def test_a_poisoned_line_harms_no_other(sink: Sink, tmp_path: Path) -> None:
     done = collector(sink, None, is_final=True).round("claude-code", path)
     assert sink.ids == TRANSCRIPT.ids
     assert done.unread > 0
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"Infinity", b"NaN"])
+def test_a_number_that_json_does_not_have_costs_its_own_call_only(sink: Sink, tmp_path: Path, number: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    odd = TRANSCRIPT.ids[1].encode()
+    path.write_bytes(
+        b"".join(re.sub(rb'"input_tokens": ?[0-9]+', b'"input_tokens":' + number, line) if odd in line else line for line in LINES)
+    )
+    done = collector(sink, None, is_final=True).round("claude-code", path)
+    assert sink.ids == [name for name in TRANSCRIPT.ids if name != odd.decode()]
+    assert done.unread == 1
 
 
 def test_a_line_too_long_to_hold_is_passed_over(sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

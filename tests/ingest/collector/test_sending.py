@@ -54,6 +54,8 @@ class Answering(BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         status = self.server.answers.pop(0) if self.server.answers else 200
         content = json.dumps({"results": []}).encode()
+        if b"unreadable" in self.server.bodies[-1]:
+            status, content = 400, json.dumps({"status": 400, "code": "wrong_shape"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -131,6 +133,14 @@ def test_what_is_too_large_is_sent_in_halves(server: Server) -> None:
     server.answers = [413]
     Post(server.url, "wh_test")("codex", [{"id": str(number)} for number in range(5)])
     assert [[event["id"] for event in json.loads(body)["events"]] for body in server.bodies[1:]] == [["0", "1"], ["2", "3", "4"]]
+
+
+def test_a_call_that_a_batch_is_refused_for_is_told_and_the_others_are_sent(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    ids = ["0", "1", "unreadable", "3", "infinite", "5"]
+    Post(server.url, "wh_test")("codex", [{"id": name, **({"ttft_ms": float("inf")} if name == "infinite" else {})} for name in ids])
+    taken = [event["id"] for body in server.bodies if b"unreadable" not in body for event in json.loads(body)["events"]]
+    assert taken == ["0", "1", "3", "5"]
+    assert [record.getMessage().split()[1] for record in caplog.records] == ["unreadable", "infinite"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
