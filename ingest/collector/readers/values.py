@@ -11,7 +11,8 @@ Scalar = str | int | float | bool
 # The fields of a usage event as the REST door takes them: JSON values only.
 Fields = dict[str, Any]
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.0+)?")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+# Halves of a sign beyond 16 bits are in what JavaScript cut a text to, and in no UTF-8.
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 MILLISECONDS_FROM = 100_000_000_000
 LARGEST_INSTANT = 253_402_300_799_000
 MOST_PLACES = Decimal("1e-15")
