@@ -71,7 +71,8 @@ class Collector:
             if step.calls:
                 self.sink(source.harness, [labelled(call, self.labels) for call in step.calls])
                 calls += len(step.calls)
-            self.positions.put(key, step.position)
+            if step.calls or step.position != self.positions.get(key):
+                self.positions.put(key, step.position)
         return calls
 
     def steps(self, source: Source, position: dict[str, Any]) -> Iterator[Step]:
@@ -139,7 +140,8 @@ class Collector:
     def _rows(self, source: Source, position: dict[str, Any]) -> Iterator[Step]:
         """Rows that changed since the last time; those of the last instant come again, which counts nothing twice."""
         reader: Reader = readers()[source.harness].Reader(None)
-        since = place = position.get("since", 0)
+        noted_place = position.get("since")
+        since = place = noted_place if isinstance(noted_place, int) else 0
         calls: list[Fields] = []
         for row, place in databases.rows(source.path, source.harness, since):
             calls += self._taken(lambda row=row: reader.read(row))  # type: ignore[misc]

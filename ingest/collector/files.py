@@ -1,6 +1,7 @@
 """Reads a growing file of lines from where it was left, and notices when it is another file by now."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,16 +27,18 @@ def identity(path: Path, length: int) -> Identity:
 
 def resumed(path: Path, position: dict[str, Any]) -> bool:
     """Whether the file is the one that the position was noted for, and has not been cut."""
-    offset, noted = position.get("offset", 0), position.get("identity")
-    if not offset or not noted or path.stat().st_size < offset:
+    offset, noted = position.get("offset"), position.get("identity")
+    is_known = isinstance(offset, int) and isinstance(noted, list) and isinstance(position.get("context"), dict)
+    if not is_known or not 0 < offset <= path.stat().st_size:
         return False
-    return list(identity(path, offset)) == list(noted)
+    return list(identity(path, offset)) == noted
 
 
 def lines(path: Path, offset: int, marks: Sequence[bytes], *, is_final: bool = False) -> Iterator[tuple[bytes, int]]:
     """(line, offset after it) of each whole line from `offset`; b"" for one without any of the marks, which says nothing of usage.
 
-    A last line without its end is still being written and is left for the next time, unless the file `is_final`.
+    A last line without its end is still being written and is left for the next time, unless the file `is_final` and the line is a whole record:
+    a writer can rest in the middle of one for as long as its machine sleeps.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -45,10 +48,20 @@ def lines(path: Path, offset: int, marks: Sequence[bytes], *, is_final: bool = F
                     offset += len(line) + skipped(file)
                     yield b"", offset
                     continue
-                if not is_final:
+                if not is_final or not is_record(line):
                     return
             offset += len(line)
             yield (line if any(mark in line for mark in marks) else b""), offset
+
+
+def is_record(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def skipped(file: Any) -> int:

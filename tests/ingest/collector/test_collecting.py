@@ -143,6 +143,47 @@ def test_a_line_that_is_half_written_is_read_when_it_is_whole(sink: Sink, state:
     assert sorted(sink.counted()) == sorted(TRANSCRIPT.ids)
 
 
+@pytest.mark.parametrize("length", [20, 200, 600])
+def test_a_line_whose_writer_rests_in_the_middle_of_it_is_read_when_it_is_whole(
+    sink: Sink, state: Path, tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "a.jsonl"
+    whole = b"".join(LINES)
+    for rest in (b"", LINES[-1][:length]):
+        path.write_bytes(b"".join(LINES[:-1]) + rest)
+        aged(path)
+        assert collector(sink, state).round("claude-code", path).unread == 0
+    path.write_bytes(whole.rstrip())
+    aged(path)
+    assert collector(sink, state, is_final=True).round("claude-code", path).unread == 0
+    path.write_bytes(whole + whole.replace(b"req_011Mock", b"req_012Mock"))
+    aged(path)
+    collector(sink, state).round("claude-code", path)
+    assert sorted(sink.counted()) == sorted(TRANSCRIPT.ids + [name.replace("req_011Mock", "req_012Mock") for name in TRANSCRIPT.ids])
+
+
+def test_half_a_sign_in_a_label_or_id_costs_nothing(sink: Sink, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    odd = [{**json.loads(line), "gitBranch": "feat-\ud83d"} for line in LINES]
+    path.write_text("".join(json.dumps(record) + "\n" for record in odd))
+    collector(sink, None, is_final=True).round("claude-code", path)
+    assert sink.ids == TRANSCRIPT.ids
+    assert {call["tags"]["git.branch"] for call in sink.calls} == {"feat-"}
+
+
+@pytest.mark.parametrize(
+    "odd", [{"offset": "x"}, {"offset": -5}, {"offset": 5.5}, {"identity": 7}, {"context": 7}, {"context": None}, {"offset": True}]
+)
+def test_a_place_that_is_none_is_unknown(sink: Sink, state: Path, tmp_path: Path, odd: dict[str, Any]) -> None:
+    path = copied(TRANSCRIPT, tmp_path / "p")
+    collector(sink, state).round("claude-code", path)
+    noted = json.loads(state.read_text())
+    state.write_text(json.dumps({key: position | odd for key, position in noted.items()}))
+    collector(sink, state).round("claude-code", path)
+    assert sink.ids == TRANSCRIPT.ids * 2
+    assert json.loads(state.read_text()) == noted
+
+
 def test_a_file_that_was_cut_or_replaced_is_read_from_its_beginning(sink: Sink, state: Path, tmp_path: Path) -> None:
     path = copied(TRANSCRIPT, tmp_path / "p")
     collector(sink, state).round("claude-code", path)
