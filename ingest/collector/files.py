@@ -28,8 +28,9 @@ def identity(path: Path, length: int) -> Identity:
 def resumed(path: Path, position: dict[str, Any]) -> bool:
     """Whether the file is the one that the position was noted for, and has not been cut."""
     offset, noted = position.get("offset"), position.get("identity")
-    is_known = isinstance(offset, int) and isinstance(noted, list) and isinstance(position.get("context"), dict)
-    if not is_known or not 0 < offset <= path.stat().st_size:
+    if not isinstance(offset, int) or not isinstance(noted, list) or not isinstance(position.get("context"), dict):
+        return False
+    if not 0 < offset <= path.stat().st_size:
         return False
     return list(identity(path, offset)) == noted
 
