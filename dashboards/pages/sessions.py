@@ -12,7 +12,8 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import path, reverse
+from django.urls import path, register_converter, reverse
+from django.urls.converters import PathConverter
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -36,6 +37,7 @@ from governance.budgets.refused import refused_of_session
 from governance.budgets.selectors import binding_periods, freezes_reaching
 from governance.budgets.services import session_freeze, session_resume
 from governance.errors import DomainError, NotFound
+from governance.notices.links import addressed, key_addressed
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from ingest.guard.selectors import findings_of_session
@@ -307,7 +309,9 @@ def session_context(request: PageRequest, session: sessions.ListedSession) -> di
         "more_freezes": standing[1:],
         "is_resumable": any(found.period_id is None and found.session_key == session.key for found in standing),
         "refused": refused_of_session(actor, session.key),
-        "findings": [(found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in found_by_guard],
+        "findings": [
+            (found, sentence(found.rule.kind, found.evidence, actor.organization.zone), state_of(found)) for found in found_by_guard
+        ],
         "marks": marks[::-1],
         "periods": covering,
         "waiting": waiting,
@@ -379,7 +383,18 @@ def call_detail(request: PageRequest, session: Session) -> HttpResponse:
     return render(request, "sessions/_call.html" if context["is_fragment"] else "sessions/call.html", context)
 
 
+class SessionKey(PathConverter):
+    """A session's key in an address, none of whose parts a browser resolves."""
+
+    def to_python(self, value: str) -> str:
+        return key_addressed(value)
+
+    def to_url(self, value: str) -> str:
+        return addressed(str(value))
+
+
+register_converter(SessionKey, "session_key")
 urlpatterns = [
     path("sessions", session_list, name="sessions"),
-    path("sessions/<path:key>", session_page, name="session"),
+    path("sessions/<session_key:key>", session_page, name="session"),
 ]

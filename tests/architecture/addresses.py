@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-SAMPLES = {"slug": "acme", "int": "1", "uuid": str(UUID(int=7)), "path": "some/key", "str": "key"}
+SAMPLES = {"slug": "acme", "int": "1", "uuid": str(UUID(int=7)), "path": "some/key", "session_key": "some/key", "str": "key"}
 
 
 def patterns(found: Iterable[Any] | None = None, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
