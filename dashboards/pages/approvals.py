@@ -296,7 +296,7 @@ def request_new(request: PageRequest) -> HttpResponse:
                 return HttpResponseRedirect(reverse("request", args=[actor.organization.slug, made.pk]))
             except DomainError as error:
                 refusal, status = error.detail, error.status
-    hint = "Filled in with one hour at the pace of its last 15 minutes." if asked.suggestion else f"In {asked.unit}."
+    hint = "Filled in with one hour at the pace of its last 15 minutes, at most the limit of the budget." if asked.suggestion else f"In {asked.unit}."
     return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal, "amount_hint": hint}, status=status)
 
 

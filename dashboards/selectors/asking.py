@@ -54,7 +54,8 @@ def asked_for(actor: Actor, *, session_key: str, period_id: str, now: datetime) 
             raise NotFound("This budget does not cover the session.")
         options = [named, *options]
     chosen = named.pk if named else freeze.period_id if freeze and freeze.period_id else next((period.pk for period in options), None)
-    unit = next((period.budget.unit for period in options if period.pk == chosen), actor.organization.currency)
+    period = next((period for period in options if period.pk == chosen), None)
+    unit = period.budget.unit if period else actor.organization.currency
     calls = sessions.session_calls(session, limit=200) if session else []
     pace = burn.burn_of(calls, until=calls[-1].occurred_at) if calls else Decimal(0)
     return Asked(
@@ -64,10 +65,17 @@ def asked_for(actor: Actor, *, session_key: str, period_id: str, now: datetime) 
         choices=[(period.pk, period_label(period)) for period in options],
         chosen=chosen,
         pace=pace,
-        suggestion=(pace * HOUR_MINUTES).quantize(Decimal(1), rounding=ROUND_UP) if pace > 0 and unit == actor.organization.currency else None,
+        suggestion=suggested(pace, period) if unit == actor.organization.currency else None,
         unit=unit,
         waiting=waiting_request(actor, options),
     )
+
+
+def suggested(pace: Decimal, period: BudgetPeriod | None) -> Decimal | None:
+    """What to ask for: an hour at this pace a minute, but never more than the budget's own limit. None without a pace."""
+    hour = (pace * HOUR_MINUTES).quantize(Decimal(1), rounding=ROUND_UP)
+    most = period.limit_amount if period else hour
+    return (min(hour, most) if most > 0 else hour) if pace > 0 else None
 
 
 def own_periods(actor: Actor) -> list[BudgetPeriod]:

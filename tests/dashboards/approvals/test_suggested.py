@@ -1,0 +1,19 @@
+"""What the form to ask for more is filled in with."""
+
+from decimal import Decimal
+
+from dashboards.selectors.asking import suggested
+from governance.budgets.models import BudgetPeriod
+
+SMALL = BudgetPeriod(limit_amount=Decimal(100))
+
+
+def test_an_hour_at_the_pace_is_suggested_up_to_the_budgets_own_limit() -> None:
+    assert suggested(Decimal("0.5"), SMALL) == 30
+    assert suggested(Decimal("7.5"), SMALL) == 100
+    assert suggested(Decimal("7.5"), None) == 450
+
+
+def test_nothing_is_suggested_without_a_pace_and_a_limit_of_zero_is_no_bound() -> None:
+    assert suggested(Decimal(0), SMALL) is None
+    assert suggested(Decimal(1), BudgetPeriod(limit_amount=Decimal(0))) == 60
