@@ -1,9 +1,17 @@
-"""Identifiers: time-ordered UUIDs for our own rows, 16-byte hashes for other people's ids."""
+"""Identifiers: time-ordered UUIDs for our own rows, 16-byte hashes for other people's ids, numbers of rows as text names them."""
 
 import hashlib
 import secrets
 import time
 from uuid import UUID
+
+# So many digits fit the widest whole number that PostgreSQL has.
+LONGEST_NUMBER = 18
+
+
+def row_id(text: str) -> int | None:
+    """The number of a row as an address or a form names it; None for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
 def uuid7(now_ms: int | None = None) -> UUID:

@@ -34,6 +34,7 @@ from governance.budgets.services import budget_change, budget_retire, budget_tra
 from governance.budgets.services.transfers import period_movable
 from governance.budgets.tree import budget_seen, budgets_visible, present_periods, teams_below
 from governance.errors import DomainError
+from governance.ids import row_id
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right, scoped
 from governance.tenancy.directory import directory_of
@@ -281,9 +282,10 @@ def over_text(actor: Actor, budget: Budget, period: BudgetPeriod) -> str:
 
 def chosen_period(actor: Actor, budget: Budget, text: str) -> BudgetPeriod | None:
     """An earlier period named in the address; what names none is ignored."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    number = row_id(text)
+    if number is None:
         return None
-    row = scoped(actor, BudgetPeriod.objects.filter(budget=budget, pk=int(text), session_key="", task_key="")).first()
+    row = scoped(actor, BudgetPeriod.objects.filter(budget=budget, pk=number, session_key="", task_key="")).first()
     if row is not None:
         row.budget, row.organization = budget, actor.organization
     return row

@@ -6,6 +6,7 @@ from django.contrib import messages
 
 from dashboards.access import PageRequest
 from governance.errors import DomainError, Invalid, NotFound
+from governance.ids import row_id
 from governance.tenancy import access
 from governance.tenancy.access import Right
 from ingest.once.selectors import pairs_undecided
@@ -13,7 +14,6 @@ from ingest.once.services import call_split, pair_join_by_hand, pair_keep_apart
 
 # What may be decided, and what is said when it is done.
 DECISIONS = {"split": "The report is a call of its own now.", "join": "The two are one call now.", "apart": "The two stay two calls."}
-LONGEST_NUMBER = 18
 
 
 def decided(request: PageRequest, *, call_id: UUID | None = None, session: str | None = None) -> None:
@@ -22,14 +22,14 @@ def decided(request: PageRequest, *, call_id: UUID | None = None, session: str |
     Raises Forbidden, and NotFound for what is not there (any more).
     """
     access.require(request.actor, Right.MANAGE_ORGANIZATION)
-    action, number = request.POST.get("action", ""), request.POST.get("number", "")
-    if action in DECISIONS and not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
+    action, number = request.POST.get("action", ""), row_id(request.POST.get("number", "")) or 0
+    if action in DECISIONS and not number:
         raise NotFound("There is no such report.")
     try:
         if action == "split" and call_id is not None:
-            call_split(actor=request.actor, event_id=call_id, sighting_id=int(number))
+            call_split(actor=request.actor, event_id=call_id, sighting_id=number)
         elif action in ("join", "apart"):
-            _pair_decide(request, int(number), action, session)
+            _pair_decide(request, number, action, session)
         else:
             raise Invalid("Say what is to be done.")
         messages.success(request, DECISIONS[action])

@@ -11,6 +11,7 @@ from dashboards.access import PageRequest, page
 from dashboards.forms.approvals import DelegateForm
 from dashboards.pages.settings.frame import done
 from governance.approvals.delegations import delegation_create, delegation_end, delegations_of
+from governance.ids import row_id
 from governance.tenancy.access import Actor, Right, get_scoped, scoped
 from governance.tenancy.models import Member, Role
 
@@ -21,9 +22,9 @@ def delegate(request: PageRequest) -> HttpResponse:
     """Names somebody, or takes it back; and whom one stands in for."""
     actor, now = request.actor, timezone.now()
     here = redirect("delegate", slug=actor.organization.slug)
-    ended = request.POST.get("end", "")
-    if request.method == "POST" and ended.isascii() and ended.isdigit() and len(ended) < 19:
-        delegation_end(actor=actor, delegation_id=int(ended))
+    ended = row_id(request.POST.get("end", ""))
+    if request.method == "POST" and ended is not None:
+        delegation_end(actor=actor, delegation_id=ended)
         messages.success(request, "Taken back. You decide yourself again.")
         return here
     form = DelegateForm(request.POST or None, people=people(actor), zone=actor.organization.zone, now=now, initial={"first": now.astimezone(actor.organization.zone).date()})

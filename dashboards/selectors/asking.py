@@ -14,6 +14,7 @@ from governance.budgets.models import BudgetPeriod, Freeze, Session
 from governance.budgets.selectors import binding_periods, periods_covering, session_freeze_of
 from governance.budgets.tree import budgets_visible
 from governance.errors import NotFound
+from governance.ids import row_id
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.directory import Attribution
 
@@ -89,9 +90,8 @@ def named_period(actor: Actor, period_id: str) -> BudgetPeriod | None:
     """The period with this id, of a budget the actor may see. Raises NotFound."""
     if not period_id:
         return None
-    if not (period_id.isascii() and period_id.isdigit() and len(period_id) < 19):
-        raise NotFound("There is no such budget period here.")
-    period = scoped(actor, BudgetPeriod.objects.filter(pk=int(period_id))).select_related("budget").first()
+    number = row_id(period_id)
+    period = scoped(actor, BudgetPeriod.objects.filter(pk=number)).select_related("budget").first() if number is not None else None
     if period is None or not budgets_visible(actor).filter(pk=period.budget_id).exists():
         raise NotFound("There is no such budget period here.")
     if period.session_key:

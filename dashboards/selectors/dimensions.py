@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 
 from dashboards.insights.market import BRANDS, HARNESSES, NEUTRAL_GATEWAYS
+from governance.ids import row_id
 from governance.pricing.models import Provider, Tier
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Member, Project, Team
@@ -62,7 +63,7 @@ def filters_q(filters: Filters) -> Q:
 def _one_of(dimension: Dimension, values: tuple[str, ...]) -> Q:
     if not dimension.is_id:
         return Q(**{f"{dimension.column}__in": values})
-    ids = [int(value) for value in values if value.isascii() and value.isdigit() and len(value) < 19]
+    ids = [number for value in values if (number := row_id(value)) is not None]
     condition = Q(**{f"{dimension.column}__in": ids})
     return condition | Q(**{f"{dimension.column}__isnull": True}) if "" in values else condition
 
@@ -71,7 +72,7 @@ def names_of(actor: Actor, dimension: Dimension, values: Iterable[str]) -> dict[
     """What to call each value. Ids of rows outside the actor's organization keep their number."""
     wanted = set(values)
     known = {value: value or dimension.unnamed for value in wanted}
-    ids = [int(value) for value in wanted if value.isascii() and value.isdigit() and len(value) < 19] if dimension.is_id else []
+    ids = [number for value in wanted if (number := row_id(value)) is not None] if dimension.is_id else []
     if dimension.is_id:
         known = {value: f"{dimension.label} {value}" if value else dimension.unnamed for value in wanted}
     if ids and dimension.slug == "team":

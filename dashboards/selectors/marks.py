@@ -16,6 +16,7 @@ from dashboards.selectors.usage import NO_FILTERS, days
 from governance.approvals.models import ApprovalRequest
 from governance.approvals.selectors import requests_visible
 from governance.budgets.models import Freeze
+from governance.ids import row_id
 from governance.pricing.models import PriceRow
 from governance.tenancy.access import Actor, scoped
 
@@ -77,7 +78,7 @@ def _concerned(filters: Filters) -> Q:
     condition = Q()
     for slug in ("team", "project", "member"):
         if slug in filters:
-            ids = [int(value) for value in filters[slug] if value.isascii() and value.isdigit() and len(value) < 19]
+            ids = [number for value in filters[slug] if (number := row_id(value)) is not None]
             condition &= Q(**{f"period__budget__{slug}__in": ids}) | Q(**{f"period__budget__{slug}": None})
     return condition
 

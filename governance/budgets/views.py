@@ -13,13 +13,12 @@ from rest_framework.views import APIView
 
 from governance.budgets.commands import HEADER, REPLAYED, answered_once
 from governance.errors import Invalid
+from governance.ids import row_id
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Scope
 
 MAX_BODY_BYTES = 64 * 1024
 PAGE = 100
-# What fits the widest whole number that PostgreSQL has.
-LONGEST_NUMBER = 18
 Body = TypeVar("Body", bound=msgspec.Struct)
 Row = TypeVar("Row", bound=Model)
 
@@ -101,9 +100,10 @@ def kinds_within(kind: inspect.Type) -> Iterator[inspect.Type]:
 def number_asked(request: Request, name: str) -> int | None:
     """A whole number of the query, None without one. Raises Invalid for anything else."""
     text = request.query_params.get(name, "")
-    if text and not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
+    number = row_id(text)
+    if text and number is None:
         raise Invalid("A whole number is expected.", field=name)
-    return int(text) if text else None
+    return number
 
 
 def newest_page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], int | None]:

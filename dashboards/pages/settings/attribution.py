@@ -19,6 +19,7 @@ from governance.attribution.explaining import Explained, condition_words
 from governance.attribution.matching import Facts
 from governance.attribution.models import AttributionRule
 from governance.attribution.services import rule_change, rule_create, rule_move, rule_retire
+from governance.ids import row_id
 from governance.tenancy.access import Actor, Right, scoped
 from governance.tenancy.models import Project, Team
 from ingest.attributing.selectors import allocation_of, event_find, events_latest, rule_get, rules_visible, strangers
@@ -68,9 +69,9 @@ def rule_list(request: PageRequest) -> HttpResponse:
 def rule_steps(request: PageRequest) -> HttpResponse:
     """Moves, switches or retires a rule; then back to the list."""
     actor = request.actor
-    action, given = request.POST.get("action", ""), request.POST.get("rule", "")
-    if given.isascii() and given.isdigit() and len(given) <= 18:
-        rule = rule_get(actor, int(given))
+    action, given = request.POST.get("action", ""), row_id(request.POST.get("rule", ""))
+    if given is not None:
+        rule = rule_get(actor, given)
         if action in MOVES:
             rule_move(actor=actor, rule=rule, step=MOVES[action])
         elif action in ("on", "off"):
@@ -124,10 +125,10 @@ def rule_page(request: PageRequest, attribution_id: int) -> HttpResponse:
 
 def tried_rule(request: PageRequest) -> AttributionRule | None:
     """The rule of the trial that the address names."""
-    tried = request.GET.get("tried", "")
-    if not (tried.isascii() and tried.isdigit() and len(tried) <= 18):
+    tried = row_id(request.GET.get("tried", ""))
+    if tried is None:
         return None
-    run = run_get(request.actor, int(tried), kind=KIND)
+    run = run_get(request.actor, tried, kind=KIND)
     return draft_read(run) if run.draft is not None else None
 
 

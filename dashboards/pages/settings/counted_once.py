@@ -15,6 +15,7 @@ from dashboards.components.tables import Column, Table
 from dashboards.pages.deciding import DECISIONS, decided
 from dashboards.pages.settings.frame import done, shown
 from dashboards.selectors.told_twice import BY, Group, coverage_of, pairs_listed, share_of_both
+from governance.ids import row_id
 from governance.tenancy.access import Right
 from ingest.once.selectors import pairs_undecided
 from ingest.once.services import trust_order
@@ -24,7 +25,6 @@ from ingest.once.sources import KIND_LABELS, TRUST
 TAB = "settings-once"
 WINDOWS = {"1": ("24 hours", timedelta(days=1)), "7": ("7 days", timedelta(days=7))}
 MOST_PAIRS = 20
-LONGEST_NUMBER = 18
 SIGN = ">"
 
 
@@ -65,10 +65,9 @@ def once_page(request: PageRequest) -> HttpResponse:
 
 def pairs_shown(request: PageRequest) -> dict[str, Any]:
     """A page of the pairs, where the next begins, and how many there are."""
-    before = request.GET.get("before", "")
-    is_number = before.isascii() and before.isdigit() and len(before) <= LONGEST_NUMBER
-    pairs, older = pairs_listed(request.actor, most=MOST_PAIRS, before=int(before) if is_number else None)
-    return {"pairs": pairs, "older": older, "is_later_page": is_number, "pairs_total": pairs_undecided(request.actor).count()}
+    before = row_id(request.GET.get("before", ""))
+    pairs, older = pairs_listed(request.actor, most=MOST_PAIRS, before=before)
+    return {"pairs": pairs, "older": older, "is_later_page": before is not None, "pairs_total": pairs_undecided(request.actor).count()}
 
 
 def coverage_table(request: PageRequest, groups: list[Group], by: str) -> Table:
