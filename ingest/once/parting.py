@@ -5,7 +5,7 @@ The caller is in a transaction. Calls are parted with everybody else kept out, s
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
+from itertools import chain, count
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +63,7 @@ def join(*, organization: Organization, actor: Actor, first: Event, second: Even
         rows.values(), key=lambda row: (min(rank(one.source, bench.trust) for one in sightings[row.id]), row.occurred_at, row.id)
     )
     sql.execute(REPOINT, {"organization": organization.pk, "event_id": stays.id, "at": stays.occurred_at, "old": goes.id})
-    EventSighting.objects.filter(pk__in=[one.pk for one in sightings[goes.id] if one.how == "first"]).update(how=how)
+    EventSighting.objects.filter(pk__in=[one.pk for one in sightings[goes.id] if one.how == EventSighting.How.FIRST]).update(how=how)
     EventSighting.objects.filter(pk__in=[one.pk for one in sightings[goes.id]]).update(event_id=stays.id, event_at=stays.occurred_at)
     before = [one for one in sightings[stays.id] if one.is_settled]
     changes = dict(bench.difference(stays, before, [*sightings[stays.id], *sightings[goes.id]]))
@@ -81,7 +81,6 @@ def regroup(*, organization: Organization, first: Event, second: Event, now: dat
     Each call keeps what it came as. Raises NotFound when one is not there any more.
     """
     organization_lock(organization.pk, exclusive=True)
-    rows_locked(organization.pk, [first, second])
     _firsts_ensure(organization.pk, [first, second])
     by_event = sightings_of(organization.pk, [first[1], second[1]])
     if len(by_event) < 2:
@@ -171,12 +170,15 @@ def _authorizations(reports: Sequence[EventSighting]) -> set[UUID]:
 def _new_key(organization_id: int, old: UUID, first: EventSighting, staying: Sequence[EventSighting]) -> UUID:
     """The key the report came under, or one of its own where the reports that stay or another call have it too."""
     kept = {old, *(key for one in staying for key in one.keys)}
-    for number in count():
-        key = hash16("apart", str(first.own_key), str(first.body_hash), *([str(number)] if number > 1 else [])) if number else first.own_key
-        found = EventIdentity.objects.filter(organization=organization_id, key=key).first()
-        if key not in kept and (found is None or (found.event_id or found.key) == old):
-            return key
-    raise AssertionError("Numbers do not end.")
+    apart = hash16("apart", str(first.own_key), str(first.body_hash))
+    keys = chain([first.own_key, apart], (hash16("apart", str(apart), str(number)) for number in count(1)))
+    return next(key for key in keys if key not in kept and _is_to_have(organization_id, key, old))
+
+
+def _is_to_have(organization_id: int, key: UUID, old: UUID) -> bool:
+    """Whether the key is nobody's, or that of the call that is parted."""
+    found = EventIdentity.objects.filter(organization=organization_id, key=key).first()
+    return found is None or (found.event_id or found.key) == old
 
 
 def _identities_move(
