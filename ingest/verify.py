@@ -18,14 +18,13 @@ from governance.budgets.quoted import limit_of, terms_for
 from governance.budgets.rules import Rule, rules_at
 from governance.budgets.services.freezes import period_locked, period_review
 from governance.budgets.services.rolling import slices_make
-from governance.ids import hash16
 from governance.periods import BEGINNING, Window, window_at
 from governance.tenancy.access import system_actor
 from governance.tenancy.directory import Directory, directory_at
 from governance.tenancy.models import Organization
 from governance.tenancy.services import organization_lock
 from ingest.counted import EVERYTHING
-from ingest.models import EventIdentity, UsageRollupDay
+from ingest.models import UsageRollupDay
 from ingest.partitions import events_kept_since
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS, dimensions_hash
 
@@ -92,8 +91,12 @@ WHERE e.organization_id = %(organization)s AND (i.key IS NULL OR i.event_id IS N
         SELECT FROM event_amendment a
         WHERE a.organization_id = e.organization_id AND a.occurred_at = e.occurred_at AND a.event_id = e.id AND a.is_removed
     )
-ORDER BY e.occurred_at, e.id LIMIT 1000
 """
+KNOW = f"""
+INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings, source)
+SELECT %(organization)s, unknown.id, md5('mended ' || unknown.id)::uuid, unknown.occurred_at, 1, '' FROM ({UNKNOWN}) unknown
+ON CONFLICT (organization_id, key) DO UPDATE SET occurred_at = excluded.occurred_at, event_id = NULL
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _session_differences(organization: Organization) -> list[Difference]:
 def _identity_differences(organization: Organization) -> list[Difference]:
     return [
         Difference("event_identity", str(row.id), f"is {row.known or 'unknown'}", f"the call of {row.occurred_at.isoformat()}")
-        for row in sql.rows(UNKNOWN, {"organization": organization.pk})
+        for row in sql.rows(f"{UNKNOWN} ORDER BY e.occurred_at, e.id LIMIT 1000", {"organization": organization.pk})
     ]
 
 
@@ -295,7 +298,7 @@ def organization_repair(organization: Organization) -> int:
     if not found:
         return 0
     actor = system_actor(organization)
-    _identities_mend(organization)
+    sql.execute(KNOW, {"organization": organization.pk})
     _sessions_mend(organization)
     for bucket in BUCKETS:
         _rollups_rebuild(organization, bucket)
@@ -314,15 +317,6 @@ def organization_repair(organization: Organization) -> int:
         new={"at": timezone.now()},
     )
     return len(found)
-
-
-def _identities_mend(organization: Organization) -> None:
-    """Lets each call that counts be known by its key again."""
-    for row in sql.rows(UNKNOWN, {"organization": organization.pk}):
-        place = {"occurred_at": row.occurred_at, "event_id": None}
-        EventIdentity.objects.update_or_create(
-            organization=organization, key=row.id, defaults=place, create_defaults=place | {"body_hash": hash16("mended", str(row.id))}
-        )
 
 
 def _sessions_mend(organization: Organization) -> None:

@@ -13,7 +13,7 @@ from governance.budgets.models import BudgetPeriod, Session
 from governance.budgets.services import budget_create
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization
-from ingest.models import UsageRollup
+from ingest.models import EventIdentity, UsageRollup
 from ingest.services import events_store
 from tests.ingest.test_store import event, prices
 
@@ -50,6 +50,23 @@ def test_missing_rows_are_found_and_made_again(prices: None, admin: Member) -> N
         call_command("verify")
     call_command("verify", repair=True)
     assert BudgetPeriod.objects.get(session_key="s1").spent == BudgetPeriod.objects.get(session_key="s2").spent
+
+
+def test_calls_that_are_not_known_by_their_keys_are_found_and_known_again(prices: None, admin: Member) -> None:
+    actor, calls = member_actor(admin), [event(number) for number in range(3)]
+    events_store(actor=actor, api_key=None, source="rest", events=calls)
+    known = list(EventIdentity.objects.order_by("key").values_list("key", "event_id"))
+    lost, strayed, right = EventIdentity.objects.order_by("key")
+    strayed.event_id = right.key
+    strayed.save(update_fields=["event_id"])
+    lost.delete()
+    with pytest.raises(CommandError):
+        call_command("verify")
+    call_command("verify", repair=True)
+    call_command("verify")
+    assert list(EventIdentity.objects.order_by("key").values_list("key", "event_id")) == known
+    events_store(actor=actor, api_key=None, source="rest", events=calls)
+    call_command("verify")
 
 
 def test_what_retention_has_dropped_is_neither_missed_nor_mended_away(prices: None, admin: Member) -> None:
