@@ -293,6 +293,10 @@ class RejectedInput(models.Model):
     received_at = models.DateTimeField()
     replayed_at = models.DateTimeField(null=True)
     replay_outcome = models.CharField(max_length=12, default="", blank=True)
+    call_id = models.UUIDField(null=True, help_text="of a conflict, the call that was counted under its id")
+    differs = models.JSONField(
+        default=list, db_default=[], blank=True, help_text="of a conflict, in what it differs from that call: field, first, now"
+    )
 
     class Meta:
         db_table = "rejected_input"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -21,11 +22,11 @@ from governance.tenancy.models import ApiKey
 from ingest import services
 from ingest.formats import native
 from ingest.formats.batch import BadBody
-from ingest.formats.event import Outcome
+from ingest.formats.event import ContentDifference, Outcome
 from ingest.models import RejectedInput
 from ingest.quarantine.mending import mended
 from ingest.quarantine.services import fixes_of, mended_note
-from ingest.redaction import REMOVED, broken_redacted, payload_redacted, without_secrets
+from ingest.redaction import REMOVED, broken_redacted, payload_redacted, tag_redacted, without_secrets
 
 # A client that sends rubbish all day can fill neither the disk nor the page.
 MOST_AN_HOUR = 1_000
@@ -42,7 +43,10 @@ WORST_FIRST = ("rejected", "conflict", "accepted", "duplicate")
 
 
 class Misfit(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was not counted: an event, or a whole body (kind envelope). `payload` is native event JSON or the body."""
+    """Something that was not counted: an event, or a whole body (kind envelope). `payload` is native event JSON or the body.
+
+    `call` is the event that was counted under the id of a conflict, `differs` in what the two differ.
+    """
 
     kind: RejectedInput.Kind
     code: str
@@ -50,6 +54,8 @@ class Misfit(msgspec.Struct, frozen=True, kw_only=True):
     field: str = ""
     payload: bytes = b""
     is_whole: bool = True
+    call: UUID | None = None
+    differs: tuple[ContentDifference, ...] = ()
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -188,7 +194,16 @@ def row_of(misfit: Misfit, *, api_key: ApiKey, door: str, now: datetime) -> Reje
         harness=told.harness,
         gateway=told.gateway,
         received_at=now,
+        call_id=misfit.call,
+        differs=[differing(one) for one in misfit.differs],
     )
+
+
+def differing(one: ContentDifference) -> dict[str, Any]:
+    """A field in which a conflict differs, without secrets."""
+    kept = {"field": without_secrets(one.field), "is_withheld": one.is_withheld}
+    values = {"first": one.first, "now": one.now}
+    return kept | {name: None if value is None else tag_redacted(one.field, value) for name, value in values.items()}
 
 
 def told_of(payload: bytes, api_key: ApiKey) -> Told:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -108,4 +109,6 @@ def misfit_of(outcome: Outcome, event: UsageEvent) -> Misfit:
         reason=outcome.reason,
         field=outcome.field,
         payload=msgspec.json.encode(event),
+        call=UUID(outcome.id) if outcome.status == "conflict" else None,
+        differs=outcome.differs,
     )

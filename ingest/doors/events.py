@@ -122,6 +122,11 @@ def single_answer(outcome: Outcome) -> HttpResponse | Response:
     if status >= 400:
         title = CONFLICT_TITLE if outcome.status == "conflict" else REJECTED_TITLE
         extra = {"id": outcome.id} | ({"field": outcome.field} if outcome.field else {})
-        return problem(status, outcome.code or outcome.status, title, outcome.reason, **extra)
+        return problem(status, outcome.code or outcome.status, title, outcome.reason, **extra, **differs_of(outcome))
     counts = dict.fromkeys(SINGLE_STATUS, 0) | {outcome.status: 1}
     return HttpResponse(encoder.encode(EventsAnswer(**counts, results=[outcome])), status=status, content_type="application/json")
+
+
+def differs_of(outcome: Outcome) -> dict[str, object]:
+    """In what a conflict differs from what was counted, for a problem document."""
+    return {"differs": msgspec.to_builtins(outcome.differs)} if outcome.differs else {}

@@ -47,6 +47,8 @@ MAX_DECODED_BYTES = 16 * 1024 * 1024
 LARGE_BYTES = 1024 * 1024
 LARGE = Lock()
 Read = TypeVar("Read")
+# A call that is told of again in other words is usual where several signals tell of it; other counts are worth a word.
+COUNTS = {"input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens"}
 # google.rpc.Code by HTTP status.
 RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 411: 3, 413: 8, 415: 3, 422: 3, 429: 8, 503: 14}
 RPC_INTERNAL = 13
@@ -109,12 +111,12 @@ class CallsDoor(OtlpDoor):
     """Stores the calls that a signal reports. A call that was seen before, in the same words or in others, is no failure of the sender's."""
 
     def calls_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry) -> list[Outcome]:
-        """Stores the events and keeps what was refused. Returns the outcomes of those that are not counted and were not before."""
+        """Stores the events and keeps what was refused. Returns the outcomes of those that are not counted, and were not before in the same words."""
         outcomes: list[Outcome] = []
         for start in range(0, len(found.usage.events), settings.INGEST_MAX_EVENTS):
             outcomes += self.part_take(actor, api_key, found, slice(start, start + settings.INGEST_MAX_EVENTS))
         outcomes += self.refused_take(actor, api_key, found.usage.refused)
-        return [outcome for outcome in outcomes if outcome.status == "rejected"]
+        return [outcome for outcome in outcomes if outcome.status in ("rejected", "conflict")]
 
     def part_take(self, actor: Actor, api_key: ApiKey, found: ParsedTelemetry, part: slice) -> list[Outcome]:
         return self.store(actor, api_key, found.usage.events[part])
@@ -135,7 +137,7 @@ class LogsDoor(CallsDoor):
         rejections.unread_note(api_key=api_key, door=self.name, unread=found.unread)
         answer = ExportLogsServiceResponse()
         if sentences := complaints(uncounted) + unread_sentences(found.unread, "log record"):
-            answer.partial_success.rejected_log_records = len(uncounted) + found.unread.total()
+            answer.partial_success.rejected_log_records = refused(uncounted) + found.unread.total()
             answer.partial_success.error_message = " ".join(sentences)
         return answer
 
@@ -166,7 +168,7 @@ class TracesDoor(CallsDoor):
         rejections.unread_note(api_key=api_key, door="otlp-traces", unread=found.unread)
         answer = ExportTraceServiceResponse()
         if sentences := complaints(uncounted) + unread_sentences(found.unread, "span"):
-            answer.partial_success.rejected_spans = len(uncounted) + found.unread.total()
+            answer.partial_success.rejected_spans = refused(uncounted) + found.unread.total()
             answer.partial_success.error_message = " ".join(sentences)
         return answer
 
@@ -187,7 +189,7 @@ class MetricsDoor(CallsDoor):
         rejections.unread_note(api_key=api_key, door="otlp-metrics", unread=unread)
         answer = ExportMetricsServiceResponse()
         if sentences := complaints(uncounted) + unread_sentences(unread, "data point"):
-            answer.partial_success.rejected_data_points = len(uncounted) + unread.total()
+            answer.partial_success.rejected_data_points = refused(uncounted) + unread.total()
             answer.partial_success.error_message = " ".join(sentences)
         return answer
 
@@ -218,10 +220,21 @@ def json_expected(request: Request) -> bool:
     raise Unsupported("unsupported_media_type", f"'{kind[:80]}' is not taken; send {PROTOBUF} or {JSON}.")
 
 
+def refused(uncounted: Sequence[Outcome]) -> int:
+    """How many the sender is told were rejected: a call that was counted before is not, whatever is said of it now."""
+    return sum(outcome.status == "rejected" for outcome in uncounted)
+
+
 def complaints(uncounted: Sequence[Outcome]) -> list[str]:
-    """One sentence for each different reason, at most five."""
-    counts = Counter(outcome.reason or outcome.status for outcome in uncounted)
-    return [f"{count:,} not counted: {reason}" for reason, count in counts.most_common(5)]
+    """One sentence for each different reason, at most five; then, as a warning, in which counts calls differ that were counted before."""
+    counts = Counter(outcome.reason or outcome.status for outcome in uncounted if outcome.status == "rejected")
+    sentences = [f"{count:,} not counted: {reason}" for reason, count in counts.most_common(5)]
+    other = [{one.field for one in outcome.differs} & COUNTS for outcome in uncounted if outcome.status == "conflict"]
+    if differing := [names for names in other if names]:
+        sentences.append(
+            f"{len(differing):,} kept aside: counted before under the same id, with other {', '.join(sorted(set.union(*differing)))}."
+        )
+    return sentences
 
 
 def unread_sentences(unread: Counter[str], what: str) -> list[str]:

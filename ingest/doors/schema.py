@@ -124,7 +124,7 @@ events_post = extend_schema(
         (201, "application/json"): OpenApiResponse(EventsAnswer, description="A single event, counted."),
         **problems(
             **REFUSALS,
-            s409="A single event whose id was counted before with other content, or an Idempotency-Key used for another body.",
+            s409="A single event whose id was counted before with other content (`differs` lists the fields), or an Idempotency-Key used for another body.",
             s422="A single event that breaks a rule; `field` says where.",
         ),
     },

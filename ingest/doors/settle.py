@@ -17,7 +17,7 @@ from governance.tenancy.models import Scope
 from governance.tenancy.problems import problem
 from ingest.doors import schema
 from ingest.doors.door import Door
-from ingest.doors.events import CONFLICT_TITLE, REJECTED_TITLE, SINGLE_STATUS
+from ingest.doors.events import CONFLICT_TITLE, REJECTED_TITLE, SINGLE_STATUS, differs_of
 from ingest.formats import native
 from ingest.formats.batch import fault_of
 from ingest.formats.event import Outcome, UsageEvent
@@ -59,7 +59,7 @@ class SettleDoor(Door):
             return problem(status, outcome.code or outcome.status, REJECTED_TITLE, outcome.reason, id=outcome.id, field=outcome.field)
         settled = lease_end(actor=actor, authorization_id=found.pk) if is_of_lease else authorization_of(actor, found.pk)
         if outcome.status == "conflict":
-            return problem(status, outcome.code, CONFLICT_TITLE, outcome.reason, id=outcome.id, state=settled.state)
+            return problem(status, outcome.code, CONFLICT_TITLE, outcome.reason, id=outcome.id, state=settled.state, **differs_of(outcome))
         return Response(authorization_facts(settled) | {"event": {"id": outcome.id, "status": outcome.status}})
 
     def asked(self, request: Request) -> SettleIn:

@@ -100,6 +100,22 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     }
 
 
+class ContentDifference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One field in which an event differs from the one that was counted under its id."""
+
+    field: str
+    first: str | None = None
+    now: str | None = None
+    is_withheld: bool = False
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "field": "A field of the event; one unit or tag is named with a point, such as `tags.branch`.",
+        "first": "What was counted, as text. Absent: it said nothing there, or it is withheld.",
+        "now": "What this one says. Absent: nothing.",
+        "is_withheld": "true: another key reported the first, so what it said is not told to a key that may not read usage.",
+    }
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one event of a request, in the request's order."""
 
@@ -109,6 +125,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""
     reason: str = ""
     field: str = ""
+    differs: tuple[ContentDifference, ...] = ()
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "differs": "Of a conflict: in what it differs from what was counted, as far as that is stored; at most 30 fields."
+    }
 
 
 class Fault(NamedTuple):

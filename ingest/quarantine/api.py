@@ -25,7 +25,7 @@ NARROWED_BY = ("door", "code", "field", "kind")
 KIND_IN = {"door": "rest", "code": "unknown_field", "field": "user_name"}
 INPUT: dict[str, Any] = {
     "id": 41, "kind": "rejected", **KIND_IN, "reason": "user_name is no field of an event.", "is_whole": True, "received_at": "2026-11-21T10:00:00Z", "replayed_at": None,
-    "replay_outcome": "",
+    "replay_outcome": "", "call": None, "differs": [],
 }  # fmt: skip
 RULE_IN: dict[str, Any] = {"action": "rename", "field": "user_name", "target": "member"}
 RULE: dict[str, Any] = {
@@ -225,7 +225,7 @@ def kind_of(given: shapes.QuarantineKindIn) -> Kind:
 
 def input_out(row: RejectedInput) -> dict[str, Any]:
     names = ("id", "kind", "door", "code", "field", "reason", "is_whole", "received_at", "replayed_at", "replay_outcome")
-    return {name: getattr(row, name) for name in names}
+    return {**{name: getattr(row, name) for name in names}, "call": row.call_id, "differs": row.differs}
 
 
 def outcome_out(outcome: Outcome) -> dict[str, Any]:

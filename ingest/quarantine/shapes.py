@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -45,6 +46,21 @@ class QuarantineKindsOut(msgspec.Struct, frozen=True):
     kinds: list[QuarantineKindOut]
 
 
+class QuarantineDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """One field in which a kept event differs from the call that was counted under its id."""
+
+    field: str
+    first: str | None
+    now: str | None
+    is_withheld: bool
+
+    field_notes: ClassVar[dict[str, str]] = {
+        "first": "What was counted. Null: nothing was said there, or it is withheld.",
+        "now": "What the kept event says. Null: nothing.",
+        "is_withheld": "true: another key reported the first; look at the call.",
+    }
+
+
 class QuarantineInputOut(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was not counted."""
 
@@ -58,8 +74,12 @@ class QuarantineInputOut(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     replayed_at: datetime | None
     replay_outcome: str
+    call: UUID | None
+    differs: list[QuarantineDifference]
 
     field_notes: ClassVar[dict[str, str]] = {
+        "call": "Of a conflict, the call that was counted under its id.",
+        "differs": "Of a conflict, in what it differs from that call, as far as that was stored when it came; at most 30 fields.",
         "kind": "rejected (an event), conflict (an event whose id another one has) or envelope (a whole body).",
         "door": DOOR,
         "is_whole": "false: a part of it was cut or taken out when it was kept, so it is not replayed as it is.",

@@ -64,7 +64,7 @@ class Sorted:
 
     new: list[Claim] = field(default_factory=list)
     repeats: list[tuple[Claim, Known]] = field(default_factory=list)
-    conflicts: list[tuple[Claim, UUID]] = field(default_factory=list)
+    conflicts: list[tuple[Claim, Known]] = field(default_factory=list)
     seconds: list[Second] = field(default_factory=list)
     links: list[tuple[UUID, UUID]] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def sorted_by_id(claims: Sequence[Claim], known: Mapping[UUID, Known]) -> Sorted
         if own is not None and own.body_hash == claim.body_hash:
             found.repeats.append((claim, own))
         elif own is not None and not are_two_reporters(own.source, claim.source):
-            found.conflicts.append((claim, own.event_id))
+            found.conflicts.append((claim, own))
         else:
             found.seconds.append(Second(claim, target.event_id, target.at, "same-id", is_stored=target.event_id not in fresh))
             mine = Known(target.event_id, target.at, claim.body_hash, claim.source)

@@ -35,7 +35,7 @@ def as_duplicate(outcome: Outcome, event: UsageEvent, counted: dict[UUID, tuple[
     stored = counted.get(UUID(outcome.id))
     if stored is None or not are_alike(stored, tuple(getattr(event, name) for name in COUNTS)):
         return outcome
-    return msgspec.structs.replace(outcome, status="duplicate", code="", reason="", field="")
+    return msgspec.structs.replace(outcome, status="duplicate", code="", reason="", field="", differs=())
 
 
 def are_alike(stored: Sequence[int | None], reported: Sequence[int | None]) -> bool:

@@ -28,6 +28,7 @@ from ingest.guard import looking as guard
 from ingest.once.sources import reporter_of
 from ingest.services import statements
 from ingest.services.arrivals import arrivals_of
+from ingest.services.conflicts import conflicts_told
 from ingest.services.prepare import Claim, Prepared, Preparer, claim_of, out_of_range, unresolved_labels
 from ingest.services.recognition import Known, Matched, Overtaken, Second, Sorted, matched, shared_sessions, sorted_by_id
 from ingest.services.recording import pairs_note, seconds_record
@@ -124,8 +125,9 @@ class _Storing:
         found = sorted_by_id(claims, self._known(claims, opened.fresh))
         for claim, stored in found.repeats:
             outcomes[claim.index] = Outcome(claim.index, "duplicate", str(stored.event_id))
-        for claim, event_id in found.conflicts:
-            outcomes[claim.index] = _conflict(claim, event_id)
+        if found.conflicts:
+            for told in conflicts_told(organization_id=self.organization_id, api_key=self.api_key, conflicts=found.conflicts, claims=claims):
+                outcomes[told.index] = told
         again = _named_again(found)
         new = [_naming(claim, again) for claim in found.new]
         if not new:
@@ -391,11 +393,6 @@ def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: Abstr
 
 def _rejected(index: int, event: UsageEvent, reason: str) -> Outcome:
     return Outcome(index, "rejected", event.id or event.request_id, "out_of_range", reason, "occurred_at")
-
-
-def _conflict(claim: Claim, event_id: UUID) -> Outcome:
-    reason = "An event with this id was counted with other content; this one is kept aside."
-    return Outcome(claim.index, "conflict", str(event_id), "identity_conflict", reason, "request_id" if claim.event.request_id else "id")
 
 
 def _in_words(values: Mapping[str, Any] | None) -> dict[str, str] | None:
