@@ -39,14 +39,14 @@ class RecordsDoor(Door):
         labels = labels_of(request._request)
         try:
             body = self.body(request._request)
-            parsed = self.parsed(request._request, body, labels)
+            parsed = self.parsed(request._request, body, labels, client=str(api_key_of(request).pk))
         except BadBody as error:
             # Records can hold prompts, so nothing of a body that cannot be read is kept but that it came.
             self.envelope_keep(api_key_of(request), error, b"")
             raise
         return answer(self.outcomes(actor_of(request), api_key_of(request), parsed), request.META.get("QUERY_STRING", ""))
 
-    def parsed(self, request: HttpRequest, body: bytes, labels: dict[str, object]) -> Parsed:
+    def parsed(self, request: HttpRequest, body: bytes, labels: dict[str, object], *, client: str) -> Parsed:
         """The calls in a body: records of the format, or events that a collector has read from such records already."""
         kind = media_type(request)
         if kind not in (*JSON_TYPES, *LINE_TYPES, *CLOUD_TYPES, STREAM_TYPE):
@@ -56,7 +56,7 @@ class RecordsDoor(Door):
         if kind == STREAM_TYPE:
             body = streams.collected(body)
         body = cloud_event(request, body)
-        return records.parse(body, name=self.name, labels=labels, received_at=timezone.now(), is_lines=kind in LINE_TYPES)
+        return records.parse(body, name=self.name, labels=labels, received_at=timezone.now(), is_lines=kind in LINE_TYPES, client=client)
 
     def outcomes(self, actor: Actor, api_key: ApiKey, parsed: Parsed) -> list[Outcome]:
         """What became of every call, by the record that reported it."""

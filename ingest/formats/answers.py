@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ingest.collector.readers.reading import MOST_OPEN, Rewriting
+import msgspec
+
+from governance.ids import hash16
+from ingest.collector.readers.reading import COUNTS, MOST_OPEN, Rewriting
 from ingest.collector.readers.values import Fields, Misread, known, listed, mapping, text
 
 ENVELOPE = frozenset(("format", "labels", "response", "stream"))
@@ -12,6 +15,8 @@ LABELS = frozenset((
     "trace", "parent", "role", "task_class", "environment", "harness", "harness_version", "gateway", "provider", "model", "billing_mode",
     "authorization", "tags",
 ))  # fmt: skip
+# Beside an event's fields: what an answer without an id is known by, alone or together with its time (`named`).
+KNOWN_BY, CONTENT = "known_by", "content"
 # What prices do not go by, because it is how every call is made.
 USUAL = frozenset(("", "auto", "default", "standard", "not_available", "on_demand"))
 
@@ -32,7 +37,8 @@ class AnswerReader(Rewriting):
             if self.is_part(record):
                 yield from self._kept(fields)
             else:
-                yield from self._all(known({**self._ended(fields), "tags": {**fields.get("tags", {}), **tags}}), record)
+                fields = self._ended(fields)
+                yield from self._all(known({**fields, "tags": {**fields.get("tags", {}), **tags}, **self._marked(record, fields)}), record)
             return
         labels = checked(mapping(record.get("labels")))
         parts = listed(record.get("stream")) or [record["response"]]
@@ -40,7 +46,7 @@ class AnswerReader(Rewriting):
         fields = known(self.call(answer))
         tags = {**labels.pop("tags", {}), **fields.get("tags", {})}
         first = {name: labels[name] for name in self.labels_first if name in labels}
-        yield from self._all(known({**labels, **fields, **first, "tags": tags}), answer)
+        yield from self._all(known({**labels, **fields, **first, "tags": tags, **self._marked(answer, fields)}), answer)
 
     def _all(self, fields: Fields, answer: Mapping[str, Any]) -> Iterable[Fields]:
         yield fields
@@ -62,6 +68,15 @@ class AnswerReader(Rewriting):
         """The answer in what a vendor's batch delivers it in, and tags that say so."""
         return record, {}
 
+    def _marked(self, answer: Mapping[str, Any], fields: Fields) -> Fields:
+        """The hash of an answer that is whole and of a kind without ids. One that says no counts is no call that could be told from others."""
+        is_counted = any(isinstance(fields.get(name), int) for name in COUNTS)
+        return {CONTENT: content_hash(answer)} if is_counted and not fields.get("request_id") and self.lacks_id(answer) else {}
+
+    def lacks_id(self, answer: Mapping[str, Any]) -> bool:
+        """Whether this is a whole answer of a kind that the vendor gives no id."""
+        return False
+
     def is_part(self, record: Mapping[str, Any]) -> bool:
         """Whether a record by itself is only a part of a streamed answer."""
         return False
@@ -75,6 +90,27 @@ class AnswerReader(Rewriting):
 
     def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         raise NotImplementedError
+
+
+def content_hash(answer: Mapping[str, Any]) -> str:
+    """The same for the same answer however its JSON is laid out; nothing of it can be read back."""
+    return hash16(msgspec.json.encode(answer, order="deterministic").decode()).hex
+
+
+def named(fields: Fields, *, client: str, received: str) -> Fields:
+    """A call's fields with an id. One that has none and is of a kind without ids is known by a fingerprint: the client, all that is said of
+    the call (so its session, time, model and tokens) and the answer's content. `received` says when and as which record of its post it
+    came; it counts where nothing else says the time, so that two equal answers stay two calls. Empty: the call's time is known.
+    """
+    kept = {name: value for name, value in fields.items() if name not in (KNOWN_BY, CONTENT)}
+    if kept.get("id") or kept.get("request_id"):
+        return kept
+    if known_by := fields.get(KNOWN_BY):
+        return {**kept, "id": known_by}
+    if content := fields.get(CONTENT):
+        said = msgspec.json.encode(kept, order="deterministic").decode()
+        return {**kept, "id": f"answer-{hash16(client, content, said, received).hex}"}
+    return kept
 
 
 def checked(labels: Mapping[str, Any]) -> Fields:

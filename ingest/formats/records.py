@@ -21,6 +21,7 @@ from ingest.collector.readers import readers
 from ingest.collector.readers.reading import Reader
 from ingest.collector.readers.values import Fields, Misread
 from ingest.formats import native
+from ingest.formats.answers import named
 from ingest.formats.batch import Parsed, Refusal, TooLarge, Unreadable, fault_of, json_reading, without_half_characters
 from ingest.formats.event import Fault, UsageEvent
 from ingest.formats.fields import event_of
@@ -51,16 +52,16 @@ def record_formats() -> Mapping[str, ModuleType]:
     return {**readers(), **{module.NAME: module for module in modules if hasattr(module, "Reader") and hasattr(module, "NAME")}}
 
 
-def parse(body: bytes, *, name: str, labels: Mapping[str, Any], received_at: datetime, is_lines: bool = False) -> Parsed:
+def parse(body: bytes, *, name: str, labels: Mapping[str, Any], received_at: datetime, is_lines: bool = False, client: str = "") -> Parsed:
     """The calls that a body reports in the format `name`; positions are those of the records that completed them.
 
-    `labels` fill what the records do not say; `received_at` is the time of records that say none. Raises Unreadable and TooLarge
+    `labels` fill what the records do not say; `received_at` is the time of records that say none; `client` sent them. Raises Unreadable and TooLarge
     for a body that cannot be read as a whole, and KeyError for a format that does not exist.
     """
     reader: Reader = record_formats()[name].Reader()
     found = documents(body, is_lines=is_lines)
     many = {key: value for key, value in labels.items() if len(found) == 1 or key not in OF_ONE_CALL}
-    reading = Reading(reader, {"occurred_at": received_at, **many})
+    reading = Reading(reader, {"occurred_at": received_at, **many}, client=client)
     for index, document in enumerate(found):
         reading.take(document, index)
     reading.finish(len(found) - 1)
@@ -117,8 +118,8 @@ def following(body: bytes) -> Iterator[bytes]:
 class Reading:
     """One body being read: what a record breaks is refused with it, and the next one is read all the same."""
 
-    def __init__(self, reader: Reader, labels: Mapping[str, Any]) -> None:
-        self.reader, self.labels = reader, labels
+    def __init__(self, reader: Reader, labels: Mapping[str, Any], *, client: str = "") -> None:
+        self.reader, self.labels, self.client = reader, labels, client
         self.first = {name: labels[name] for name in getattr(reader, "labels_first", ()) if name in labels}
         # A reader that names the shape of its records has only that much of them decoded.
         self.decode = msgspec.json.Decoder(getattr(reader, "shape", Any)).decode
@@ -151,7 +152,10 @@ class Reading:
             self.refused.append(Refusal(index, Fault("wrong_shape", "The record is not of the shape that this format has.", "")))
 
     def _put(self, fields: Fields, index: int) -> None:
-        found = event_of(fields, index)
+        # The time of what says none is the post's, as the only one that is no text.
+        at = fields.get("occurred_at")
+        received = f"{at.isoformat()} {index}" if isinstance(at, datetime) else ""
+        found = event_of(named(fields, client=self.client, received=received), index)
         if isinstance(found, Refusal):
             self.refused.append(found)
         else:

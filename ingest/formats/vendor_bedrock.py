@@ -21,6 +21,10 @@ class Reader(AnswerReader):
             answer |= {**part, **mapping(part.get("metadata"))}
         return answer
 
+    def lacks_id(self, answer: Mapping[str, Any]) -> bool:
+        """The id is in a header, which the body alone does not have."""
+        return True
+
     def call(self, answer: Mapping[str, Any]) -> Fields:
         sent = mapping(answer.get("ResponseMetadata")) or mapping(answer.get("$metadata"))
         return {

@@ -23,6 +23,11 @@ class Reader(AnswerReader):
         ends = any(mapping(one).get("finishReason") for one in listed(record.get("candidates")))
         return bool(record.get("responseId")) and bool(record.get("candidates")) and not ends
 
+    def lacks_id(self, answer: Mapping[str, Any]) -> bool:
+        """Embeddings have none, nor have answers of older versions, whose parts are told from the whole by what ends them."""
+        ends = any(mapping(one).get("finishReason") for one in listed(answer.get("candidates")))
+        return ends or "embedding" in answer or "embeddings" in answer
+
     def call(self, answer: Mapping[str, Any]) -> Fields:
         usage = mapping(answer.get("usageMetadata"))
         return {

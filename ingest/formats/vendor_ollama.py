@@ -1,13 +1,14 @@
 """Ollama's chat and generate answers, and the last line of their streams: counts and durations in nanoseconds, no id.
 
-An answer is told from others by its model, its time to the nanosecond and its counts, unless a label gives its id.
+An answer is told from others by its model, its time to the nanosecond and its counts, unless a label gives its id. Embeddings have no
+time: they are told apart by their content, which has what they took to the nanosecond.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingest.collector.readers.values import Fields, identifier, instant, text
-from ingest.formats.answers import AnswerReader
+from ingest.formats.answers import KNOWN_BY, AnswerReader, content_hash
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.scalars import milliseconds
 
@@ -25,9 +26,8 @@ class Reader(AnswerReader):
     def call(self, answer: Mapping[str, Any]) -> Fields:
         reported = Reported(input=answer.get("prompt_eval_count"), output=answer.get("eval_count"))
         at, model = identifier(answer.get("created_at")), text(answer.get("model"))
-        counts = (answer.get("prompt_eval_count"), answer.get("eval_count"), answer.get("total_duration"))
         return {
-            "id": ":".join((model, at, *(text(one) for one in counts)))[-200:] if at else None,
+            KNOWN_BY: known_by(answer, model, at),
             "occurred_at": instant(shortened(at)) if at else None,
             "provider": "ollama",
             "model": model,
@@ -36,6 +36,14 @@ class Reader(AnswerReader):
             "latency_ms": milliseconds(answer.get("total_duration"), shift=-6),
             "billing_mode": "self-hosted",
         }
+
+
+def known_by(answer: Mapping[str, Any], model: str, at: str) -> str | None:
+    counts = (answer.get("prompt_eval_count"), answer.get("eval_count"), answer.get("total_duration"))
+    if at:
+        return ":".join((model, at, *(text(one) for one in counts)))[-200:]
+    is_telling = bool(answer.get("total_duration")) and answer.get("prompt_eval_count") is not None
+    return f"{model[:160]}:{content_hash(answer)}" if is_telling else None
 
 
 def shortened(stamp: str) -> str:

@@ -20,6 +20,10 @@ class Reader(AnswerReader):
         body = mapping(record.get("response")).get("body")
         return (body, {"processing": "batch"}) if isinstance(body, dict) else (record, {})
 
+    def lacks_id(self, answer: Mapping[str, Any]) -> bool:
+        """Embeddings, images and transcriptions have none; answers and the parts of their streams do."""
+        return not answer.get("id") and bool(answer.get("usage")) and not text(answer.get("object")).startswith("chat.completion")
+
     def is_part(self, record: Mapping[str, Any]) -> bool:
         is_last = record.get("choices") == [] and bool(record.get("usage"))
         return record.get("object") == "chat.completion.chunk" and not is_last

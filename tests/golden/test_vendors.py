@@ -79,10 +79,73 @@ def test_ollamas_answers_are_told_apart_by_their_time() -> None:
     assert event.id != other.id
 
 
+# From the API's documentation.
+EMBEDDED = {"model": "all-minilm", "embeddings": [[0.01]], "total_duration": 14143917, "load_duration": 1019500, "prompt_eval_count": 8}
+
+
+def ids(name: str, *rows: Any, client: str = "1", at: datetime = NOW, **labels: Any) -> list[str]:
+    body = json.dumps(rows[0] if len(rows) == 1 else rows).encode()
+    parsed = records.parse(body, name=name, labels=labels, received_at=at, client=client)
+    assert parsed.refused == []
+    return [event.id for event in parsed.events]
+
+
 def test_embeddings_have_no_id_of_their_own_so_a_label_gives_it() -> None:
     (event,) = read("openai", EMBEDDING, id="e-1")
-    assert counts(event) == {"input_tokens": 9}
-    parsed = records.parse(json.dumps(EMBEDDING).encode(), name="openai", labels={}, received_at=NOW)
+    assert (counts(event), event.id) == ({"input_tokens": 9}, "e-1")
+    assert ids("ollama", EMBEDDED, id="e-2") == ["e-2"]
+    (enveloped,) = read("response", {"format": "openai", "labels": {"id": "e-3"}, "response": EMBEDDING})
+    assert enveloped.id == "e-3"
+
+
+def test_an_answer_without_an_id_is_known_by_its_client_session_time_and_content() -> None:
+    when = "2026-11-21T10:00:00.123Z"
+    (first,) = ids("openai", EMBEDDING, occurred_at=when, session="s-1")
+    assert ids("openai", EMBEDDING, occurred_at=when, session="s-1", at=NOW.replace(hour=13)) == [first]
+    others = [
+        ids("openai", EMBEDDING, occurred_at="2026-11-21T10:00:00.124Z", session="s-1"), ids("openai", EMBEDDING, occurred_at=when, session="s-2"),
+        ids("openai", EMBEDDING, occurred_at=when, session="s-1", client="2"), ids("openai", {**EMBEDDING, "model": "text-embedding-3-large"}, occurred_at=when, session="s-1"),
+        ids("openai", {**EMBEDDING, "data": [{"embedding": [0.2]}]}, occurred_at=when, session="s-1"),
+    ]  # fmt: skip
+    assert len({first, *(one for other in others for one in other)}) == 6
+
+
+def test_equal_answers_without_any_time_stay_as_many_calls_as_were_posted() -> None:
+    posted = [*ids("openai", EMBEDDING, EMBEDDING), *ids("openai", EMBEDDING, at=NOW.replace(microsecond=1))]
+    assert len(set(posted)) == 3
+    # What took so many nanoseconds is the same answer whenever it is posted.
+    assert ids("ollama", EMBEDDED, EMBEDDED)[0] == ids("ollama", EMBEDDED, at=NOW.replace(hour=13))[0]
+    assert ids("ollama", EMBEDDED) != ids("ollama", {**EMBEDDED, "load_duration": 1019501})
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("openai", {"created": 1795255928, "data": [{"b64_json": "SECRET"}], "usage": {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210}}),
+        ("openai", {"text": "SECRET", "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59}}),
+        ("gemini", {"embedding": {"values": [0.1]}, "usageMetadata": {"promptTokenCount": 9}}),
+        ("gemini", {**{name: value for name, value in GENERATED.items() if name != "responseId"}, "candidates": [{"finishReason": "STOP"}]}),
+        ("bedrock", {name: value for name, value in CONVERSED.items() if name != "ResponseMetadata"}),
+    ],
+    ids=["image", "transcription", "gemini embedding", "older gemini", "bedrock's body alone"],
+)  # fmt: skip
+def test_other_answers_without_an_id_are_counted_too(name: str, answer: dict[str, Any]) -> None:
+    (one,) = ids(name, answer, model="m-1")
+    assert one.startswith("answer-")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("openai", {**EMBEDDING, "usage": None}),
+        ("ollama", {"embedding": [0.1]}),
+        ("anthropic", {"type": "message_delta", "usage": {"output_tokens": 57}}),
+        ("gemini", {"candidates": [{"content": {}}], "usageMetadata": {"promptTokenCount": 1300}}),
+    ],
+    ids=["no usage", "no counts", "a part", "a part of gemini's"],
+)
+def test_what_may_be_a_part_or_says_no_counts_still_needs_an_id(name: str, answer: dict[str, Any]) -> None:
+    parsed = records.parse(json.dumps(answer).encode(), name=name, labels={"model": "m-1"}, received_at=NOW)
     assert [one.fault.code for one in parsed.refused] == ["missing_id"]
 
 
