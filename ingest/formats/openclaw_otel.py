@@ -1,8 +1,9 @@
 """OpenClaw's spans (plugin diagnostics-otel): one event per `openclaw.model.usage`, which has the sum of one run in every version.
 
 `openclaw.model.call` beside it, one for each request, has no counts in some versions and the same ones again in others: only one that
-failed is read, which had no usage. Input excludes cached tokens; `gen_ai.usage.*`, where it is there, includes them. Zeros stand for
-what is not known. Metrics and logs repeat the spans. Written from the plugin's source.
+failed is read, which had no usage. Where the newest conventions are asked for it is named for operation and model, and known by its unit.
+Input excludes cached tokens; `gen_ai.usage.*`, where it is there, includes them. Zeros stand for what is not known. Metrics and logs
+repeat the spans. Written from the plugin's source.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from ingest.formats.telemetry import Source, Span
 
 NAME = "openclaw"
 USAGE, CALL = "openclaw.model.usage", "openclaw.model.call"
+UNIT = "openclaw.model_call.observation_unit"
 COUNT = "openclaw.tokens."
 SESSIONS = (
     "openclaw.sessionId",
@@ -34,7 +36,7 @@ def reads(source: Source) -> bool:
 
 
 def call_fields(span: Span) -> dict[str, Any] | None:
-    if span.name == CALL and span.is_error:
+    if (span.name == CALL or UNIT in span.attributes) and span.is_error:
         return said(described(span))
     if span.name != USAGE or not any(tokens := counts(span.attributes)):
         return None

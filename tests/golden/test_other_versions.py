@@ -190,6 +190,10 @@ def test_openclaws_run_counts_and_its_requests_do_not_again(usage: dict[str, Any
 def test_an_openclaw_request_that_failed_is_a_failed_call_and_zeros_are_no_counts() -> None:
     (event,) = calls(("openclaw", [span({**REQUEST, "error.type": "rate_limit"}, name="openclaw.model.call", is_error=True)]))
     assert (event.status, buckets(event)) == ("error", (None,) * 6)
+    renamed = {**REQUEST, "openclaw.model_call.observation_unit": "request", "error.type": "rate_limit"}
+    (event,) = calls(("openclaw", [span(renamed, name="chat claude-sonnet-4-5", is_error=True)]))
+    assert event.status == "error"
+    assert calls(("openclaw", [span({**renamed, "gen_ai.usage.input_tokens": 9}, name="chat claude-sonnet-4-5")])) == []
     nothing = {name: 0 if name.startswith("openclaw.tokens") else value for name, value in RUN.items()}
     assert calls(("openclaw", [span(nothing, name="openclaw.model.usage")])) == []
 
