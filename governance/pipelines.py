@@ -112,8 +112,9 @@ def run(connection: psycopg.Connection[Any], sent: Sequence[Sent]) -> None:
         raise
     for result in found:
         if result.status == ExecStatus.FATAL_ERROR:
-            # What was to be kept from here on is not.
-            connection._prepared.clear()
+            if any(one.is_new for one in sent):
+                # What was to be kept from here on is not.
+                connection._prepared.clear()
             raise errors.error_from_result(result)
     _read(sent, found[begins:])
 

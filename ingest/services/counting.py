@@ -14,6 +14,7 @@ from governance.tenancy.access import Actor
 from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey, Organization
 from ingest.formats.event import Outcome, UsageEvent
+from ingest.services.at_once import events_keep_at_once
 from ingest.services.store import events_keep
 
 Key = tuple[datetime, UUID]  # when a stored event occurred, and its id
@@ -41,6 +42,9 @@ def events_store(
         return []
     now = now or timezone.now()
     sql.check_health()
+    at_once = events_keep_at_once(actor=actor, api_key=api_key, source=source, events=events, now=now, unconfirmed=unconfirmed)
+    if at_once is not None:
+        return at_once
     outcomes, touched = events_keep(actor=actor, api_key=api_key, source=source, events=events, now=now, unconfirmed=unconfirmed)
     if (waiting := _waiting.get()) is not None:
         waiting |= touched

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from governance import sql
 from governance.budgets.reach import session_freezes
-from governance.tenancy.authentication import STAMP
+from governance.budgets.services import STORED_AT_ONCE
+from governance.tenancy.authentication import STAMP, UNMOVED
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS
 
 EVENT_COLUMNS = {
@@ -29,25 +30,25 @@ def _records(alias: str, name: str, columns: Mapping[str, str]) -> str:
 
 # Each session of the batch with what its events say is above it; sessions that come for the first time lie below others of the batch too.
 SESSION_FREEZES = session_freezes(
-    first="SELECT key, key FROM unnest(%(sessions)s::text[]) AS x (key) UNION ALL SELECT * FROM unnest(%(child)s::text[], %(parent)s::text[])"
+    first="SELECT key, key FROM unnest(%(session_keys)s::text[]) AS x (key) UNION ALL SELECT * FROM unnest(%(child)s::text[], %(parent)s::text[])"
 )
 # After the lock, and in a statement of its own: the snapshot in which the version is read must not predate it.
 # Keys travel in order, so that two batches that share some wait for each other instead of deadlocking.
 OPEN = f"""
 WITH fresh AS (
     INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings, source, event_id)
-    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1, x.source, x.event_id
-    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz", "source": "text", "event_id": "uuid"})}
+    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1, x.told_by, x.event_id
+    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz", "told_by": "text", "event_id": "uuid"})}
     ON CONFLICT (organization_id, key) DO NOTHING
     RETURNING key
 ), frozen AS (
     SELECT budget_id, session_key, task_key FROM budget_period
     WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
-        AND (session_key = '' OR session_key = ANY(%(sessions)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
+        AND (session_key = '' OR session_key = ANY(%(session_keys)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
     UNION ALL
     SELECT NULL::bigint, over.reached, '' FROM {SESSION_FREEZES} over
 ), shared AS (
-    SELECT key FROM session WHERE organization_id = %(organization)s AND key = ANY(%(sessions)s::text[]) AND source_greatest <> ''
+    SELECT key FROM session WHERE organization_id = %(organization)s AND key = ANY(%(session_keys)s::text[]) AND source_greatest <> ''
         AND (source_least <> %(reporter)s OR source_greatest <> %(reporter)s)
 )
 SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) AS version,
@@ -164,24 +165,64 @@ def _after(step: str) -> str:
     return f"WHERE (SELECT count(*) FROM {step}) >= 0"  # noqa: S608
 
 
-# Everything that events add but to budgets, in one statement: each further one costs more than the rows of a single event.
-_SUMS = f"""
-WITH stored AS (
+def _sums(first: str = "", *, condition: str = "true") -> str:
+    """Everything that events add but to budgets, in one statement: each further one costs more than the rows of a single event.
+
+    `first` are CTEs that come before, such as those that the condition for all of it asks.
+    """
+    return f"""
+WITH {first} stored AS (
 INSERT INTO usage_event ({", ".join(EVENT_COLUMNS)})
-SELECT {", ".join(f"x.{name}" for name in EVENT_COLUMNS)} FROM {_records("x", "events", EVENT_COLUMNS)}
-), sessions_added AS ({_sessions(_records("x", "sessions", SESSION_KINDS))}
+SELECT {", ".join(f"x.{name}" for name in EVENT_COLUMNS)} FROM {_records("x", "events", EVENT_COLUMNS)} WHERE {condition}
+), sessions_added AS ({_sessions(_records("x", "sessions", SESSION_KINDS) + f" WHERE {condition}")}
 RETURNING key, calls, source_least, source_greatest
-), hours_added AS ({_rollup("usage_rollup", "hour", HOUR_KINDS, _records("x", "hours", HOUR_KINDS) + " " + _after("sessions_added"))}
+), hours_added AS ({_rollup("usage_rollup", "hour", HOUR_KINDS, _records("x", "hours", HOUR_KINDS) + f" {_after('sessions_added')} AND {condition}")}
 RETURNING 1
-), days_added AS ({_rollup("usage_rollup_day", "day", DAY_KINDS, _records("x", "days", DAY_KINDS) + " " + _after("hours_added"))}
+), days_added AS ({_rollup("usage_rollup_day", "day", DAY_KINDS, _records("x", "days", DAY_KINDS) + f" {_after('hours_added')} AND {condition}")}
 RETURNING 1
-), labels_added AS ({_labels(_records("x", "labels", LABEL_KINDS) + " " + _after("days_added"))}
+), labels_added AS ({_labels(_records("x", "labels", LABEL_KINDS) + f" {_after('days_added')} AND {condition}")}
 RETURNING 1
 )"""  # noqa: S608
+
+
+def _arrived(condition: str = "true") -> str:
+    return f"""arrivals_added AS ({_arrivals(_records("x", "arrivals", ARRIVAL_KINDS) + f" {_after('labels_added')} AND {condition}")}
+)"""
+
+
 # The sessions that several sources report, and how many calls they have now.
 _SHARED = "SELECT key, calls FROM sessions_added WHERE source_least <> source_greatest"
 # For changes of events: these came in once and for all.
-ADD = f"{_SUMS} {_SHARED}"
+ADD = f"{_sums()} {_SHARED}"
 # For a group of posts.
-STORE = f"""{_SUMS}, arrivals_added AS ({_arrivals(_records("x", "arrivals", ARRIVAL_KINDS) + " " + _after("labels_added"))}
-) {_SHARED}"""
+STORE = f"{_sums()}, {_arrived()} {_SHARED}"
+
+# Whether all events are new calls that nothing stands against: the configuration, the key and the ids are as they are thought to be. Apart: their
+# sessions are frozen, or reported by others too. What is true here may be overtaken until it is written.
+_LOOKED = f"""looked AS MATERIALIZED (
+    SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s AND {UNMOVED}
+        AND NOT EXISTS (SELECT FROM event_identity WHERE organization_id = %(organization)s AND key = ANY(%(key)s::uuid[])) AS is_usual,
+        EXISTS (
+            SELECT FROM budget_period WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
+                AND budget_id = ANY(%(budgets)s::bigint[])
+                AND (session_key = '' OR session_key = ANY(%(session_keys)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
+        ) OR EXISTS (SELECT FROM {SESSION_FREEZES} over) OR EXISTS (
+            SELECT FROM session WHERE organization_id = %(organization)s AND key = ANY(%(session_keys)s::text[]) AND source_greatest <> ''
+                AND (source_least <> %(reporter)s OR source_greatest <> %(reporter)s)
+        ) AS is_apart
+), fresh AS (
+    INSERT INTO event_identity (organization_id, key, body_hash, occurred_at, sightings, source, event_id)
+    SELECT %(organization)s, x.key, x.body_hash, x.occurred_at, 1, x.told_by, x.event_id
+    FROM {sql.unnest("x", {"key": "uuid", "body_hash": "uuid", "occurred_at": "timestamptz", "told_by": "text", "event_id": "uuid"})}
+    WHERE (SELECT is_usual AND NOT is_apart FROM looked)
+    ON CONFLICT (organization_id, key) DO NOTHING
+    RETURNING key
+), claimed AS MATERIALIZED (
+    SELECT count(*) = cardinality(%(key)s::uuid[]) AS is_whole FROM fresh
+),"""  # noqa: S608
+_CLAIMED = "(SELECT is_whole FROM claimed)"
+# As OPEN and STORE, where nothing has to be looked at in between. Fails, so that all of it is undone, where others came first meanwhile.
+STORE_AT_ONCE = f"""{_sums(_LOOKED, condition=_CLAIMED)}, {_arrived(_CLAIMED)}
+SELECT is_usual, is_apart, set_config('{STORED_AT_ONCE}', (is_usual AND NOT is_apart)::text, true),
+    (CASE WHEN is_usual AND NOT is_apart AND (NOT {_CLAIMED} OR EXISTS ({_SHARED})) THEN 'others stored the same meanwhile' ELSE 'true' END)::boolean
+FROM looked"""  # noqa: S608

@@ -19,7 +19,7 @@ from governance.pricing.book import current_book
 from governance.pricing.terms import terms_of
 from governance.tenancy.access import Actor
 from governance.tenancy.authentication import KeyMoved, Remembered
-from governance.tenancy.directory import directory_of
+from governance.tenancy.directory import Directory, directory_of
 from governance.tenancy.models import ApiKey
 from governance.tenancy.services import LOCK_CONFIGURATION, organization_lock
 from ingest.attributing.facts import KeyFacts
@@ -36,6 +36,7 @@ from ingest.services.sums import (
     AMOUNTS,
     COUNTS,
     DIMENSIONS,
+    Batch,
     Origin,
     SessionSums,
     Sums,
@@ -65,7 +66,7 @@ def events_keep(
     It begins anew when others stored calls of a session meanwhile that several sources report; the last time it keeps everybody else out.
     """
     for attempt in range(MOST_ATTEMPTS):
-        storing = _Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed, attempt=attempt)
+        storing = Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed, attempt=attempt)
         try:
             with transaction.atomic():
                 return storing.store(events), storing.touched
@@ -76,7 +77,7 @@ def events_keep(
 
 def prepared_store(*, actor: Actor, api_key: ApiKey | None, door: str, rows: Sequence[Prepared], now: datetime) -> None:
     """Stores calls whose identity is settled, in the caller's transaction, which holds the organization's configuration alone."""
-    storing = _Storing(actor, api_key, door, now=now, unconfirmed=None, attempt=MOST_ATTEMPTS)
+    storing = Storing(actor, api_key, door, now=now, unconfirmed=None, attempt=MOST_ATTEMPTS)
     version = sql.rows("SELECT config_version FROM organization WHERE id = %s", [actor.organization.pk])[0].config_version
     rules = rules_of(directory_of(actor.organization, version))
     storing.write(Matched(new=list(rows)), rules, [])
@@ -94,8 +95,8 @@ class _Opened(NamedTuple):
     shared: AbstractSet[str]
 
 
-class _Storing:
-    """One run of the storing transaction."""
+class Storing:
+    """One run of the storing transaction, for all that `at_once` does not take."""
 
     def __init__(
         self, actor: Actor, api_key: ApiKey | None, source: str, *, now: datetime, unconfirmed: Remembered | None, attempt: int = 0
@@ -146,7 +147,7 @@ class _Storing:
         for row in made.new:
             outcomes[row.index] = Outcome(row.index, "accepted", str(row.key))
         if made.new:
-            _mark_after_freeze(made.new, rules, opened.frozen, self._origin(rules))
+            mark_after_freeze(made.new, rules, opened.frozen, self.origin(rules))
             self.write(made, rules, counted_before, again=_again(claims, outcomes))
             return
         self._arrive(claims, outcomes)
@@ -157,30 +158,11 @@ class _Storing:
         """Holds the configuration still, claims the keys and looks for freezes, in one round trip."""
         if self.attempt == MOST_ATTEMPTS - 1:
             organization_lock(self.organization_id, exclusive=True)
-        first: dict[UUID, tuple[Claim, UUID | None]] = {}
-        for claim in claims:
-            first.setdefault(claim.key, (claim, None))
-            for key in claim.others:
-                first.setdefault(key, (claim, claim.key))
-        ordered = [(key, *first[key]) for key in sorted(first)]
-        reporters = {reporter_of(claim.source) for claim in claims if claim.event.session}
-        sessions = sorted({claim.event.session for claim in claims if claim.event.session})
-        tasks = sorted({claim.event.task for claim in claims if claim.event.task})
-        above = lines_above(claims)
         with sql.pipeline():
             sql.send(LOCK_CONFIGURATION, [self.organization_id])
             opening = sql.send(statements.OPEN, {
                 "organization": self.organization_id,
-                "key": [key for key, _, _ in ordered],
-                "body_hash": [claim.body_hash for _, claim, _ in ordered],
-                "occurred_at": [claim.event.occurred_at for _, claim, _ in ordered],
-                "source": [claim.source for _, claim, _ in ordered],
-                "event_id": [event_id for _, _, event_id in ordered],
-                "sessions": sessions,
-                "reporter": min(reporters) if len(reporters) == 1 else "",
-                "tasks": tasks,
-                "child": [child for child, _ in above],
-                "parent": [parent for _, parent in above],
+                **opening_parameters(claims),
                 "now": self.now,
                 "secret_hash": None if self.unconfirmed is None else self.unconfirmed.secret_hash,
             })
@@ -228,7 +210,10 @@ class _Storing:
     def _configuration(self, version: int) -> tuple[Rules, Preparer]:
         """The organization's names, budgets and prices, held still until the transaction ends."""
         directory = directory_of(self.actor.organization, version)
-        preparer = Preparer(
+        return rules_of(directory), self.preparer(directory)
+
+    def preparer(self, directory: Directory) -> Preparer:
+        return Preparer(
             directory=directory,
             now=self.now,
             book=current_book(),
@@ -238,7 +223,6 @@ class _Storing:
             key=KeyFacts(self.api_key.name, self.api_key.member_id, self.api_key.defaults) if self.api_key is not None else KeyFacts(),
             attributions={},
         )
-        return rules_of(directory), preparer
 
     def _name_authorizations(self, found: Sorted, stored_now: AbstractSet[UUID]) -> list[AuthorizedCall]:
         """Lets events stored before that named no authorization name the one of their repeat. Returns their calls."""
@@ -274,28 +258,18 @@ class _Storing:
         return {**origin, "arrivals": json_rows(rows)}
 
     def write(self, made: Matched, rules: Rules, counted_before: Sequence[AuthorizedCall], *, again: Sequence[UsageEvent] = ()) -> None:
-        origin, accepted = self._origin(rules), made.new
+        origin, accepted = self.origin(rules), made.new
         calls = [*authorized_calls(accepted, origin), *counted_before]
         released = holds_settle(organization_id=self.organization_id, rules=rules, calls=calls, now=self.now)
         batch = batch_sums(accepted, rules.directory.zone, origin)
-        api_key_id = self.api_key.pk if self.api_key is not None else None
-        rows = [
-            event_row(row, organization_id=self.organization_id, received_at=self.now, door=self.source, api_key_id=api_key_id) for row in accepted
-        ]
+        rows = self.event_rows(accepted)
         if len(rows) >= COPY_FROM:
             with sql.cursor().copy(statements.COPY_EVENTS) as copy:
                 for row in rows:
                     copy.write_row([Jsonb(value) if type(value) is dict else value for value in row])
             rows = []
         with sql.pipeline():
-            storing = sql.send(statements.STORE, {
-                **self._arrived(accepted, again),
-                "events": json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
-                "sessions": json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
-                "hours": json_rows(rollup_rows(batch.hours, "hour", DIMENSIONS)),
-                "days": json_rows(rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))),
-                "labels": json_rows(_label_rows(accepted)),
-            })
+            storing = sql.send(statements.STORE, self.stored_parameters(accepted, again, batch=batch, rows=rows))
             moving = charge_send(actor=self.actor, rules=rules, spends=batch.spends, released=released, now=self.now)
         grown = storing.fetchall()
         # Of a session that several sources report, nobody else may have stored a call since it was looked through.
@@ -305,7 +279,28 @@ class _Storing:
             charge_follow(actor=self.actor, rules=rules, moved=moving.fetchall(), now=self.now)
         guard.stored(organization=self.actor.organization, version=rules.directory.version, sessions=batch.sessions)
 
-    def _origin(self, rules: Rules) -> Origin:
+    def event_rows(self, accepted: Sequence[Prepared]) -> list[tuple[Any, ...]]:
+        """The events as rows of usage_event."""
+        api_key_id = self.api_key.pk if self.api_key is not None else None
+        return [
+            event_row(row, organization_id=self.organization_id, received_at=self.now, door=self.source, api_key_id=api_key_id) for row in accepted
+        ]
+
+    def stored_parameters(
+        self, accepted: Sequence[Prepared], again: Sequence[UsageEvent], *, batch: Batch, rows: Sequence[tuple[Any, ...]]
+    ) -> dict[str, Any]:
+        """What STORE is told: `rows` of events, those that came again, and what all of them add up to."""
+        api_key_id = self.api_key.pk if self.api_key is not None else None
+        return {
+            **self._arrived(accepted, again),
+            "events": json_rows([dict(zip(statements.EVENT_COLUMNS, row, strict=True)) for row in rows]),
+            "sessions": json_rows([_session_row(key, batch.sessions[key], api_key_id) for key in sorted(batch.sessions)]),
+            "hours": json_rows(rollup_rows(batch.hours, "hour", DIMENSIONS)),
+            "days": json_rows(rollup_rows(batch.days, "day", (*DIMENSIONS, "member_id"))),
+            "labels": json_rows(_label_rows(accepted)),
+        }
+
+    def origin(self, rules: Rules) -> Origin:
         key = self.api_key
         return Origin(rules.looks, key.pk if key is not None else None, key.service_account_id if key is not None else None)
 
@@ -360,6 +355,30 @@ def _followed_known(stored: Known, into: Mapping[UUID, Second]) -> Known:
     return stored if target is None else stored._replace(event_id=target.event_id, at=target.at)
 
 
+def opening_parameters(claims: Sequence[Claim]) -> dict[str, list[Any] | str]:
+    """The keys that are claimed, in order, and what is looked for of the sessions and tasks."""
+    first: dict[UUID, tuple[Claim, UUID | None]] = {}
+    for claim in claims:
+        first.setdefault(claim.key, (claim, None))
+        for key in claim.others:
+            first.setdefault(key, (claim, claim.key))
+    ordered = [(key, *first[key]) for key in sorted(first)]
+    reporters = {reporter_of(claim.source) for claim in claims if claim.event.session}
+    above = lines_above(claims)
+    return {
+        "key": [key for key, _, _ in ordered],
+        "body_hash": [claim.body_hash for _, claim, _ in ordered],
+        "occurred_at": [claim.event.occurred_at for _, claim, _ in ordered],
+        "told_by": [claim.source for _, claim, _ in ordered],
+        "event_id": [event_id for _, _, event_id in ordered],
+        "session_keys": sorted({claim.event.session for claim in claims if claim.event.session}),
+        "reporter": min(reporters) if len(reporters) == 1 else "",
+        "tasks": sorted({claim.event.task for claim in claims if claim.event.task}),
+        "child": [child for child, _ in above],
+        "parent": [parent for _, parent in above],
+    }
+
+
 def lines_above(claims: Sequence[Claim]) -> list[tuple[str, str]]:
     """(session, session above it) for each that the events say, at any depth within them."""
     parents: dict[str, set[str]] = {}
@@ -378,7 +397,7 @@ def lines_above(claims: Sequence[Claim]) -> list[tuple[str, str]]:
     return lines
 
 
-def _mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str, str]], origin: Origin) -> None:
+def mark_after_freeze(accepted: Sequence[Prepared], rules: Rules, frozen: AbstractSet[tuple[int | None, str, str]], origin: Origin) -> None:
     """Marks events that came while their session, one above it, a budget over it or a wider scope of theirs stood frozen."""
     if not frozen and not rules.switches:
         return

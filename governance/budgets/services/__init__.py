@@ -23,6 +23,7 @@ from governance.budgets.services.freezes import ended_period_freezes_end, period
 from governance.budgets.services.freezing import freeze_start, freeze_stop, scope_of, session_freeze, session_resume
 from governance.budgets.services.holds import Held, authorization_hold
 from governance.budgets.services.links import links_forget
+from governance.budgets.services.periods import STORED_AT_ONCE, at_once_parameters, note_seen, periods_move_at_once
 from governance.budgets.services.queueing import authorization_hold_queued
 from governance.budgets.services.revoking import key_revoke
 from governance.budgets.services.rolling import periods_slide
@@ -32,12 +33,14 @@ from governance.budgets.services.transfers import Transfer, budget_transfer
 __all__ = [
     "CLOCK_SKEW",
     "LARGEST_HOLD",
+    "STORED_AT_ONCE",
     "AuthorizationIn",
     "AuthorizedCall",
     "ExtensionIn",
     "Held",
     "Spend",
     "Transfer",
+    "at_once_parameters",
     "authorization_extend",
     "authorization_hold",
     "authorization_hold_queued",
@@ -60,9 +63,11 @@ __all__ = [
     "key_revoke",
     "lease_end",
     "links_forget",
+    "note_seen",
     "period_topup",
     "period_totals",
     "periods_close",
+    "periods_move_at_once",
     "periods_review",
     "periods_slide",
     "refusals_fold",

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from governance import sql
+from governance.arrays import array_text
 from governance.budgets.models import BudgetPeriod
 from governance.budgets.quoted import limit_of, terms_for
 from governance.budgets.rules import PeriodKey, Rules
@@ -26,16 +27,49 @@ ENSURE_COLUMNS = {
     **KEY_COLUMNS, "ends_at": "timestamptz", "slides_from": "timestamptz", "limit_amount": "numeric", "is_hard": "boolean", "freezes_at_limit": "boolean",
     "quoted_limit": "numeric", "exchange_rate": "numeric",
 }
-ENSURE = f"""
+def _ensuring(condition: str = "") -> str:
+    return f"""
 INSERT INTO budget_period (organization_id, {", ".join(ENSURE_COLUMNS)}, topup, spent, held, calls, created_at)
 SELECT %(organization)s, {", ".join(f"x.{column}" for column in ENSURE_COLUMNS)}, 0, 0, 0, 0, now()
 FROM {sql.unnest("x", ENSURE_COLUMNS)}
 WHERE NOT EXISTS (SELECT FROM budget_period p WHERE p.organization_id = %(organization)s AND {SAME_KEY} OFFSET 0)
 AND (%(version)s::bigint IS NULL OR %(version)s::bigint = (SELECT config_version FROM organization WHERE id = %(organization)s))
+{condition}
 ORDER BY x.budget_id, x.starts_at, x.session_key, x.task_key
 ON CONFLICT (organization_id, budget_id, starts_at, session_key, task_key) DO NOTHING
 """  # noqa: S608 - built from constants
 
+
+ENSURE = _ensuring()
+
+# Set, for the length of a transaction, by a statement that stores nothing but the usual case: to 'true' where it has stored.
+STORED_AT_ONCE = "weighhouse.stored_at_once"
+IS_STORED = f"current_setting('{STORED_AT_ONCE}', true) = 'true'"
+ENSURE_AT_ONCE = _ensuring(f"AND {IS_STORED}")
+AT_ONCE_COLUMNS = {**KEY_COLUMNS, "spent": "numeric", "calls": "bigint", "percents": "text"}
+# Whether adding to a period neither freezes it nor passes one of its budget's thresholds.
+IS_QUIET = """NOT (
+    p.frozen_at IS NULL AND p.is_hard AND p.freezes_at_limit AND (x.calls > 0 OR x.spent > 0) AND (p.ends_at IS NULL OR p.ends_at > %(now)s)
+    AND p.spent + x.spent >= p.limit_amount + p.topup
+) AND NOT EXISTS (
+    SELECT FROM unnest(x.percents::int[]) AS threshold (percent)
+    WHERE p.spent * 100 < (p.limit_amount + p.topup) * percent AND (p.limit_amount + p.topup) * percent <= (p.spent + x.spent) * 100
+)"""
+# As MOVE, where nothing else has to be written for it. Fails, so that the transaction is undone, where it would be, or a period is missing.
+MOVE_AT_ONCE = f"""
+WITH locked AS (
+    SELECT p.id, x.spent, x.calls, {IS_QUIET} AS is_quiet
+    FROM {sql.unnest("x", AT_ONCE_COLUMNS)}
+    JOIN budget_period p ON p.organization_id = %(organization)s AND {SAME_KEY}
+    WHERE {IS_STORED}
+    ORDER BY p.id FOR NO KEY UPDATE OF p
+), moved AS (
+    UPDATE budget_period p SET spent = p.spent + l.spent, calls = p.calls + l.calls
+    FROM locked l WHERE p.organization_id = %(organization)s AND p.id = l.id
+)
+SELECT (CASE WHEN {IS_STORED} AND (SELECT count(*) FROM locked WHERE is_quiet) <> cardinality(%(budget_id)s::bigint[])
+    THEN 'a budget has to be looked at first' ELSE 'true' END)::boolean
+"""  # noqa: S608 - built from constants
 
 COUNTED = """, counted AS (
     SELECT l.id, l.spent_before, l.was_frozen, sum(t.released) AS released,
@@ -110,10 +144,13 @@ REMEMBERED_PERIODS = 50_000
 _seen: set[tuple[int, PeriodKey]] = set()
 
 
-def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], now: datetime, version: int | None = None) -> None:
+def periods_ensure(
+    *, organization_id: int, rules: Rules, keys: Iterable[PeriodKey], now: datetime, version: int | None = None, is_at_once: bool = False
+) -> None:
     """Makes the rows of these periods that are not there yet, with the limits their budgets have now.
 
-    With `version`, only as long as that is the organization's configuration: for rules that were not compared with it yet.
+    With `version`, only as long as that is the organization's configuration: for rules that were not compared with it yet. At once: only where
+    the transaction has set STORED_AT_ONCE.
     """
     ordered = sorted(set(keys), key=lambda key: (key.budget_id, key.starts_at, key.session_key, key.task_key))
     if not ordered:
@@ -122,7 +159,7 @@ def periods_ensure(*, organization_id: int, rules: Rules, keys: Iterable[PeriodK
     limits = [
         limit_of(rule, terms_for(rule, rules.directory), starts_at=key.starts_at, ends_at=key.ends_at) for key, rule in zip(ordered, budgets, strict=True)
     ]
-    sql.send(ENSURE, {
+    sql.send(ENSURE_AT_ONCE if is_at_once else ENSURE, {
         "organization": organization_id,
         **key_arrays(ordered),
         "ends_at": [key.ends_at for key in ordered],
@@ -182,6 +219,29 @@ def periods_move_send(
     moving = sql.send(MOVE_SLICED, parameters)
     sql.send(ADD_SLICES, parameters)
     return moving
+
+
+def at_once_parameters(*, organization_id: int, rules: Rules, spent: Spent, now: datetime) -> dict[str, Any]:
+    """What MOVE_AT_ONCE is told. Of rolling budgets they know nothing."""
+    keys = [key for key, _ in spent]
+    return {
+        "organization": organization_id,
+        "now": now,
+        **key_arrays(keys),
+        "spent": [amount for amount, _ in spent.values()],
+        "calls": [calls for _, calls in spent.values()],
+        "percents": [array_text(rules.by_id[key.budget_id].thresholds) for key in keys],
+    }
+
+
+def periods_move_at_once(parameters: Mapping[str, Any], *, rules: Rules, spent: Spent, now: datetime) -> None:
+    """Sends what adds to periods, by `at_once_parameters`, in the transaction that stores only the usual case: for a pipeline."""
+    if not spent:
+        return
+    organization_id, keys = parameters["organization"], [key for key, _ in spent]
+    if not are_seen(organization_id, keys):
+        periods_ensure(organization_id=organization_id, rules=rules, keys=keys, now=now, is_at_once=True)
+    sql.send(MOVE_AT_ONCE, parameters)
 
 
 def key_arrays(keys: Sequence[PeriodKey]) -> dict[str, list[Any]]:
