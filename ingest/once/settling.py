@@ -193,14 +193,10 @@ class Workbench:
         found = dict(zip(EVENT_COLUMNS, row, strict=True))
         return {name: found[name] for name in CHANGEABLE}
 
-    def difference(self, stored: Any, before: Sequence[EventSighting], after: Sequence[EventSighting]) -> Mapping[str, Any]:
-        """The columns in which the call is another by the reports after than by those before."""
+    def difference(
+        self, stored: Any, before: Sequence[EventSighting], after: Sequence[EventSighting], *, at: datetime | None = None
+    ) -> Mapping[str, Any]:
+        """The columns in which the call is another by the reports after, and at another time if that is given, than by those before."""
         old = self.columns(self.prepared(stored.id, stored.occurred_at, before))
-        new = self.columns(self.prepared(stored.id, stored.occurred_at, after))
+        new = self.columns(self.prepared(stored.id, at or stored.occurred_at, after))
         return {name: value for name, value in new.items() if value != old[name] and value != getattr(stored, name)}
-
-
-def replace_at(event: Any, at: datetime) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(event, occurred_at=at)

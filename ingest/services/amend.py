@@ -127,6 +127,7 @@ def events_amend(
 def keys_amend(*, organization: Organization, actor: Actor, amendments: Sequence[Amendment], cause: AmendmentCause, now: datetime) -> Amended:
     """One chunk of named events, within the caller's transaction and without an audit row: that is the caller's."""
     chunk = Chunk(organization, actor, cause, now=now, is_alone=any(one.is_forgotten for one in amendments))
+    chunk.keys_know({one.changes["api_key_id"] for one in amendments if "api_key_id" in one.changes})
     by_key = {one.key: one for one in amendments}
     columns = {name for one in amendments for name in one.changes}
     rows = chunk.rows(statements.by_keys(columns), {
@@ -262,7 +263,7 @@ class Chunk:
         }
         for name in names:
             values = [changes[name] if name in changes else getattr(row, name) for row, changes in changed]
-            parameters[f"new_{name}"] = [statements.json_text(value) for value in values] if AMENDABLE[name] == "jsonb" else values
+            parameters[f"new_{name}"] = [statements.json_text(value) for value in values] if AMENDABLE.get(name) == "jsonb" else values
         self.cursor.execute(statements.change(names), parameters)
 
     def _remove(self, gone: Sequence[Any]) -> None:

@@ -17,6 +17,8 @@ from ingest.verify import CONTEXT
 # What an event was stored as stays: when, by which door and under which identity.
 FIXED = ("organization_id", "occurred_at", "id", "received_at", "source", "external_id", "request_id", "counted_at")
 AMENDABLE = {name: kind for name, kind in EVENT_COLUMNS.items() if name not in FIXED}
+# But an event whose first report is taken back becomes what the next one stored it as.
+MOVABLE = {name: EVENT_COLUMNS[name] for name in ("occurred_at", "id", "received_at", "source", "external_id", "request_id")}
 # What the sums look at.
 COUNTED = (
     "occurred_at", "id", "api_key_id", "provider", "model", "maker", "tier", "model_reported", "harness", "gateway", "team_id", "project_id", "member_id",
@@ -58,7 +60,7 @@ def change(names: Sequence[str]) -> str:
 
 @lru_cache(maxsize=256)
 def _change(names: tuple[str, ...]) -> str:
-    columns = {"id": "uuid", "occurred_at": "timestamptz"} | {f"new_{name}": AMENDABLE[name] for name in names}
+    columns = {"id": "uuid", "occurred_at": "timestamptz"} | {f"new_{name}": (AMENDABLE | MOVABLE)[name] for name in names}
     return f"""
 UPDATE usage_event e SET {", ".join(f"{name} = x.new_{name}" for name in names)}
 FROM {sql.unnest("x", columns)}
@@ -182,13 +184,14 @@ def as_posted(row: Any, latest: Any) -> Any:
 
 
 def amendment_line(head: str, at: datetime, row: Any, changes: Mapping[str, Any], *, is_removed: bool = False, is_posted: bool = False) -> str:
-    """One event's old and new as a line of COPY. Money and price have columns of their own."""
+    """One event's old and new as a line of COPY, where the event stands then. Money and price have columns of their own."""
+    occurred_at, event_id = changes.get("occurred_at", row.occurred_at), changes.get("id", row.id)
     new_cost, new_price = changes.get("cost", row.cost), changes.get("price_id", row.price_id)
     others = changes.keys() - OWN_COLUMNS
     old = _copied({name: getattr(row, name) for name in others}) if others else "\\N"
     new = _copied({name: changes[name] for name in others}) if others else "\\N"
     return (
-        f"{head}\t{at}\t{row.occurred_at}\t{row.id}\t{_null(row.cost)}\t{_null(new_cost)}\t{_null(row.price_id)}\t{_null(new_price)}\t{old}\t{new}"
+        f"{head}\t{at}\t{occurred_at}\t{event_id}\t{_null(row.cost)}\t{_null(new_cost)}\t{_null(row.price_id)}\t{_null(new_price)}\t{old}\t{new}"
         f"\t{'t' if is_removed else 'f'}\t{'t' if is_posted else 'f'}\n"
     )
 

@@ -17,7 +17,7 @@ from ingest.services.sums import DIMENSIONS, ZERO, Batch, Origin, Sums, labels_o
 MONEY = frozenset({"cost", "price_id", "list_cost", "price_currency", "exchange_rate", "term_id", "reported_cost"})
 TOKENS = frozenset({"input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"})
 # What a session says of its calls beyond their sums, and of whose it is.
-COURSE = frozenset({"session", "provider", "model", "api_key_id"}) | TOKENS
+COURSE = frozenset({"session", "provider", "model", "api_key_id", "occurred_at"}) | TOKENS
 OWNERS = frozenset({"session", "team_id", "project_id", "member_id", "harness", "gateway", "task", "parent_session"})
 LABELLED = frozenset({"team_id", "project_id", "member_id", "team_label", "project_label", "member_label", "price_id", "term_id", "model_reported", "harness"})
 
