@@ -53,6 +53,7 @@ SELECT count(*) AS rows, max(occurred_at) AS at, (array_agg(id ORDER BY occurred
 """
 BARE_ROWS, BARE_CHUNK = 100_000, 5_000
 RATE, USED = "re-rated, events/s (aim 20,000)", "processor time of an event, worker and database, us"
+LOG_FILES = "SELECT coalesce(sum(writes), 0)::bigint AS made FROM pg_stat_io WHERE object = 'wal' AND context = 'init'"
 WAITS = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)::float8 FROM pg_locks WHERE NOT granted AND pid = %s"
 
 
@@ -88,9 +89,9 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     bare, bare_us = bare_update(organization.pk, min(events, BARE_ROWS))
     print(f"{events:,} calls of {SESSIONS:,} sessions over {DAYS} days stored in {time.monotonic() - began:,.0f} s", flush=True)
     with Meanwhile(address, organization.pk) as meanwhile:
-        before = meanwhile.latencies(BASELINE_S)
+        before, log_files = meanwhile.latencies(BASELINE_S), log_files_made()
         found = profiled(rerate, organization) if is_profiled else rerate(organization)
-        during = meanwhile.stop()
+        during, log_files = meanwhile.stop(), log_files_made() - log_files
     found |= {"bare UPDATE of the same table, rows/s": bare, "  processor time of a row, database, us": bare_us}
     found["re-rated to bare UPDATE, by the clock"] = found[RATE] / bare
     found["  by processor time"] = bare_us / found[USED]
@@ -101,6 +102,7 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     print(f"{'single posts in process, 50/s asked for, without a run: p50, p99 ms':<70}{percentile(before, 50):>14,.1f}{percentile(before, 99):>10,.1f}")
     print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
     print(f"{'longest that a post waited for a lock, ms (seen every 5 ms)':<70}{meanwhile.longest_wait_s * 1000:>14,.1f}")
+    print(f"{'files that the database made for its log meanwhile':<70}{log_files:>14,}")
     print(f"{'memory of the worker at its peak, MB RSS':<70}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>14,.0f}")
     print(f"differences that verify finds: {len(organization_verify(organization))}")
 
@@ -198,6 +200,14 @@ def session_seconds() -> float:
     return float(times.user + times.system)
 
 
+def log_files_made() -> int:
+    """How many files of the write-ahead log were made anew so far, since none that had been used before was left."""
+    from governance import sql
+
+    made: int = sql.rows(LOG_FILES)[0].made
+    return made
+
+
 def bare_update(organization_id: int, rows: int) -> tuple[float, float]:
     """Rows a second of the bare UPDATE, and the processor time that the database uses for one, in us."""
     from django.db import connection, transaction
@@ -266,7 +276,7 @@ class Meanwhile:
 
 
 def post(pipe: Connection, address: str, organization_id: int) -> None:
-    """Stores one call after the other at the pace. Answers each message with the latencies since the last one, in ms."""
+    """Stores one call after the other at the pace. Answers each message with the latencies since the last one, in ms from when each was due."""
     os.environ["DATABASE_URL"] = address
     import django
 
@@ -292,10 +302,9 @@ def post(pipe: Connection, address: str, organization_id: int) -> None:
         number += 1
         due = max(due + 1 / PACE, time.monotonic() - 1)
         time.sleep(max(0.0, due - time.monotonic()))
-        began = time.monotonic()
         sent = call(number, timezone.now() - timedelta(seconds=number * DAYS * 86_000 / SAMPLE), labels.TEAMS)
         events_store(actor=actor, api_key=None, source="rest", events=[sent])
-        latencies.append((time.monotonic() - began) * 1000)
+        latencies.append((time.monotonic() - due) * 1000)
 
 
 def percentile(figures: Sequence[float], percent: int) -> float:
