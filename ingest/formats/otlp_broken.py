@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ingest.formats.wire import LENGTH, Part, parts, parts_within, varint_bytes
+from ingest.formats.wire import LENGTH, CutShort, Part, parts, parts_within, varint_bytes
 
 # Request, resource, scope: the number of the field that holds the next level, at each. Below are records, spans or metrics.
 NEXT = (1, 2, 2)
@@ -52,9 +52,23 @@ def _read(body: bytes, message: Any, level: int, broken: Broken) -> bool:
             else:
                 # What is odd about a resource or a scope is left out, and its records are read as if it said nothing of that.
                 _whole(part.content, getattr(message, fields[OWN].name), broken)
-    except ValueError:
-        broken.outlines.append(outline(body, message.DESCRIPTOR))
+    except ValueError as error:
+        _ended(body, message, level, broken, error=error)
     return True
+
+
+def _ended(body: bytes, message: Any, level: int, broken: Broken, *, error: ValueError) -> None:
+    """Reads on where the sender was cut off within a part: what came before its end is whole. A record that is cut is not, even if what is left of it is one."""
+    told = len(broken.outlines)
+    if isinstance(error, CutShort) and error.number == NEXT[level]:
+        field = message.DESCRIPTOR.fields_by_number[error.number]
+        into = getattr(message, field.name)
+        if level + 1 == len(NEXT):
+            broken.outlines.append(outline(error.content, field.message_type))
+        elif not _read(error.content, into.add(), level + 1, broken):
+            del into[-1]
+    if len(broken.outlines) == told:
+        broken.outlines.append(outline(body, message.DESCRIPTOR))
 
 
 def _whole(body: bytes, message: Any, broken: Broken) -> bool:
@@ -130,7 +144,9 @@ def _outlined(body: bytes, descriptor: Any, budget: list[int], deep: int) -> Any
             if field.message_type is not None and field.message_type.name == "KeyValue" and part.kind == LENGTH:
                 found.update(_attribute(part.content))
             else:
-                value = _outlined(part.content, field.message_type, budget, deep + 1) if field.message_type is not None else _value(part, field)
+                value = (
+                    _outlined(part.content, field.message_type, budget, deep + 1) if field.message_type is not None else _value(part, field)
+                )
                 found.setdefault(field.name, []).append(value) if field.is_repeated else found.update({field.name: value})
     except ValueError as error:
         found["unreadable"] = f"{len(body):,} bytes: {error}"
@@ -146,7 +162,13 @@ def _attribute(body: bytes) -> dict[str, Any]:
         elif part.number == 2 and part.kind == LENGTH:
             try:
                 first = next(parts(part.content), None)
-                value = _text(first.content) if first is not None and first.number == 1 and first.kind == LENGTH else None if first is None else first.number_value
+                value = (
+                    _text(first.content)
+                    if first is not None and first.number == 1 and first.kind == LENGTH
+                    else None
+                    if first is None
+                    else first.number_value
+                )
             except ValueError:
                 value = f"unreadable: {len(part.content):,} bytes"
     return {name: value} if name else {}

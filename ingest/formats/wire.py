@@ -32,6 +32,14 @@ class Part(NamedTuple):
         return _varint(self.raw, _varint(self.raw, 0)[1])[0] if self.kind == VARINT else None
 
 
+class CutShort(ValueError):
+    """The bytes end within a field that has a length: `content` is what there is of it."""
+
+    def __init__(self, number: int, content: bytes) -> None:
+        super().__init__("a field is longer than what holds it")
+        self.number, self.content = number, content
+
+
 def parts(body: bytes) -> Iterator[Part]:
     """The fields of a message, in their order. Raises ValueError where the bytes are no protobuf."""
     at = 0
@@ -45,6 +53,8 @@ def parts(body: bytes) -> Iterator[Part]:
                 at += size
             else:
                 at = _after_number(body, at, tag & 7)
+            if at > len(body) and tag & 7 == LENGTH:
+                raise CutShort(tag >> 3, body[at - size :])
             if at > len(body):
                 raise ValueError("a field is longer than what holds it")
             yield Part(tag >> 3, tag & 7, body[at - size : at] if size else b"", body[start:at])

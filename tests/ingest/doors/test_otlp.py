@@ -128,6 +128,23 @@ def test_a_broken_record_of_a_protobuf_is_refused_by_itself_and_outlined(api: AP
     assert secret not in payload
 
 
+def test_a_body_that_ends_within_its_only_resource_counts_what_is_whole_of_it(api: APIClient) -> None:
+    body = protobuf(call("req_1"), call("req_2"), call("req_3", prompt="the secret plan of the house"))
+    answer = send(api, body[:-9], PROTOBUF)
+    partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
+    assert (answer.status_code, partial.rejected_log_records) == (200, 1)
+    assert set(UsageEvent.objects.values_list("request_id", flat=True)) == {"req_1", "req_2"}
+    kept = RejectedInput.objects.get()
+    assert (kept.kind, kept.code, kept.is_whole) == ("rejected", "broken_protobuf", False)
+    assert '"request_id":"req_3"' in bytes(kept.payload).decode()
+    # Sent again as it should have been, the same calls are no others.
+    send(api, body, PROTOBUF)
+    assert UsageEvent.objects.count() == 3
+    # Where it ends before any record is whole, it is refused, which tells an exporter not to send it again, and listed.
+    assert send(api, body[:60], PROTOBUF).status_code == 400
+    assert RejectedInput.objects.filter(kind="envelope", code="broken_protobuf").count() == 1
+
+
 @pytest.mark.parametrize("is_json", [True, False])
 def test_a_body_of_which_nothing_can_be_read_is_kept_without_its_texts(api: APIClient, is_json: bool) -> None:
     record = call("req_1", prompt="the secret plan of the house")

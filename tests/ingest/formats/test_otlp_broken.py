@@ -84,6 +84,23 @@ def test_a_body_of_which_no_record_can_be_read_is_refused_whole(signal: str, bod
     assert refused.value.code == "broken_protobuf"
 
 
+@pytest.mark.parametrize("signal", READERS)
+def test_a_body_that_is_cut_off_gives_the_records_that_are_whole(signal: str) -> None:
+    """Wherever it ends, within its only resource as well: each record before the cut is read, and that there was more is never silent."""
+    body, whole = request(signal).SerializeToString(), [f"call-{number}" for number in range(3)]
+    counted = set()
+    for end in range(1, len(body)):
+        try:
+            found = READERS[signal][0](body[:end], is_json=False)
+        except Unreadable:
+            counted.add(0)
+            continue
+        assert names(signal, found) == whole[: len(found)]
+        assert found.outlines
+        counted.add(len(found))
+    assert counted == {0, 1, 2}
+
+
 def test_a_text_that_is_cut_within_a_character_costs_no_record() -> None:
     made = request("logs")
     record = made.resource_logs[0].scope_logs[0].log_records[1]
