@@ -5,7 +5,9 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_process_init, worker_ready
+
+from governance.conf.collecting import collect_rarely
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 app = Celery("weighhouse")
@@ -21,6 +23,11 @@ RARE_S = 3600
 @setup_logging.connect
 def keep_our_log(**_: Any) -> None:
     """That somebody listens keeps Celery from setting up a log of its own; Django's settings hold for it too."""
+
+
+@worker_process_init.connect
+def ready(**_: Any) -> None:
+    collect_rarely()
 
 
 @worker_ready.connect

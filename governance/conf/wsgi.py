@@ -1,6 +1,5 @@
 """The WSGI application that granian serves."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -19,14 +18,13 @@ READ_PIECE_BY_PIECE = ("/api/v1/events", "/otlp/")
 SWITCH_S = 0.001
 pages = get_wsgi_application()
 
+from governance.conf.collecting import collect_rarely  # noqa: E402 - Django is set up by now
 from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
 
 django = split(pages=pages, machines=MachineHandler())
 sys.setswitchinterval(SWITCH_S)
-# What is loaded by now stays as long as the process: collections that look through all of it stop every request for a tenth of a second and more.
 _ = get_resolver().url_patterns
-gc.collect()
-gc.freeze()
+collect_rarely()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

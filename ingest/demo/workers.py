@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import django
 from django.db import connection, connections
 
+from governance.conf.collecting import collect_rarely
+
 if TYPE_CHECKING:
     from ingest.demo.loading import Loader
     from ingest.demo.simulation import Plan
@@ -44,6 +46,7 @@ def begin(organization_id: int, database: str) -> None:
     from ingest.demo.loading import Loader
 
     _loaders.append(Loader(organization_id))
+    collect_rarely()
 
 
 def work(job: Job) -> Counter[str]:

@@ -1,0 +1,13 @@
+"""How Python collects garbage in processes that store many events: next to nothing of what they make lies in cycles."""
+
+import gc
+
+# Container objects made and not freed before the youngest are looked through; Python's own 700 costs a batch a fifth of its time.
+YOUNG, OLDER, OLD = 50_000, 20, 50
+
+
+def collect_rarely() -> None:
+    """Leaves what is loaded by now out of all collections, which would stop every request for a tenth of a second and more, and makes them rare."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, OLDER, OLD)
