@@ -11,7 +11,7 @@ import psycopg
 from django.db import connection
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.rows import namedtuple_row
-from psycopg.types.json import JsonbLoader
+from psycopg.types.json import JsonbDumper, JsonbLoader
 from psycopg.types.numeric import Int8Dumper
 
 from governance import pipelines
@@ -33,6 +33,7 @@ def _adapters() -> AdaptersMap:
     # Integers always travel as bigint, so that one plan serves all values.
     made.register_dumper(int, Int8Dumper)
     made.register_dumper(list, ArrayDumper)
+    made.register_dumper(dict, JsonbDumper)
     # Django's connection leaves jsonb as text, because its own fields read it.
     made.register_loader("jsonb", JsonbLoader)
     return made

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from psycopg.types.json import Jsonb
 
 from governance import sql
 from governance.attribution.rules import attribution_rules_of
@@ -266,7 +265,7 @@ class Storing:
         if len(rows) >= COPY_FROM:
             with sql.cursor().copy(statements.COPY_EVENTS) as copy:
                 for row in rows:
-                    copy.write_row([Jsonb(value) if type(value) is dict else value for value in row])
+                    copy.write_row(row)
             rows = []
         with sql.pipeline():
             storing = sql.send(statements.STORE, self.stored_parameters(accepted, again, batch=batch, rows=rows))

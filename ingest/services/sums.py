@@ -1,11 +1,12 @@
 """Adds prepared events up: rollups by hour and by day, sessions, and what budgets are charged. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from ingest.services.prepare import Prepared
 
 ZERO = Decimal(0)
 NO_TAGS: Mapping[str, str] = {}
+Key = TypeVar("Key", bound=Hashable)
 Labels = tuple[str, str, tuple[tuple[str, str], ...]]
 # The order in which the statements and the sums name the measures.
 COUNTS = (
@@ -54,7 +56,7 @@ class Sums:
 
     def add(self, other: "Sums") -> None:
         if any(other.counts):
-            self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+            self.counts = list(map(operator.add, self.counts, other.counts))
         self.cost += other.cost
         self.notional_cost += other.notional_cost
         self.list_cost += other.list_cost
@@ -236,10 +238,8 @@ def widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: dateti
     """Adds the sums of one quarter hour's like events to the hour, the day and the spends."""
     quarter, session, member_id, *dimensions, labels = key
     hour, day = _local_bucket(quarter, zone)
-    by_hour = batch.hours.setdefault((hour, tuple(dimensions)), Sums())
-    by_hour.add(sums)
-    by_day = batch.days.setdefault((day, (*dimensions, member_id)), Sums())
-    by_day.add(sums)
+    _add_to(batch.hours, (hour, tuple(dimensions)), sums)
+    _add_to(batch.days, (day, (*dimensions, member_id)), sums)
     batch.spends.append(Spend(
         call=origin.call_of(session, member_id, dimensions, labels),
         occurred_at=occurred_at,
@@ -248,6 +248,14 @@ def widen(batch: Batch, key: tuple[Any, ...], sums: Sums, *, occurred_at: dateti
         calls=sums.counts[0],
         unpriced_calls=sums.counts[2],
     ))
+
+
+def _add_to(totals: dict[Key, Sums], key: Key, sums: Sums) -> None:
+    found = totals.get(key)
+    if found is None:
+        totals[key] = replace(sums, counts=sums.counts.copy())
+    else:
+        found.add(sums)
 
 
 def _add_to_session(sessions: dict[str, SessionSums], row: Prepared) -> None:
