@@ -3,10 +3,11 @@
 A transaction's fixed cost (its round trips, its commit, the locks on the budgets everybody charges) is far above that of
 one event. Every post still waits for the commit of its own events, and one that cannot be stored harms no other. A post
 that finds nobody at work is stored at once; where posts do overlap, the next group gives those just answered a moment to
-come back, or a few clients would split into two groups that take turns.
+come back, or a few clients would split into two groups that take turns. So does the first to come back after a group that left nobody waiting.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ FEW = 16
 MOST_POSTS = 64
 # How long a group waits for those just answered.
 MOMENT_S = 0.005
+MOST_REMEMBERED = 1_000
 # Who posts and how: all that the storing transaction needs to know besides the events.
 Sender = tuple[int, str | None, str, bool]
 
@@ -51,6 +53,8 @@ class _Line:
 _lock = threading.Lock()
 # By sender. A sender without a post at work is not in here.
 _lines: dict[Sender, _Line] = {}
+# Senders whose last group left nobody waiting: when it was answered, and how many posts it had.
+_lately: dict[Sender, tuple[float, int]] = {}
 
 
 def events_store_together(
@@ -80,11 +84,14 @@ def events_store_together(
 
 
 def _join(sender: Sender, post: _Post) -> tuple[_Line, bool]:
-    """The sender's line, and whether nobody is at work, so that this post is stored at once; else it waits in the line."""
+    """The sender's line, and whether nobody is at work, so that this post need not wait in it. It leads those who are about to come back, if any."""
     with _lock:
         line = _lines.get(sender)
         if line is None:
             line = _lines[sender] = _Line()
+            answered_at, answered = _lately.pop(sender, (0.0, 1))
+            if answered > 1 and time.monotonic() - answered_at < MOMENT_S:
+                post.leads, line.expected = True, answered - 1
             return line, True
         line.posts.append(post)
         if len(line.posts) >= line.expected:
@@ -129,6 +136,10 @@ def _pass_on(sender: Sender, answered: int) -> None:
         line = _lines[sender]
         if not line.posts:
             del _lines[sender]
+            if answered > 1:
+                if len(_lately) >= MOST_REMEMBERED:
+                    _lately.clear()
+                _lately[sender] = time.monotonic(), answered
             return
         first = line.posts.pop(0)
         line.expected = min(len(line.posts) + answered, MOST_POSTS - 1)

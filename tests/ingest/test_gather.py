@@ -70,6 +70,7 @@ class Posts:
 
 @pytest.fixture
 def posts(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> Posts:
+    gather._lately.clear()
     return Posts(api_key, monkeypatch)
 
 
@@ -78,6 +79,18 @@ def test_posts_that_wait_are_stored_in_one_transaction(posts: Posts) -> None:
     assert posts.sizes == [2, 10]
     assert all([(one.index, one.status) for one in answer] == [(0, "accepted"), (1, "accepted")] for answer in posts.answers.values())
     assert EventIdentity.objects.count() == sum(UsageRollup.objects.values_list("calls", flat=True)) == 12
+
+
+def test_those_who_come_back_after_a_group_are_stored_together(posts: Posts, monkeypatch: pytest.MonkeyPatch) -> None:
+    posts.run([[call(f"a-{number}")] for number in range(4)])
+    monkeypatch.setattr(gather, "MOMENT_S", 30)
+    back = [threading.Thread(target=posts.post, args=(number, [call(f"b-{number}")])) for number in range(3)]
+    for thread in back:
+        thread.start()
+    for thread in back:
+        thread.join(20)
+    assert posts.sizes == [1, 3, 3]
+    assert EventIdentity.objects.count() == 7
 
 
 def test_same_call_in_two_posts_is_accepted_once(posts: Posts) -> None:
