@@ -112,9 +112,7 @@ def run(connection: psycopg.Connection[Any], sent: Sequence[Sent]) -> None:
         raise
     for result in found:
         if result.status == ExecStatus.FATAL_ERROR:
-            if any(one.is_new for one in sent):
-                # What was to be kept from here on is not.
-                connection._prepared.clear()
+            _forget(connection, written)
             raise errors.error_from_result(result)
     _read(sent, found[begins:])
 
@@ -122,7 +120,8 @@ def run(connection: psycopg.Connection[Any], sent: Sequence[Sent]) -> None:
 def _send(connection: psycopg.Connection[Any], one: Sent, query: _Query, values: list[bytes | None]) -> None:
     """By its plan where the server keeps one, or is to keep one from now on."""
     server, kept = connection.pgconn, connection._prepared
-    what, name = kept.get(query)  # type: ignore[arg-type] # it looks at nothing else of a query
+    # At first sight: to make a plan three times for the sake of statements that never come again would hold up requests of all new connections.
+    what, name = kept.get(query, prepare=kept.prepare_threshold is not None)  # type: ignore[arg-type] # it looks at nothing else of a query
     if what is Prepare.NO:
         server.send_query_params(query.query, values, param_types=query.types)
     else:
@@ -131,6 +130,13 @@ def _send(connection: psycopg.Connection[Any], one: Sent, query: _Query, values:
             server.send_prepare(name, query.query, param_types=query.types)
         server.send_query_prepared(name, values)
     kept.maybe_add_to_cache(query, what, name)  # type: ignore[arg-type]
+
+
+def _forget(connection: psycopg.Connection[Any], written: Iterable[tuple[Sent, _Query, Any]]) -> None:
+    """What was to be kept from here on may not be: it is kept, by another name, when it comes again."""
+    for one, query, _ in written:
+        if one.is_new:
+            connection._prepared._names.pop((query.query, query.types), None)
 
 
 def _written(one: Sent) -> tuple[_Query, list[bytes | None]]:
