@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from multiprocessing.connection import Connection
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import psutil
@@ -89,7 +90,7 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     bare, bare_us = bare_update(organization.pk, min(events, BARE_ROWS))
     print(f"{events:,} calls of {SESSIONS:,} sessions over {DAYS} days stored in {time.monotonic() - began:,.0f} s", flush=True)
     with Meanwhile(address, organization.pk) as meanwhile:
-        before, log_files = meanwhile.latencies(BASELINE_S), log_files_made()
+        before, log_files = meanwhile.posts(BASELINE_S), log_files_made()
         found = profiled(rerate, organization) if is_profiled else rerate(organization)
         during, log_files = meanwhile.stop(), log_files_made() - log_files
     found |= {"bare UPDATE of the same table, rows/s": bare, "  processor time of a row, database, us": bare_us}
@@ -99,12 +100,19 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load average {load}")
     for name, figure in found.items():
         print(f"{name:<70}{figure:>14,.{2 if figure < 10 else 1}f}")
-    print(f"{'single posts in process, 50/s asked for, without a run: p50, p99 ms':<70}{percentile(before, 50):>14,.1f}{percentile(before, 99):>10,.1f}")
-    print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
+    posts = "single posts in process, 50/s asked for"
+    compare(posts, [post.ms for post in before], [post.ms for post in during])
+    compare(f"{posts}, less waits for a processor", [post.awake_ms for post in before], [post.awake_ms for post in during])
     print(f"{'longest that a post waited for a lock, ms (seen every 5 ms)':<70}{meanwhile.longest_wait_s * 1000:>14,.1f}")
     print(f"{'files that the database made for its log meanwhile':<70}{log_files:>14,}")
     print(f"{'memory of the worker at its peak, MB RSS':<70}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>14,.0f}")
     print(f"differences that verify finds: {len(organization_verify(organization))}")
+
+
+def compare(title: str, before: Sequence[float], during: Sequence[float]) -> None:
+    print(f"{title}: p50, p99 ms")
+    print(f"{'  without a run':<70}{percentile(before, 50):>14,.1f}{percentile(before, 99):>10,.1f}")
+    print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
 
 
 def calls_make(organization: Any, events: int) -> None:
@@ -228,6 +236,13 @@ def bare_update(organization_id: int, rows: int) -> tuple[float, float]:
     return found
 
 
+class Posted(NamedTuple):
+    """How long a post took, and that less what its process and session waited for a processor that others had; ms."""
+
+    ms: float
+    awake_ms: float
+
+
 class Meanwhile:
     """Another process that stores single calls of now, and a watch on the locks that it waits for."""
 
@@ -247,21 +262,21 @@ class Meanwhile:
         self.process.terminate()
         self.process.join()
 
-    def latencies(self, seconds: float) -> list[float]:
-        """In ms, of the posts in so many seconds from now."""
+    def posts(self, seconds: float) -> "list[Posted]":
+        """The posts in so many seconds from now."""
         self.pipe.send("new")
         time.sleep(seconds)
         self.pipe.send("new")
         self.pipe.recv()
-        found: list[float] = self.pipe.recv()
+        found: list[Posted] = self.pipe.recv()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
         return found
 
-    def stop(self) -> list[float]:
-        """In ms, of the posts since then."""
+    def stop(self) -> "list[Posted]":
+        """The posts since then."""
         self.pipe.send("new")
-        found: list[float] = self.pipe.recv()
+        found: list[Posted] = self.pipe.recv()
         self.is_over.set()
         self.watch.join()
         return found
@@ -276,7 +291,7 @@ class Meanwhile:
 
 
 def post(pipe: Connection, address: str, organization_id: int) -> None:
-    """Stores one call after the other at the pace. Answers each message with the latencies since the last one, in ms from when each was due."""
+    """Stores one call after the other at the pace. Answers each message with the posts since the last one."""
     os.environ["DATABASE_URL"] = address
     import django
 
@@ -289,22 +304,31 @@ def post(pipe: Connection, address: str, organization_id: int) -> None:
     from ingest.services import events_store
     from tests.bench import labels
 
-    actor, number, latencies = system_actor(Organization.objects.get(pk=organization_id)), 10_000_000, list[float]()
+    actor, number, posted = system_actor(Organization.objects.get(pk=organization_id)), 10_000_000, list[Posted]()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
-        pipe.send(cursor.fetchone()[0])
+        backend = cursor.fetchone()[0]
+    pipe.send(backend)
     due = time.monotonic()
     while True:
         if pipe.poll():
             pipe.recv()
-            pipe.send(latencies)
-            latencies = []
+            pipe.send(posted)
+            posted = []
         number += 1
         due = max(due + 1 / PACE, time.monotonic() - 1)
         time.sleep(max(0.0, due - time.monotonic()))
+        began, queued = time.monotonic(), queued_ms(os.getpid()) + queued_ms(backend)
         sent = call(number, timezone.now() - timedelta(seconds=number * DAYS * 86_000 / SAMPLE), labels.TEAMS)
         events_store(actor=actor, api_key=None, source="rest", events=[sent])
-        latencies.append((time.monotonic() - due) * 1000)
+        took = (time.monotonic() - began) * 1000
+        posted.append(Posted(took, took - (queued_ms(os.getpid()) + queued_ms(backend) - queued)))
+
+
+def queued_ms(pid: int) -> float:
+    """How long the process was ready to run and had no processor so far, where Linux tells it."""
+    told = Path(f"/proc/{pid}/schedstat")
+    return int(told.read_text().split()[1]) / 1e6 if told.exists() else 0.0
 
 
 def percentile(figures: Sequence[float], percent: int) -> float:
