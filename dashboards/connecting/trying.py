@@ -42,11 +42,11 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What the door answered, and what it made of the sample: a call, or why there is none."""
+    """What the door answered, and what it made of the sample: a call, or why there is none. `status` is None where nothing was sent."""
 
     path: str
     content_type: str
-    status: int
+    status: int | None
     call: Counted | None
     refusal: str
 
@@ -56,12 +56,12 @@ class Tried:
 
 
 def connection_try(*, actor: Actor, client: Client, secret: str, now: datetime) -> Tried:
-    """Sends the client's sample with the key, whose organization has to be the actor's. Nothing of it stays."""
+    """Sends the client's sample with the key, whose organization has to be the actor's: what another's key makes of it is theirs. Nothing of it stays."""
     access.require(actor, Right.MANAGE_ORGANIZATION)
     moment = Moment(now, uuid4().hex[:12])
     sample = SAMPLES[client.slug](moment)
     if not access.scoped(actor, ApiKey.objects.filter(secret_hash=keys.secret_hash(secret))).exists():
-        return Tried(sample.path, sample.content_type, 401, None, f"No key of {actor.organization.name} reads like this.")
+        return Tried(sample.path, sample.content_type, None, None, f"No key of {actor.organization.name} reads like this.")
     with transaction.atomic():
         status, said = answered(sample, secret)
         calls = UsageEvent.objects.filter(

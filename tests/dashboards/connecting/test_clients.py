@@ -70,11 +70,23 @@ def test_a_key_that_may_not_report_is_said_to_be_refused(
     organization: Organization, other_organization: Organization, admin: Member
 ) -> None:
     actor, now = member_actor(admin), timezone.now()
-    for key, status in ((key_of(organization, Scope.READ), 403), (key_of(other_organization, name="theirs"), 401)):
+    for key, status in ((key_of(organization, Scope.READ), 403), (key_of(other_organization, name="theirs"), None)):
         for slug in ("rest", "codex"):
             found = connection_try(actor=actor, client=BY_SLUG[slug], secret=key.secret, now=now)
             assert (found.status, found.call) == (status, None)
             assert found.refusal
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("slug", ["rest", "claude-code", "litellm", "codex"])
+def test_what_a_test_says_was_answered_is_what_the_door_answers(organization: Organization, admin: Member, client: Browser, slug: str) -> None:
+    """And the page's own status only says whether it could ask."""
+    revoked = key_of(organization, name="revoked", revoked_at=timezone.now())
+    client.force_login(admin.user)
+    for key in (key_of(organization, name="engineers"), key_of(organization, Scope.READ, name="reads"), revoked):
+        page = client.post(f"{CONNECTIONS}/{slug}/test", {"secret": key.secret}, headers={"HX-Request": "true"})
+        answer = sent(key, slug)
+        assert (page.status_code, f"answered {answer.status_code}" in page.content.decode()) == (200, True)
 
 
 def sent(key: KeyInHand, slug: str, at: datetime | None = None) -> Any:
@@ -153,9 +165,9 @@ def test_a_key_is_made_put_into_the_lines_tried_and_watched(client: Browser, adm
 @pytest.mark.django_db
 def test_a_test_without_a_key_asks_for_one_and_a_broken_key_is_named(client: Browser, admin: Member) -> None:
     client.force_login(admin.user)
-    for secret, words in (("", "Make a key first"), ("wh_nonsense", "No key of Acme")):
+    for secret, words, status in (("", "Make a key first", 422), ("wh_nonsense", "Nothing was sent.</strong> No key of Acme", 200)):
         answer = client.post(f"{CONNECTIONS}/rest/test", {"secret": secret})
-        assert (answer.status_code, words in answer.content.decode()) == (422, True)
+        assert (answer.status_code, words in answer.content.decode()) == (status, True)
     assert client.get(f"{CONNECTIONS}/teapot").status_code == 404
 
 
