@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from django.conf import settings
+from django.core.signals import request_finished, request_started
 from pytest_django.live_server_helper import LiveServer
 
 from governance.budgets import api_policy
@@ -94,19 +97,56 @@ def key(organization: Organization, few_prices: None) -> ApiKey:
     )
 
 
+class Traffic:
+    """What the proxy asks of us: how often each address was answered, and how many questions are under way."""
+
+    def __init__(self) -> None:
+        self.answered: Counter[str] = Counter()
+        self.under_way = 0
+        self._lock, self._mine = threading.Lock(), threading.local()
+
+    def begins(self, environ: dict[str, Any], **_: Any) -> None:
+        self._mine.path = environ["PATH_INFO"]
+        with self._lock:
+            self.under_way += 1
+
+    def ends(self, **_: Any) -> None:
+        path, self._mine.path = getattr(self._mine, "path", None), None
+        if path is None:  # it began before anybody looked
+            return
+        with self._lock:
+            self.under_way -= 1
+            self.answered[path] += 1
+
+
 @pytest.fixture
-def call(proxy: str, key: ApiKey, vendor: Vendor) -> Iterator[Call]:
+def traffic() -> Iterator[Traffic]:
+    found = Traffic()
+    request_started.connect(found.begins)
+    request_finished.connect(found.ends)
+    yield found
+    request_started.disconnect(found.begins)
+    request_finished.disconnect(found.ends)
+
+
+@pytest.fixture
+def call(proxy: str, key: ApiKey, vendor: Vendor, traffic: Traffic) -> Iterator[Call]:
     vendor.asked.clear()
     vendor.goes_on.set()
 
-    def send(model: str = "sonnet", path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
+    def send(model: str = "sonnet", path: str = "/v1/chat/completions", session: str = "s1", **body: Any) -> httpx.Response:
         given = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50} | body
-        headers = {"Authorization": f"Bearer {MASTER}", "x-litellm-session-id": "s1", "User-Agent": "claude-cli/2.1"}
+        headers = {"Authorization": f"Bearer {MASTER}", "x-litellm-session-id": session, "User-Agent": "claude-cli/2.1"}
         return httpx.post(proxy + path, json=given, headers=headers, timeout=90)
 
     yield send
-    # The proxy reports beside the call, and what it still reports must not meet the tables being emptied.
-    time.sleep(2)
+    # The proxy reports beside the call, in the order of the calls, and what it still reports must not meet the tables being emptied. So
+    # one more call is made: once that is reported, all before it are. For each call that was held for it asks for the policy as well.
+    if not ApiKey.objects.exists():
+        key.save(force_insert=True)
+    assert send(session="last").status_code == 200
+    eventually(lambda: UsageEvent.objects.filter(session="last").exists())
+    eventually(lambda: traffic.answered["/api/v1/policy"] >= Authorization.objects.count() and not traffic.under_way)
 
 
 def eventually(holds: Callable[[], bool]) -> None:
