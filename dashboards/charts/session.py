@@ -1,5 +1,6 @@
 """Charts of one session: its calls by model with what they add up to, and how its context grew."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ from dashboards.charts.base import (
 from dashboards.components.figures import SYMBOLS, at_text, count_text, money_text, tokens_text
 
 MOST_MODELS = 7
+SHADES = (1.0, 0.6, 0.35, 0.2)
 TONES = {"guard": DANGER, "freeze": ICE, "resume": OK, "topup": OK, "request": WARN}
 WEIGHT = {"freeze": 3, "topup": 4, "resume": 1, "guard": 2}
 WORDS = {"guard": "guard", "freeze": "frozen", "resume": "resumed", "topup": "topped up", "request": "asked for more"}
@@ -89,14 +91,16 @@ def timeline(
         line={"color": INK, "width": 2, "shape": "hv" if len(calls) < 12 else "linear"},
         customdata=hovers, hovertemplate=f"%{{customdata}}<br>%{{y:{number_format(unit)}}} so far<extra></extra>", showlegend=False,
     )  # fmt: skip
+    makers: Counter[str] = Counter()
     for index, (model, maker) in enumerate(model_order(calls)):
         own = [place for place, call in enumerate(calls) if name_of(call, calls) == model]
         figure.add_bar(
             x=own, y=drawn([calls[place].owed for place in own]), name=model, yaxis="y2",
-            marker={"color": OTHER if model == "other" else model_colour(maker, index), "line": {"width": 0}},
+            marker={"color": OTHER if model == "other" else model_colour(maker, index), "line": {"width": 0}}, opacity=shade(makers[maker]),
             text=[hovers[place] for place in own], textposition="none", customdata=[calls[place].href for place in own],
             hovertemplate=f"%{{text}}<br>%{{y:{unit},.4f}}<extra></extra>",
         )  # fmt: skip
+        makers[maker] += 1
     layout_panels(figure, unit=unit)
     time_axis(figure, [call.at for call in calls], zone)
     if allowance is not None:
@@ -139,6 +143,11 @@ def name_of(call: CallBar, calls: Sequence[CallBar]) -> str:
 
 def model_colour(maker: str, index: int) -> str:
     return colour_of(maker, index)
+
+
+def shade(earlier: int) -> float:
+    """How opaque a model is drawn of whose maker so many dearer ones are shown already: a maker keeps its colour, its models are told apart."""
+    return SHADES[min(earlier, len(SHADES) - 1)]
 
 
 def layout_panels(figure: go.Figure, *, unit: str) -> None:
