@@ -113,7 +113,6 @@ class Rules:
     templates: Sequence[Rule]
     looks: Looks
     switches: Sequence[Switch] = ()
-    has_rolling: bool = False
 
     def switch_over(self, call: Call, *, named_model: str = "") -> Switch | None:
         """The freeze of a wide scope that reaches the call. `named_model` is what its sender calls the model."""
@@ -231,7 +230,6 @@ def _load(directory: Directory) -> Rules:
         templates=[rule for rule in rules if rule.scope_kind in ("session", "task")],
         looks=_looks(rules),
         switches=switches_of(directory.organization_id),
-        has_rolling=any(rule.rolling_hours is not None for rule in rules),
     )
 
 

@@ -5,6 +5,7 @@ not while we are busy. What they find is compared with what was in memory; where
 storing transaction looks and decides step by step (`store`).
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -31,8 +32,9 @@ from ingest.services.sums import Batch, batch_sums
 # As many as are ever stored together; a larger body is worth its round trips.
 MOST_EVENTS = 64
 MOST_REMEMBERED = 50_000
-# Sessions that were found frozen, or reported by several sources: they are looked at step by step from then on.
-_apart: set[tuple[int, str]] = set()
+# Sessions that were found frozen, reported by several sources, or charged to rolling budgets: how long they are taken step by step, by the process's clock.
+APART_S = 600.0
+_apart: dict[tuple[int, str], float] = {}
 
 
 def events_keep_at_once(
@@ -40,8 +42,8 @@ def events_keep_at_once(
 ) -> list[Outcome] | None:
     """As `events_keep`: an outcome for each event. None, with nothing stored, where it is not the usual case."""
     rules = rules_remembered(actor.organization.pk)
-    # What fails would take an outer transaction with it. The sums of rolling budgets are moved in two steps.
-    if rules is None or rules.has_rolling or len(events) > MOST_EVENTS or connection.in_atomic_block:
+    # What fails would take an outer transaction with it.
+    if rules is None or len(events) > MOST_EVENTS or connection.in_atomic_block:
         return None
     storing = Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed)
     claims = _new_calls(storing, events)
@@ -62,9 +64,9 @@ def _new_calls(storing: Storing, events: Sequence[UsageEvent]) -> list[Claim] | 
     """The events as calls that are new as far as can be told without asking. None where some are not, or need a look at what is stored."""
     organization_id, key = storing.organization_id, storing.api_key
     defaults, api_key_id = (key.defaults, key.pk) if key is not None else ({}, None)
-    claims = []
+    claims, began = [], time.monotonic()
     for index, event in enumerate(events):
-        if event.authorization is not None or (organization_id, event.session) in _apart or out_of_range(event, storing.now):
+        if event.authorization is not None or _apart.get((organization_id, event.session), 0.0) > began or out_of_range(event, storing.now):
             return None
         claims.append(claim_of(index, event, storing.source, defaults=defaults, api_key_id=api_key_id))
     return None if shared_sessions(claims) or _has_doubles(claims) else claims
@@ -79,6 +81,10 @@ def _is_stored(storing: Storing, rules: Rules, *, batch: Batch, claims: Sequence
     """Whether all of it was written; else none of it."""
     organization_id, now = storing.organization_id, storing.now
     totals = period_totals(rules, batch.spends)
+    if any(slice_at for _, slice_at in totals):
+        # Of rolling budgets the quarter hours are moved as well.
+        _note_apart(organization_id, claims)
+        return False
     moving = at_once_parameters(organization_id=organization_id, rules=rules, spent=totals, now=now)
     budgets = sorted({rule.id for spend in batch.spends for rule in rules.matching(spend.call)})
     asked = {"version": rules.directory.version, "budgets": budgets, **remembered_parameters([storing.unconfirmed])}
@@ -93,14 +99,15 @@ def _is_stored(storing: Storing, rules: Rules, *, batch: Batch, claims: Sequence
         return False
     found = storing_now.fetchall()[0]
     if found.is_apart:
-        _note_apart(organization_id, batch)
+        _note_apart(organization_id, claims)
     if found.is_apart or not found.is_usual:
         return False
     note_seen(organization_id, [key for key, _ in totals])
     return True
 
 
-def _note_apart(organization_id: int, batch: Batch) -> None:
+def _note_apart(organization_id: int, claims: Sequence[Claim]) -> None:
     if len(_apart) >= MOST_REMEMBERED:
         _apart.clear()
-    _apart.update((organization_id, session) for session in batch.sessions)
+    until = time.monotonic() + APART_S
+    _apart.update(((organization_id, claim.event.session), until) for claim in claims)

@@ -21,7 +21,7 @@ from governance.tenancy.models import Member, Organization, Team
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import UsageEvent as StoredEvent
 from ingest.models import UsageRollup
-from ingest.services import at_once, events_store
+from ingest.services import events_store
 from ingest.services.prepare import claim_of
 from tests.conftest import KeyInHand
 from tests.ingest.few_prices import few_prices
@@ -149,7 +149,24 @@ def test_call_that_another_process_stores_meanwhile_is_counted_once(post: Post, 
     assert StoredEvent.objects.count() == sum(UsageRollup.objects.values_list("calls", flat=True)) == 1
 
 
-def test_frozen_session_is_looked_at_step_by_step_from_then_on(post: Post, admin: Member, organization: Organization) -> None:
+def test_frozen_session_is_taken_step_by_step_from_then_on(post: Post, messages: list[int], admin: Member) -> None:
     session_freeze(actor=member_actor(admin), session_key="s-1", reason="look at it")
-    post(call(1))
-    assert (organization.pk, "s-1") in at_once._apart
+    for number, steps in ((1, 3), (2, 2), (3, 2)):
+        messages.clear()
+        post(call(number))
+        assert len(messages) == steps
+
+
+def test_rolling_budget_counts_what_is_posted(post: Post, admin: Member, organization: Organization) -> None:
+    budget_create(
+        actor=member_actor(admin),
+        name="A day",
+        scope_kind="organization",
+        period_kind="rolling",
+        rolling_hours=24,
+        limit_amount=Decimal(100),
+    )
+    for number in range(1, 4):
+        assert statuses(post(call(number))) == ["accepted"]
+    assert BudgetPeriod.objects.get().calls == 4
+    assert_true(organization)
