@@ -33,6 +33,17 @@ def of(member: Member, *scopes: Scope) -> APIClient:
     return client_with(key_of(member.organization, *scopes, name=f"{member.user.email} {len(scopes)}", member=member))
 
 
+@pytest.mark.parametrize("body", [{"reason": "fixed\x00"}, {"reason": "\x00"}, {"\x00": "fixed"}], ids=["within", "alone", "as a name"])
+def test_an_end_with_nul_characters_is_refused_and_the_freeze_stays(switch: APIClient, body: dict[str, str]) -> None:
+    made = switch.post(FREEZES, WANTED).json()
+    answer = switch.post(f"{FREEZES}/{made['id']}/end", body)
+    assert (answer.status_code, answer["Content-Type"]) == (422, "application/problem+json")
+    assert switch.get(f"{FREEZES}/{made['id']}").json()["ended_at"] is None
+    raw = switch.generic("POST", f"{FREEZES}/{made['id']}/end", '{"reason": "fixed\x00"}', content_type="application/json")
+    assert raw.status_code == 422
+    assert switch.post(f"{FREEZES}/{made['id']}/end", {"reason": "fixed"}).status_code == 200
+
+
 def test_switch_is_thrown_and_released(switch: APIClient, api: APIClient, organization: Organization) -> None:
     made = switch.post(FREEZES, WANTED)
     assert (made.status_code, made.json()["scope"], made.json()["cause"], made.json()["ended_at"]) == (201, "organization", "hand", None)
