@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from ingest.formats.batch import Refusal, fault_of
 from ingest.formats.event import MAX_TAGS, Fault, UsageEvent, fault_in_full
 
+DURATIONS = ("latency_ms", "ttft_ms")
 NUMERIC = re.compile(r"[-+0-9.:eETZ ]{1,40}")
 
 
@@ -19,6 +21,9 @@ def event_of(fields: Mapping[str, Any], index: int) -> UsageEvent | Refusal:
     """
     if isinstance(tags := fields.get("tags"), dict) and len(tags) > MAX_TAGS:
         fields = {**fields, "tags": dict(list(tags.items())[:MAX_TAGS])}
+    if split := {name: round(value) for name in DURATIONS if isinstance(value := fields.get(name), float) and isfinite(value)}:
+        # A call is not lost for a part of a millisecond.
+        fields = {**fields, **split}
     try:
         event = msgspec.convert(fields, UsageEvent)
     except msgspec.ValidationError as error:

@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from ingest.collector.readers.values import Misread
+from ingest.collector.readers.values import instant as read_instant
 from ingest.formats import otlp_broken
 from ingest.formats.batch import TooLarge, Unreadable, json_reading, without_half_characters
 from ingest.formats.labels import Attributes
@@ -68,13 +70,21 @@ class LogRecord(msgspec.Struct, frozen=True):
     def at(self) -> datetime | str | int | None:
         """The record's time. Some clients say it only in an attribute. What is no time is left as it is, for the event's own rules to refuse."""
         if not self.time_unix_nano and (stamp := self.attributes.get("event.timestamp")):
-            return str(stamp)
+            return since_1970(str(stamp))
         return instant(self.time_unix_nano or self.observed_time_unix_nano)
 
     @property
     def kind(self) -> str:
         """What the record tells of, by its sender's name for it."""
         return str(self.attributes.get("event.name") or self.name)
+
+
+def since_1970(stamp: str) -> str:
+    """A time that is a number of seconds or of their parts, as others write theirs; any other text as it is."""
+    try:
+        return read_instant(stamp)
+    except Misread:
+        return stamp
 
 
 class Span(msgspec.Struct, frozen=True):

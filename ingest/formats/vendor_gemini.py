@@ -1,6 +1,10 @@
-"""Gemini's generateContent answers and the chunks of its streams. Input includes cached tokens, `candidates` leaves thoughts out."""
+"""Gemini's generateContent answers and the chunks of its streams. Input includes cached tokens, `candidates` leaves thoughts out.
 
-from collections.abc import Mapping, Sequence
+Google's Python libraries write an answer out with `usage_metadata` where the API says `usageMetadata`; both are read.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingest.collector.readers.values import Fields, count, identifier, instant, listed, mapping, text
@@ -10,7 +14,18 @@ from ingest.formats.buckets import Reported, disjoint
 NAME = "gemini"
 
 
+SNAKE = re.compile(r"_([a-z])")
+WRITTEN_OUT = ("usage_metadata", "response_id", "model_version")
+
+
 class Reader(AnswerReader):
+    def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
+        if isinstance(record.get("response"), dict):
+            record = {**record, "response": as_the_api(record["response"])}
+        elif isinstance(record.get("stream"), list):
+            record = {**record, "stream": [as_the_api(part) if isinstance(part, dict) else part for part in record["stream"]]}
+        return super().read(as_the_api(record))
+
     def joined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The last chunk's counts are those of the whole stream."""
         answer: dict[str, Any] = {}
@@ -40,6 +55,25 @@ class Reader(AnswerReader):
             "units": sounds(usage),
             "tags": unusual(traffic_type=usage.get("trafficType")),
         }
+
+
+def as_the_api(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer with the API's names, of its own parts, its usage and its candidates."""
+    if not any(name in answer for name in WRITTEN_OUT):
+        return answer
+    found = renamed(answer)
+    if isinstance(usage := found.get("usageMetadata"), dict):
+        found["usageMetadata"] = {
+            name: [renamed(part) if isinstance(part, dict) else part for part in value] if isinstance(value, list) else value
+            for name, value in renamed(usage).items()
+        }
+    if isinstance(candidates := found.get("candidates"), list):
+        found["candidates"] = [renamed(one) if isinstance(one, dict) else one for one in candidates]
+    return found
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {SNAKE.sub(lambda letter: letter[1].upper(), name): value for name, value in values.items() if value is not None}
 
 
 def tokens(usage: Mapping[str, Any]) -> Fields:
