@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_ready
 
-from governance.conf.collecting import collect_rarely
+from governance.collecting import collect_rarely
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "governance.conf.settings")
 app = Celery("weighhouse")

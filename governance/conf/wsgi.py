@@ -18,7 +18,7 @@ READ_PIECE_BY_PIECE = ("/api/v1/events", "/otlp/")
 SWITCH_S = 0.001
 pages = get_wsgi_application()
 
-from governance.conf.collecting import collect_rarely  # noqa: E402 - Django is set up by now
+from governance.collecting import collect_rarely  # noqa: E402 - Django is set up by now
 from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
 
 django = split(pages=pages, machines=MachineHandler())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import django
 from django.db import connection, connections
 
-from governance.conf.collecting import collect_rarely
+from governance.collecting import collect_rarely
 
 if TYPE_CHECKING:
     from ingest.demo.loading import Loader
