@@ -40,12 +40,17 @@ def visit(page: Page, route: str, name: str, places: dict[str, str]) -> None:
 
 
 def settle(page: Page) -> None:
-    """Waits until every chart is drawn."""
+    """Waits until every chart is drawn, and no part of the page is dimmed because it is being loaded."""
     page.wait_for_function("document.querySelectorAll('[data-chart]').length === document.querySelectorAll('[data-chart][data-drawn]').length")
+    page.wait_for_function("""
+        !document.querySelector('.htmx-request, .htmx-swapping, .htmx-added, .htmx-settling')
+        && !document.getAnimations().some(each => each instanceof CSSTransition)
+    """)
 
 
 def faults_of(page: Page, *rules: str) -> list[str]:
     """What axe finds serious, with the first element each; by the rules of the standard, or by those named."""
+    settle(page)
     kind, values = ("rule", rules) if rules else ("tag", STANDARD)
     found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": {"type": kind, "values": list(values)}})
     return [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in found.response["violations"] if each["impact"] in SERIOUS]
