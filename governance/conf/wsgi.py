@@ -18,13 +18,13 @@ READ_PIECE_BY_PIECE = ("/api/v1/events", "/otlp/")
 SWITCH_S = 0.001
 pages = get_wsgi_application()
 
-from governance.collecting import collect_rarely  # noqa: E402 - Django is set up by now
+from governance.collecting import YOUNG_OF_REQUESTS, collect_rarely  # noqa: E402 - Django is set up by now
 from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
 
 django = split(pages=pages, machines=MachineHandler())
 sys.setswitchinterval(SWITCH_S)
 _ = get_resolver().url_patterns
-collect_rarely()
+collect_rarely(young=YOUNG_OF_REQUESTS)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
