@@ -164,6 +164,42 @@ def test_a_qwen_version_that_notes_nothing_is_read_by_its_answers() -> None:
     ]
 
 
+@pytest.mark.django_db
+def test_what_opencode_prints_counts_once_beside_its_database(api: APIClient) -> None:
+    rows = rows_of("opencode.db.rows")
+    accepted = post(api, "opencode", lines(rows))["accepted"]
+    printed = [
+        {"type": "step_finish", "timestamp": row["time_updated"], "sessionID": row["session_id"], "part": {**row["data"], "messageID": row["message_id"]}}
+        for row in rows if row["table"] == "part" and row["data"]["type"] == "step-finish"
+    ]
+    answer = post(api, "opencode", lines(printed), HTTP_X_WEIGHHOUSE_MODEL="gpt-5", HTTP_X_WEIGHHOUSE_PROVIDER="mock")
+    assert (answer["accepted"], answer["duplicate"]) == (0, accepted)
+    assert UsageEvent.objects.count() == accepted == 2
+
+
+def test_opencodes_rows_are_read_as_the_database_has_them() -> None:
+    """SQLite keeps JSON as text."""
+    rows = rows_of("opencode.db.rows")
+    as_text = [{**row, "data": json.dumps(row["data"])} if "data" in row else row for row in rows]
+    assert read("opencode", as_text) == read("opencode", rows) != []
+    assert read("opencode", [{"table": "message", "id": "msg_1", "session_id": "ses_1", "data": text} for text in ("{", "[" * 100_000, "[1]")]) == []
+
+
+def test_what_opencode_prints_is_the_call_of_its_message_where_its_sender_names_the_model() -> None:
+    """As `opencode run --format json` writes a step's end, after its source."""
+    (stored, *_) = read("opencode", rows_of("opencode.db.rows"))
+    (part,) = [row for row in rows_of("opencode.db.rows") if row["table"] == "part" and row["data"].get("cost") and row["message_id"] == stored.id]
+    inner = {**part["data"], "id": part["id"], "messageID": part["message_id"], "sessionID": part["session_id"]}
+    printed = {"type": "step_finish", "timestamp": part["time_updated"], "sessionID": part["session_id"], "part": inner}
+    body = lines([{"type": "text", "part": {"text": "Hello"}}, printed])
+    parsed = records.parse(body, name="opencode", labels={"model": "gpt-5", "provider": "mock"}, received_at=NOW, is_lines=True)
+    (event,) = parsed.events
+    alike = ("id", "session", "provider", "model", "reported_cost", *COUNTS)
+    assert [getattr(event, name) for name in alike] == [getattr(stored, name) for name in alike]
+    (refusal,) = records.parse(body, name="opencode", labels={}, received_at=NOW, is_lines=True).refused
+    assert refusal.fault.field == "model"
+
+
 def test_sums_that_repeat_calls_are_not_read() -> None:
     total = {
         "table": "trajectory_runtime_events",

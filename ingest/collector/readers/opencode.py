@@ -1,10 +1,12 @@
-"""OpenCode's messages: rows of its database (opencode.db), `opencode export`, and the files of versions before the database.
+"""OpenCode's messages: rows of its database (opencode.db), `opencode export`, the files of versions before the database, `run --format json`.
 
 Input excludes cached tokens and output excludes reasoning; versions that say no total wrote down what the AI SDK gave, whose output has
-reasoning in it but for Google's models. One assistant message is one call; the `step-finish` part of a message and
-the sums on a session are the same spend again. Calls that OpenCode makes for titles are stored nowhere and cannot be counted.
+reasoning in it but for Google's models. One assistant message is one call; the `step-finish` part of a message and the sums on a session
+are the same spend again. A printed `step_finish` says no model: it counts where its sender names one. Calls that OpenCode makes for titles
+are stored nowhere and cannot be counted.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,11 +26,13 @@ class Reader(Stateless):
         if record.get("table") == "session":
             self._session(record, parent=record.get("parent_id"))
         elif record.get("table") == "message":
-            yield from self._message({**mapping(record.get("data")), "id": record.get("id"), "sessionID": record.get("session_id")})
+            yield from self._message({**written(record.get("data")), "id": record.get("id"), "sessionID": record.get("session_id")})
         elif "table" not in record and isinstance(record.get("info"), dict):
             self._session(record["info"], parent=record["info"].get("parentID"))
             for message in listed(record.get("messages")) or [record]:
                 yield from self._message(mapping(mapping(message).get("info")))
+        elif record.get("type") == "step_finish":
+            yield from printed(record)
         elif "table" not in record:
             yield from self._message(record)
 
@@ -66,6 +70,36 @@ class Reader(Stateless):
                 ),
             }
         )
+
+
+def written(data: object) -> Mapping[str, Any]:
+    """A column as it stands in the database, where JSON is text, or as it was read from there."""
+    if not isinstance(data, str):
+        return mapping(data)
+    try:
+        return mapping(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def printed(record: Mapping[str, Any]) -> Iterable[Fields]:
+    """The call whose end `opencode run --format json` prints, under the id of its message."""
+    part = mapping(record.get("part"))
+    if not isinstance(part.get("tokens"), dict):
+        return
+    provider = text(record.get("providerID") or part.get("providerID"), 80)
+    yield known(
+        {
+            "id": identifier(part.get("messageID")),
+            "occurred_at": instant(record.get("timestamp")),
+            "harness": HARNESS,
+            "provider": provider,
+            "model": text(record.get("modelID") or part.get("modelID")),
+            "session": identifier(record.get("sessionID") or part.get("sessionID")),
+            **tokens(part["tokens"], provider=provider),
+            "reported_cost": amount(part.get("cost")),
+        }
+    )
 
 
 def tokens(usage: Mapping[str, Any], *, provider: str) -> Fields:
