@@ -203,15 +203,7 @@ def periods_move_send(
     """As `periods_move`, without waiting for the rows: for a pipeline. None when there is nothing to move."""
     if not spent and not released:
         return None
-    parameters: dict[str, Any] = {
-        "organization": organization_id,
-        "now": now,
-        **key_arrays([key for key, _ in spent]),
-        "spent": [amount for amount, _ in spent.values()],
-        "calls": [calls for _, calls in spent.values()],
-        "period_id": list(released),
-        "released": list(released.values()),
-    }
+    parameters = _spent_parameters(organization_id, spent, now=now) | {"period_id": list(released), "released": list(released.values())}
     slices = [slice_at for _, slice_at in spent]
     if not any(slices):
         return sql.send(MOVE, parameters)
@@ -223,15 +215,8 @@ def periods_move_send(
 
 def at_once_parameters(*, organization_id: int, rules: Rules, spent: Spent, now: datetime) -> dict[str, Any]:
     """What MOVE_AT_ONCE is told. Of rolling budgets they know nothing."""
-    keys = [key for key, _ in spent]
-    return {
-        "organization": organization_id,
-        "now": now,
-        **key_arrays(keys),
-        "spent": [amount for amount, _ in spent.values()],
-        "calls": [calls for _, calls in spent.values()],
-        "percents": [array_text(rules.by_id[key.budget_id].thresholds) for key in keys],
-    }
+    percents = [array_text(rules.by_id[key.budget_id].thresholds) for key, _ in spent]
+    return _spent_parameters(organization_id, spent, now=now) | {"percents": percents}
 
 
 def periods_move_at_once(parameters: Mapping[str, Any], *, rules: Rules, spent: Spent, now: datetime) -> None:
@@ -242,6 +227,16 @@ def periods_move_at_once(parameters: Mapping[str, Any], *, rules: Rules, spent: 
     if not are_seen(organization_id, keys):
         periods_ensure(organization_id=organization_id, rules=rules, keys=keys, now=now, is_at_once=True)
     sql.send(MOVE_AT_ONCE, parameters)
+
+
+def _spent_parameters(organization_id: int, spent: Spent, *, now: datetime) -> dict[str, Any]:
+    return {
+        "organization": organization_id,
+        "now": now,
+        **key_arrays([key for key, _ in spent]),
+        "spent": [amount for amount, _ in spent.values()],
+        "calls": [calls for _, calls in spent.values()],
+    }
 
 
 def key_arrays(keys: Sequence[PeriodKey]) -> dict[str, list[Any]]:
