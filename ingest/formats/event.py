@@ -110,8 +110,8 @@ class ContentDifference(msgspec.Struct, frozen=True, omit_defaults=True):
 
     field_notes: ClassVar[dict[str, str]] = {
         "field": "A field of the event; one unit or tag is named with a point, such as `tags.branch`.",
-        "first": "What was counted, as text. Absent: it said nothing there, or it is withheld.",
-        "now": "What this one says. Absent: nothing.",
+        "first": "What was counted, as text. Absent or null: it said nothing there, or it is withheld.",
+        "now": "What this one says. Absent or null: nothing.",
         "is_withheld": "true: another key reported the first, so what it said is not told to a key that may not read usage.",
     }
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from ingest.formats.event import ContentDifference
+
 Action = Literal["rename", "default", "map", "number", "drop"]
 Field = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 Value = Annotated[str, msgspec.Meta(max_length=254)]
@@ -46,21 +48,6 @@ class QuarantineKindsOut(msgspec.Struct, frozen=True):
     kinds: list[QuarantineKindOut]
 
 
-class QuarantineDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """One field in which a kept event differs from the call that was counted under its id."""
-
-    field: str
-    first: str | None
-    now: str | None
-    is_withheld: bool
-
-    field_notes: ClassVar[dict[str, str]] = {
-        "first": "What was counted. Null: nothing was said there, or it is withheld.",
-        "now": "What the kept event says. Null: nothing.",
-        "is_withheld": "true: another key reported the first; look at the call.",
-    }
-
-
 class QuarantineInputOut(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was not counted."""
 
@@ -75,7 +62,7 @@ class QuarantineInputOut(msgspec.Struct, frozen=True, kw_only=True):
     replayed_at: datetime | None
     replay_outcome: str
     call: UUID | None
-    differs: list[QuarantineDifference]
+    differs: list[ContentDifference]
 
     field_notes: ClassVar[dict[str, str]] = {
         "call": "Of a conflict, the call that was counted under its id.",
