@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from ingest.collector.readers.reading import Stateless
-from ingest.collector.readers.values import MILLISECONDS_FROM, Fields, amount, count, identifier, instant, known, listed, mapping, text
+from ingest.collector.readers.values import Fields, amount, count, identifier, instant, known, listed, mapping, since_1970_s, text
 from ingest.formats.answers import unusual
 from ingest.formats.buckets import Reported, disjoint
 
@@ -116,7 +116,7 @@ def ids(record: Mapping[str, Any], *, is_ok: bool) -> Fields:
 
 def ended_ms(end: Any) -> str:
     """The end of an attempt in milliseconds, as LiteLLM's other outputs name a failed one too."""
-    return f"{end if end >= MILLISECONDS_FROM else end * 1000:.0f}" if isinstance(end, int | float) else text(end)
+    return f"{since_1970_s(end) * 1000:.0f}" if isinstance(end, int | float) else text(end)
 
 
 def model(record: Mapping[str, Any]) -> Fields:
@@ -198,7 +198,7 @@ def durations(record: Mapping[str, Any]) -> Fields:
 def between_ms(start: Any, end: Any) -> int | None:
     if not all(isinstance(second, int | float) and not isinstance(second, bool) for second in (start, end)):
         return None
-    return max(0, round((float(end) - float(start)) * (1 if start >= MILLISECONDS_FROM else 1000)))
+    return max(0, round((since_1970_s(end) - since_1970_s(start)) * 1000))
 
 
 def tokens(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Fields:

@@ -11,9 +11,8 @@ from typing import Any
 from ingest.formats import any_vendor, genai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import first, said
-from ingest.formats.scalars import amount
+from ingest.formats.scalars import amount, json_of
 from ingest.formats.telemetry import Span
-from ingest.formats.vercel_ai import json_of
 
 NAME = "langfuse"
 RANK = 3

@@ -15,9 +15,8 @@ from ingest.formats import genai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import said
 from ingest.formats.openinference import response_id
-from ingest.formats.scalars import Scalar, amount, text
+from ingest.formats.scalars import Scalar, amount, json_of, text
 from ingest.formats.telemetry import Span
-from ingest.formats.vercel_ai import json_of
 
 NAME = "mlflow"
 RANK = 4

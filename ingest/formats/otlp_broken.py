@@ -162,13 +162,9 @@ def _attribute(body: bytes) -> dict[str, Any]:
         elif part.number == 2 and part.kind == LENGTH:
             try:
                 first = next(parts(part.content), None)
-                value = (
-                    _text(first.content)
-                    if first is not None and first.number == 1 and first.kind == LENGTH
-                    else None
-                    if first is None
-                    else first.number_value
-                )
+                value = None
+                if first is not None:
+                    value = _text(first.content) if first.number == 1 and first.kind == LENGTH else first.number_value
             except ValueError:
                 value = f"unreadable: {len(part.content):,} bytes"
     return {name: value} if name else {}

@@ -3,13 +3,17 @@
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+
+import msgspec
 
 from governance import money
 from ingest.collector.readers.values import Scalar, count, whole
 
-__all__ = ["EPOCH", "Scalar", "amount", "count", "instant", "milliseconds", "raw_text", "text", "whole"]
+__all__ = ["EPOCH", "Scalar", "amount", "count", "instant", "json_of", "milliseconds", "raw_text", "text", "whole"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+LONGEST_JSON = 65_536
 
 
 def text(value: Scalar | None, size: int) -> str | None:
@@ -50,3 +54,14 @@ def instant(nanoseconds: int) -> datetime | int | None:
         return EPOCH + timedelta(microseconds=nanoseconds // 1000) if nanoseconds else None
     except OverflowError:
         return nanoseconds
+
+
+def json_of(value: Scalar | None) -> dict[str, Any]:
+    """A JSON object in a text; nothing for what is none."""
+    if not isinstance(value, str) or len(value) > LONGEST_JSON:
+        return {}
+    try:
+        found = msgspec.json.decode(value.encode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,14 +7,12 @@ models were reported with their own counts, which leave caches out: these stand 
 
 from typing import Any
 
-import msgspec
-
 from governance.pricing.catalogue import provider_family
 from ingest.collector.readers import claude_code
 from ingest.formats import genai
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import Attributes, first, said
-from ingest.formats.scalars import Scalar, milliseconds, raw_text
+from ingest.formats.scalars import Scalar, json_of, milliseconds, raw_text
 from ingest.formats.telemetry import Span
 
 NAME = "vercel-ai"
@@ -30,7 +28,6 @@ USAGE = {
     "total": ("ai.usage.totalTokens",),
 }
 METADATA = "ai.response.providerMetadata"
-LONGEST_METADATA = 65_536
 MEMBERS = ("ai.telemetry.metadata.userId", "ai.telemetry.metadata.user_id")
 SESSIONS = ("ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.session_id")
 
@@ -74,17 +71,6 @@ def usage(attributes: Attributes) -> dict[str, Any]:
             "cache_write": anthropic.get("cacheCreationInputTokens"),
         }
     return disjoint(Reported(**merged), cache_in_input="ai.usage.inputTokens" in attributes or not anthropic, reasoning_in_output=True)
-
-
-def json_of(value: Scalar | None) -> dict[str, Any]:
-    """A JSON object in a text; nothing for what is none."""
-    if not isinstance(value, str) or len(value) > LONGEST_METADATA:
-        return {}
-    try:
-        found = msgspec.json.decode(value.encode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def provider(attributes: Attributes) -> str | None:

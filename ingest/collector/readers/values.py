@@ -82,6 +82,14 @@ def amount(value: object) -> str | None:
     return f"{exact.normalize():f}" if exact.is_finite() and exact >= 0 else None
 
 
+def since_1970_s(value: float) -> float:
+    """Seconds since 1970, of seconds, milliseconds, microseconds or nanoseconds."""
+    seconds = float(value)
+    while MILLISECONDS_FROM <= seconds < math.inf:
+        seconds /= 1000
+    return seconds
+
+
 def instant(value: object, field: str = "occurred_at") -> str:
     """A time as RFC 3339: of a text as it stands, of a number as seconds, milliseconds, microseconds or nanoseconds since 1970. Raises Misread."""
     if isinstance(value, str) and value.strip():
@@ -91,10 +99,7 @@ def instant(value: object, field: str = "occurred_at") -> str:
         value = float(stamp)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST_INSTANT:
         raise Misread(field, "The record says no time at which the call ended.")
-    seconds = float(value)
-    while seconds >= MILLISECONDS_FROM:
-        seconds /= 1000
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(since_1970_s(value), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def elapsed_ms(start: object, end: object) -> int | None:
