@@ -14,7 +14,7 @@ import urllib.request
 from typing import Any
 
 TIMEOUT_S = 2.0
-# Codex takes no `continue` before a tool: there the tool alone is denied, and the next prompt is blocked.
+# Codex takes no `continue` before a tool (0.169.0 runs the tool then after all): there the tool alone is denied, and the next prompt is blocked.
 STOPS_BEFORE_TOOLS = ("claude-code",)
 
 
@@ -64,8 +64,9 @@ def answer(event: str, harness: str, reason: str) -> dict[str, Any]:
     """The decision as both harnesses read it from standard output."""
     if event == "PreToolUse":
         denied = {"hookEventName": event, "permissionDecision": "deny", "permissionDecisionReason": reason}
-        ending = {"continue": False, "stopReason": reason} if harness in STOPS_BEFORE_TOOLS else {}
-        return {"hookSpecificOutput": denied, "systemMessage": reason, **ending}
+        # Codex shows the reason of a denial itself and would say it twice.
+        ending = {"systemMessage": reason, "continue": False, "stopReason": reason} if harness in STOPS_BEFORE_TOOLS else {}
+        return {"hookSpecificOutput": denied, **ending}
     return {"decision": "block", "reason": reason}
 
 

@@ -21,6 +21,7 @@ from tests.ingest.doors.test_live import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("transactional_db")]
 FOLDER = settings.BASE_DIR / "dashboards/static/weighhouse"
+GOLDEN = settings.BASE_DIR / "tests/golden"
 COMMON = {"session_id": "s1", "transcript_path": "/home/dev/s1.jsonl", "cwd": "/home/dev/project", "permission_mode": "default"}
 PROMPT = COMMON | {"hook_event_name": "UserPromptSubmit", "prompt": "Go on."}
 TOOL = COMMON | {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "toolu_01"}
@@ -57,12 +58,17 @@ def test_frozen_session_of_claude_code_is_stopped_and_told_why(run: Run, frozen:
     assert (run(PROMPT), run(TOOL)) == ((None, ""), (None, ""))
 
 
-def test_codex_is_told_in_the_members_that_it_takes(run: Run, frozen: Any) -> None:
-    turn = {"turn_id": "t-1", "model": "gpt-5"}
-    assert run(PROMPT | turn, "codex")[0] == {"decision": "block", "reason": WHY}
-    answer, _ = run(TOOL | turn, "codex")
-    assert answer is not None
-    assert set(answer) == {"hookSpecificOutput", "systemMessage"}
+def test_codex_is_told_in_the_members_that_it_takes(run: Run, organization: Organization, admin: Member) -> None:
+    prompt, tool = ((GOLDEN / f"codex-cli/hooks/{event}.json").read_text(encoding="utf-8") for event in ("UserPromptSubmit", "PreToolUse"))
+    session = json.loads(prompt)["session_id"]
+    seen(organization, session)
+    assert (run(prompt, "codex"), run(tool, "codex")) == ((None, ""), (None, ""))
+    freeze(admin, "session", session)
+    why = f"Session {session} was frozen by hand by Admin: looks like a loop {settings.PUBLIC_URL}/o/acme/sessions/{session}"
+    assert run(prompt, "codex")[0] == {"decision": "block", "reason": why}
+    # With `continue` or `stopReason` Codex 0.169.0 takes the answer for a fault and runs the tool.
+    denied = {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why}
+    assert run(tool, "codex")[0] == {"hookSpecificOutput": denied}
 
 
 def test_model_that_is_switched_off_is_refused_where_the_hook_names_it(run: Run, admin: Member) -> None:
