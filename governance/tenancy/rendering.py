@@ -37,12 +37,11 @@ def json_answer(facts: Any, *, status: int) -> HttpResponse:
 
 
 class Negotiation(DefaultContentNegotiation):
-    """DRF's, which weighs every word of the request; one that takes JSON, or anything, gets JSON at once."""
+    """Every address answers in one form, so `Accept` chooses nothing and refuses nobody.
+
+    Who asks is often not who set that header: a proxy that checks a call passes on its caller's, which may be `text/event-stream`.
+    """
 
     def select_renderer(self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
-        is_json = request.META.get("HTTP_ACCEPT", "*/*") in ("*/*", JsonRenderer.media_type) and "format" not in request.META.get("QUERY_STRING", "")
         first = next(iter(renderers))
-        if is_json and not format_suffix and first.media_type == JsonRenderer.media_type:
-            return first, first.media_type
-        found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
-        return found
+        return first, first.media_type

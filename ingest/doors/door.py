@@ -1,7 +1,6 @@
 """What every door of ingest has in common: the key's scope, a body read under limits, and misfits kept."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,13 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from governance.tenancy.access import Actor
 from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey, Scope
-from governance.tenancy.rendering import JsonRenderer
 from ingest import services
 from ingest.doors.body import body_read
 from ingest.formats.batch import BadBody, Refusal
@@ -33,10 +30,6 @@ class Door(APIView):
     parser_classes = ()
     throttle_classes = ()
     name = ""
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
-        """The answer's type follows the request's, whatever is asked for."""
-        return JsonRenderer(), JsonRenderer.media_type
 
     def body(self, request: HttpRequest, max_decoded_bytes: int = settings.INGEST_MAX_DECODED_BYTES) -> bytes:
         return body_read(request, max_body_bytes=settings.INGEST_MAX_BODY_BYTES, max_decoded_bytes=max_decoded_bytes)

@@ -49,6 +49,14 @@ def test_session_nobody_stopped_goes_on_and_nothing_is_held(api: APIClient, admi
     assert not Refusal.objects.exists()
 
 
+@pytest.mark.parametrize("accepted", ["text/event-stream", "text/html", "nonsense"])
+def test_what_a_proxys_caller_accepts_says_nothing_of_the_check(api: APIClient, accepted: str) -> None:
+    """Codex streams, so it accepts nothing but events; nginx asks with its headers, and would take a 406 for a failure of its own."""
+    assert api.get(CHECK, {"session": "s1", "format": "sse"}, headers={"accept": accepted}).status_code == 200
+    stream = api.get("/api/v1/stream", headers={"accept": accepted})
+    assert (stream.status_code, stream["Content-Type"]) == (307, "application/json")
+
+
 def test_frozen_session_and_those_below_are_refused_with_reason_and_link(api: APIClient, organization: Organization, admin: Member) -> None:
     tree(organization)
     stop = freeze(admin, "session", "root", reason="It loops — “again”")
