@@ -23,11 +23,11 @@ class Lines:
     text: str
 
     def filled(self, *, address: str, secret: str) -> str:
-        """The text with the real address and key; proxies name host and port apart."""
+        """The text with the real address and key; proxies name host and port apart, and ask a server that they name themselves."""
         at = urlsplit(address)
         host, port = at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
         text = self.text.replace(ADDRESS, address).replace(f"{HOST}:8000", f"{host}:{port}").replace(HOST, host)
-        return text.replace(KEY, secret)
+        return text.replace("http://weighhouse/", f"{at.scheme}://weighhouse/").replace(KEY, secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,18 @@ def test_every_page_of_the_documentation_is_of_a_client() -> None:
     assert {path.stem for path in DOCS.glob("*.md")} >= BY_SLUG.keys() == SAMPLES.keys()
 
 
+def test_the_lines_of_each_door_that_stops_calls_hold_the_key_and_ask_by_the_scheme_of_the_address() -> None:
+    """A key that stands in none of them would be lost with the page; nginx that asks a TLS server in clear would let every call go on."""
+    filled = {
+        slug: "\n".join(lines.filled(address="https://ai.acme.example", secret="wh_mine") for lines in lines_of(door))
+        for slug, door in doors().items()
+    }
+    assert [slug for slug, text in filled.items() if "wh_mine" not in text or "weighhouse.example.com" in text] == []
+    assert "server ai.acme.example:443;" in filled["nginx"]
+    assert "proxy_pass https://weighhouse/" in filled["nginx"]
+    assert "proxy_ssl_name ai.acme.example;" in filled["nginx"]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("slug", SAMPLES)
 def test_a_sample_is_counted_by_its_door_and_nothing_of_it_stays(organization: Organization, admin: Member, team: Team, slug: str) -> None:
