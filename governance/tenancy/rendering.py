@@ -42,6 +42,8 @@ class Negotiation(DefaultContentNegotiation):
     Who asks is often not who set that header: a proxy that checks a call passes on its caller's, which may be `text/event-stream`.
     """
 
-    def select_renderer(self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
         first = next(iter(renderers))
         return first, first.media_type

@@ -91,7 +91,9 @@ def test_a_key_that_may_not_report_is_said_to_be_refused(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("slug", ["rest", "claude-code", "litellm", "codex"])
-def test_what_a_test_says_was_answered_is_what_the_door_answers(organization: Organization, admin: Member, client: Browser, slug: str) -> None:
+def test_what_a_test_says_was_answered_is_what_the_door_answers(
+    organization: Organization, admin: Member, client: Browser, slug: str
+) -> None:
     """And the page's own status only says whether it could ask."""
     revoked = key_of(organization, name="revoked", revoked_at=timezone.now())
     client.force_login(admin.user)
