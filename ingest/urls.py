@@ -3,6 +3,7 @@
 from django.urls import path
 
 from ingest.attributing import api as attribution
+from ingest.doors.collector import collector_file
 from ingest.doors.description import description, description_page
 from ingest.doors.events import EventsDoor
 from ingest.doors.otlp import LogsDoor, MetricsDoor, TracesDoor
@@ -55,9 +56,21 @@ urlpatterns = [
     path("api/v1/attribution-rules/<int:attribution_id>", attribution.AttributionRuleOne.as_view(), name="api-attribution-rule"),
     path("api/v1/attribution-runs", attribution.AttributionRuns.as_view(), name="api-attribution-runs"),
     path("api/v1/attribution-runs/<int:attribution_run_id>", attribution.AttributionRun.as_view(), name="api-attribution-run"),
-    path("api/v1/attribution-runs/<int:attribution_run_id>/start", attribution.AttributionRunStart.as_view(), name="api-attribution-run-start"),
-    path("api/v1/attribution-runs/<int:attribution_run_id>/pause", attribution.AttributionRunPause.as_view(), name="api-attribution-run-pause"),
-    path("api/v1/attribution-runs/<int:attribution_run_id>/cancel", attribution.AttributionRunCancel.as_view(), name="api-attribution-run-cancel"),
+    path(
+        "api/v1/attribution-runs/<int:attribution_run_id>/start",
+        attribution.AttributionRunStart.as_view(),
+        name="api-attribution-run-start",
+    ),
+    path(
+        "api/v1/attribution-runs/<int:attribution_run_id>/pause",
+        attribution.AttributionRunPause.as_view(),
+        name="api-attribution-run-pause",
+    ),
+    path(
+        "api/v1/attribution-runs/<int:attribution_run_id>/cancel",
+        attribution.AttributionRunCancel.as_view(),
+        name="api-attribution-run-cancel",
+    ),
     path("api/v1/members", attribution.Members.as_view(), name="api-members"),
     path("api/v1/members/<int:member_id>/aliases", attribution.MemberAliases.as_view(), name="api-member-aliases"),
     path("api/v1/months", rerating.Months.as_view(), name="api-months"),
@@ -66,6 +79,7 @@ urlpatterns = [
     path("otlp/v1/logs", LogsDoor.as_view(), name="otlp-logs"),
     path("otlp/v1/metrics", MetricsDoor.as_view(), name="otlp-metrics"),
     path("otlp/v1/traces", TracesDoor.as_view(), name="otlp-traces"),
+    path("collector.pyz", collector_file, name="collector-file"),
     path("api/schema", description, name="api-schema"),
     path("api/docs", description_page, name="api-docs"),
 ]

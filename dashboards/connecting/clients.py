@@ -110,10 +110,11 @@ export OPENCODE_OTLP_HEADERS="Authorization=Bearer {KEY}\""""),
     ),
     Client(
         "openclaw", "OpenClaw", HARNESS, "Each answer that OpenClaw writes down is a call. The collector reads it on the machine OpenClaw runs on.", "Captured: 2026.9.6",
-        (Lines("In the shell of the machine it runs on.", f"""\
+        (Lines("In the shell of the machine it runs on, which has Python 3.11 or newer.", f"""\
 export WEIGHHOUSE_URL={ADDRESS}
 export WEIGHHOUSE_KEY={KEY}
-uvx --from 'git+https://git.example.com/weighhouse.git#subdirectory=ingest/collector' weighhouse-collector openclaw --watch"""),),
+curl -fsO {ADDRESS}/collector.pyz
+python3 collector.pyz openclaw --watch"""),),
         harness="openclaw", doors=("openclaw",),
     ),
     Client(
@@ -241,10 +242,11 @@ curl {ADDRESS}/api/v1/events/cloudevents \\
     Client(
         "collector", "Collector", DOOR, "Reads the files of Claude Code, Codex, Gemini CLI, Qwen Code, OpenCode and OpenClaw on an engineer's machine and posts the counts, never text.",
         "Run on files of each",
-        (Lines("In the shell of the machine they run on.", f"""\
+        (Lines("In the shell of the machine they run on, which has Python 3.11 or newer.", f"""\
 export WEIGHHOUSE_URL={ADDRESS}
 export WEIGHHOUSE_KEY={KEY}
-uvx --from 'git+https://git.example.com/weighhouse.git#subdirectory=ingest/collector' weighhouse-collector --watch"""),),
+curl -fsO {ADDRESS}/collector.pyz
+python3 collector.pyz --watch"""),),
         doors=("run-sums",),
     ),
     Client(

@@ -43,13 +43,13 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     wanted = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING if wanted.quiet else logging.INFO, format="%(message)s")
     try:
-        harnesses = chosen(wanted.harness, wanted.path)
+        named_check(wanted.harness, wanted.path)
         sink = show if wanted.dry_run else post(wanted, environment)
         positions = Positions(wanted.state or default_path(environment), is_kept=not wanted.dry_run)
         # A file that is named is taken as it is; the harness's own may be in the middle of a call.
         is_final = wanted.path is not None and not wanted.watch
         collector = Collector(sink, positions, labels=labels(wanted.label), is_final=is_final)
-        return watched(collector, harnesses, wanted) if wanted.watch else once(collector, harnesses, wanted.path)
+        return watched(collector, wanted) if wanted.watch else once(collector, chosen(wanted), wanted.path)
     except Refused as refusal:
         log.error("%s", refusal)  # noqa: TRY400 - the sentence is all there is to say
         return 2
@@ -60,18 +60,26 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return 0
 
 
-def chosen(named: Sequence[str], path: Path | None) -> list[str]:
-    """The harnesses to read. Raises Refused."""
+def named_check(named: Sequence[str], path: Path | None) -> None:
+    """Raises Refused for what cannot be read by these words, whatever is on this machine."""
     if unknown := sorted(set(named) - set(readers())):
         raise Refused(f"There is no harness '{unknown[0]}'; known are {', '.join(sorted(readers()))}.")
     if path is not None and len(named) != 1:
         raise Refused("With --path say which harness wrote it.")
     if path is not None and not path.exists():
         raise Refused(f"There is no {path}.")
-    found = list(named) or [name for name in sorted(readers()) if any(place.folder.is_dir() for place in places(name))]
-    if not found:
-        raise Refused("No harness has left anything on this machine yet.")
-    return found
+
+
+def present(named: Sequence[str]) -> list[str]:
+    """The harnesses to read: those that were named, else those that have left something on this machine by now."""
+    return list(named) or [name for name in sorted(readers()) if any(place.folder.is_dir() for place in places(name))]
+
+
+def chosen(wanted: argparse.Namespace) -> list[str]:
+    """As `present`. Raises Refused where there is nothing."""
+    if found := present(wanted.harness):
+        return found
+    raise Refused("No harness has left anything on this machine yet.")
 
 
 def post(wanted: argparse.Namespace, environment: Mapping[str, str]) -> Post:
@@ -107,9 +115,12 @@ def once(collector: Collector, harnesses: Sequence[str], path: Path | None) -> i
     return 0
 
 
-def watched(collector: Collector, harnesses: Sequence[str], wanted: argparse.Namespace) -> int:
+def watched(collector: Collector, wanted: argparse.Namespace) -> int:
+    """Goes on until it is stopped. A harness may be installed long after this was started, so they are looked for at each turn."""
+    if not present(wanted.harness):
+        log.info("No harness has left anything on this machine yet; waiting for the first.")
     while True:
-        for harness in harnesses:
+        for harness in present(wanted.harness):
             done = collector.round(harness, wanted.path)
             if done.calls or done.unread:
                 tell(harness, done)

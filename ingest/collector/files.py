@@ -8,21 +8,26 @@ from typing import Any, NamedTuple
 
 # A line longer than this holds pictures or a whole file, and no usage.
 LONGEST_LINE = 16 * 1024 * 1024
-HEAD = 256
+HEAD = TAIL = 256
 
 
 class Identity(NamedTuple):
-    """What tells a file from another one at its path: its number on the disk and how it begins."""
+    """What tells a file from another one at its path: its number on the disk, how it begins, and what stands before the place."""
 
     number: int
-    head: str
+    text: str
 
 
 def identity(path: Path, length: int) -> Identity:
-    """The identity by the first bytes, at most `length`: what was read of the file before must still be there."""
+    """The identity of what was read, the first `length` bytes: how they begin and how they end must still be there.
+
+    A file that was cut and has grown past the place again, as rotation by copying leaves it, often begins as it did before.
+    """
     with path.open("rb") as file:
         head = file.read(min(HEAD, length))
-    return Identity(path.stat().st_ino, hashlib.blake2b(head, digest_size=8).hexdigest())
+        file.seek(max(0, length - TAIL))
+        tail = file.read(min(TAIL, length))
+    return Identity(path.stat().st_ino, hashlib.blake2b(head + tail, digest_size=8).hexdigest())
 
 
 def resumed(path: Path, position: dict[str, Any]) -> bool:

@@ -16,8 +16,9 @@ TIMEOUT_S = 30.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
 LARGEST_REFUSAL = 20_000
-# Sending again can help with these; with every other refusal it cannot.
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Sending again can help with these and with all that servers say of themselves; with every other refusal it cannot.
+AGAIN = frozenset({408, 425, 429})
+SERVERS_OWN = 500
 # Refusals of a whole batch for what one call of it can be at fault for. Only Weighhouse says these: a proxy's 400 is about the address.
 AT_FAULT = frozenset({"broken_json", "broken_utf8", "too_deep", "wrong_shape"})
 log = logging.getLogger("weighhouse.collector")
@@ -53,10 +54,10 @@ class Post:
             except Unwritable as error:
                 return self.parted(harness, calls, str(error))
             except urllib.error.HTTPError as error:
-                body = b"" if error.code in AGAIN else error.read(LARGEST_REFUSAL)
+                body = error.read(LARGEST_REFUSAL)
                 if (error.code == 413 and len(calls) > 1) or is_at_fault(error.code, body):
                     return self.parted(harness, calls, f"answered {error.code}")
-                if error.code not in AGAIN:
+                if not self.may_change(error.code, body):
                     raise Refused(f"{self.url} answers {error.code}: {body[:500].decode(errors='replace')}") from None
                 reason, asked_s = str(error), seconds(error.headers.get("Retry-After"))
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -67,6 +68,10 @@ class Post:
             log.info("waiting %.0f s: %s", pause_s, reason)
             time.sleep(pause_s)
             wait_s *= 2
+
+    def may_change(self, status: int, body: bytes) -> bool:
+        """Whether the same may be taken later. Who waits for ever waits out a network that answers in the server's place as well."""
+        return status in AGAIN or status >= SERVERS_OWN or (self.patience_s is None and not code_of(body))
 
     def parted(self, harness: str, calls: list[Fields], reason: str) -> None:
         """Sends a batch that is refused whole in halves, down to the call that is at fault: it is told and passed over, the others are counted."""
@@ -103,13 +108,16 @@ def written(calls: list[Fields]) -> bytes:
 
 def is_at_fault(status: int, body: bytes) -> bool:
     """Whether Weighhouse could not read the batch because of a call in it."""
-    if status != 400:
-        return False
+    return status == 400 and code_of(body) in AT_FAULT
+
+
+def code_of(body: bytes) -> str:
+    """The code of one of Weighhouse's refusals; empty for anybody else's."""
     try:
         found = json.loads(body)
     except ValueError:
-        return False
-    return isinstance(found, dict) and found.get("code") in AT_FAULT
+        return ""
+    return str(found.get("code") or "") if isinstance(found, dict) else ""
 
 
 def named(call: Fields) -> str:

@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 from governance.tenancy.models import Member
 from tests.architecture.addresses import filled, patterns
 
-PUBLIC = {"healthz", "sign-in", "set-up", "api-schema", "api-docs"}
+PUBLIC = {"healthz", "sign-in", "set-up", "api-schema", "api-docs", "collector-file"}
 # Posting to them is all they are for; asking for them says so and nothing else.
 POST_ONLY = {"demo-sign-in", "sign-out"}
 GUARDED = [(name, route) for name, route, _ in patterns() if name not in PUBLIC | POST_ONLY]

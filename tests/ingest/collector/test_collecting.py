@@ -197,6 +197,16 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_its_beginning(sink: Sink, 
     assert sorted(sink.counted()) == sorted(TRANSCRIPT.ids + other.ids)
 
 
+def test_a_file_that_was_cut_and_has_grown_past_the_place_again_is_read_from_its_beginning(sink: Sink, state: Path, tmp_path: Path) -> None:
+    path = copied(TRANSCRIPT, tmp_path / "p")
+    collector(sink, state).round("claude-code", path)
+    # As rotation by copying leaves it: the same file, which begins as it did.
+    path.write_bytes(LINES[0] + b"".join(LINES).replace(b"req_011Mock", b"req_012Mock") * 2)
+    aged(path)
+    collector(sink, state).round("claude-code", path)
+    assert sorted(sink.counted()) == sorted(TRANSCRIPT.ids + [name.replace("req_011", "req_012") for name in TRANSCRIPT.ids])
+
+
 def test_what_could_not_be_sent_is_sent_when_the_server_is_back(sink: Sink, state: Path, tmp_path: Path) -> None:
     path = copied(TRANSCRIPT, tmp_path / "p")
     sink.is_away = True

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.management import call_command
+from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
 from governance.tenancy.models import Organization
@@ -26,7 +28,6 @@ from tests.conftest import KeyInHand
 from tests.golden.captures import FOLDER
 from tests.golden.harness_files import FILES
 
-ROOT = Path(__file__).resolve().parents[3]
 WORDS = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z]{2,}){2,}")
 
 
@@ -151,6 +152,32 @@ def test_a_wrong_address_or_key_is_said_at_once(server: Server, status: int) -> 
     assert len(server.bodies) == 1
 
 
+def test_who_watches_waits_out_a_network_that_answers_in_the_servers_place(server: Server) -> None:
+    """A hotel's page for signing in; a server behind another that has lost it."""
+    server.answers = [403, 511, 404, 530]
+    Post(server.url, "wh_test", patience_s=None)("codex", [{"id": "a"}])
+    assert len(server.bodies) == 5
+
+
+def test_a_watch_begun_on_an_empty_machine_reads_the_harness_that_comes_later(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "QWEN_HOME", "XDG_DATA_HOME", "OPENCLAW_STATE_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = next(file for file in FILES if file.harness == "codex")
+
+    def installed(_: float) -> None:
+        if server.bodies:
+            raise KeyboardInterrupt
+        (tmp_path / "CODEX_HOME" / "sessions").mkdir(parents=True)
+        shutil.copy(file.path, tmp_path / "CODEX_HOME" / "sessions" / file.path.name)
+
+    monkeypatch.setattr("ingest.collector.__main__.time.sleep", installed)
+    assert main(["--watch", "--url", server.url, "--key", "wh_test", "--state", str(tmp_path / "s.json")], {}) == 0
+    assert [call["request_id"] for call in json.loads(server.bodies[0])["events"]] == file.ids
+
+
 def test_a_server_that_is_away_ends_a_single_run_and_nothing_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "FIRST_WAIT_S", 0.01)
     with pytest.raises(Away):
@@ -214,12 +241,13 @@ def test_the_server_collects_its_own_files_and_counts_them_once(organization: Or
     ]
 
 
-def test_it_runs_with_nothing_but_the_standard_library(tmp_path: Path) -> None:
+def test_the_file_that_a_server_gives_runs_with_nothing_but_the_standard_library(client: Client, tmp_path: Path) -> None:
     """As it does on a machine that has none of the server's packages: -I and -S leave out everything that was installed."""
+    packed = tmp_path / "collector.pyz"
+    packed.write_bytes(client.get("/collector.pyz").content)
     file = next(file for file in FILES if file.harness == "codex")
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from ingest.collector.__main__ import main; sys.exit(main(sys.argv[1:]))"
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, "codex", "--path", str(file.path), "--dry-run"],
+        [sys.executable, "-I", "-S", str(packed), "codex", "--path", str(file.path), "--dry-run"],
         capture_output=True,
         text=True,
         check=True,
