@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ingest.formats.event import UsageEvent
+from ingest.formats.secrets import NAMING, SECRET_WORD, beginning, without_secrets
 from ingest.importing.layouts import BY_ALIAS
 from ingest.importing.mapping import NUMERIC
 
@@ -20,30 +21,6 @@ LARGEST_TAG = 1000
 LARGEST_NAME = 120
 MOST_ITEMS = 1000
 REMOVED = "[removed: {}]"
-SECRET = re.compile(
-    # Not within a word, but behind a sign that is written with letters: `%20`, and `\\n` or `\\u0020` in JSON that could not be decoded.
-    r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))("
-    r"wh_[0-9a-f]{4,}_[\w-]{8,}"
-    r"|sk-[\w-]{16,}|csk-[A-Za-z0-9]{16,}"
-    r"|(?:sk|rk|pk)_(?:live|test)_\w{8,}|whsec_[\w+/=]{16,}"
-    r"|(?:gsk|r8|hf|fw|co|vck|pcsk|jina|npm|esecret)_[A-Za-z0-9]{16,}|tgp_v[0-9]_[\w-]{16,}|lsv2_[a-z]{2}_\w{16,}"
-    r"|(?:xai|pplx|tvly|dp)-[A-Za-z0-9]{20,}|nvapi-[\w-]{20,}|dapi[0-9a-f]{32}"
-    r"|AIza[\w-]{20,}|ya29\.[\w.-]{16,}|1//0[\w-]{20,}|GOCSPX-[\w-]{16,}"
-    r"|ABSK[A-Za-z0-9+/=]{40,}|bedrock-api-key-[\w+/=-]{16,}"
-    # The secret beside the id of an AWS key goes with it.
-    r"|(?:AKIA|ASIA)[A-Z0-9]{12,}(?:[^A-Za-z0-9/+]{1,8}[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+]))?"
-    r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[\w-]{16,}|xox[a-z]-[\w-]{8,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{4,}\.?[\w-]*"
-    r"|(?i:bearer|basic)(?:\s|%20)+[\w.~+/=-]{8,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-    r")",
-    re.DOTALL,
-)
-# A name that says its value is a secret, however that one looks.
-CALLED_SECRET = r"(?i:secret|api[_-]?key|passw(?:or)?d|(?:access|auth|refresh)[_-]?token)"  # noqa: S105 - names of secrets, not one
-ASSIGNED = re.compile(rf"({CALLED_SECRET}[\w-]{{0,20}}[\"'\s\\]{{0,4}}(?:[=:]|%3[dD])[\"'\s\\]{{0,4}})([\w.~+/=%-]{{16,}})")
-NAMING = re.compile(CALLED_SECRET)
-SECRET_WORD = re.compile(r"[\w.~+/=%-]{16,}")
 STRUCTURED = frozenset(("tags", "units"))
 OWN_TEXT = frozenset(field.name for field in msgspec.structs.fields(UsageEvent)) - STRUCTURED
 SHORTEST_SLIP = 5
@@ -83,15 +60,6 @@ def payload_redacted(payload: bytes) -> Redacted:
         return Redacted(payload, is_whole=True) if kept == document else Redacted(msgspec.json.encode(kept), is_whole=False)
     except RecursionError:
         return Redacted(b"", is_whole=False)
-
-
-def without_secrets(text: str) -> str:
-    """The text with each key or token reduced to its first letters."""
-    return ASSIGNED.sub(lambda found: found[1] + beginning(found[2]), SECRET.sub(lambda found: beginning(found[0]), text))
-
-
-def beginning(secret: str) -> str:
-    return f"{secret[:6]}…[secret removed]"
 
 
 def document_redacted(document: Any) -> Any:

@@ -23,10 +23,11 @@ from ingest import services
 from ingest.formats import native
 from ingest.formats.batch import BadBody
 from ingest.formats.event import ContentDifference, Outcome
+from ingest.formats.secrets import without_secrets
 from ingest.models import RejectedInput
 from ingest.quarantine.mending import mended
 from ingest.quarantine.services import fixes_of, mended_note
-from ingest.redaction import REMOVED, broken_redacted, payload_redacted, tag_redacted, without_secrets
+from ingest.redaction import REMOVED, broken_redacted, payload_redacted, tag_redacted
 
 # A client that sends rubbish all day can fill neither the disk nor the page.
 MOST_AN_HOUR = 1_000

@@ -15,6 +15,7 @@ from governance.pricing.book import current_book
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.services import organization_lock
 from ingest.formats.event import Outcome
+from ingest.formats.secrets import without_secrets
 from ingest.importing import files
 from ingest.importing.counting import EMPTY, SOURCE, Thresholds, rows_count
 from ingest.importing.mapping import Reader, Row
@@ -22,7 +23,6 @@ from ingest.importing.models import ImportPart, ImportRefusal, ImportRun
 from ingest.importing.services import become, layout_of_run, meaning_of, meaning_remember
 from ingest.importing.text import Record, records
 from ingest.once.withdrawing import reports_withdraw
-from ingest.redaction import without_secrets
 from ingest.services.amend import Amendment, events_amend
 from ingest.services.counting import settled_afterwards
 

@@ -14,6 +14,7 @@ from governance.pricing.usage import Rating, Usage
 from governance.tenancy.directory import Attribution, Directory, attribute
 from ingest.attributing.facts import KeyFacts, facts_of_event
 from ingest.formats.event import UsageEvent
+from ingest.formats.secrets import labels_redacted
 from ingest.once.sources import source_of
 from ingest.services.identity import body_hash, identity_key, other_keys
 
@@ -37,7 +38,7 @@ class Claim:
 
 
 def claim_of(index: int, event: UsageEvent, door: str, *, defaults: Mapping[str, str] | None = None, api_key_id: int | None = None) -> Claim:
-    defaults = defaults or {}
+    event, defaults = labels_redacted(event), defaults or {}
     key = identity_key(event, door, default_provider=defaults.get("provider", ""))
     source = source_of(door, gateway=event.gateway or defaults.get("gateway", ""), api_key_id=api_key_id)
     return Claim(index, event, key, body_hash(event, default_provider=defaults.get("provider", "")), other_keys(event, key), source)

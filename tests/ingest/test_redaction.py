@@ -1,13 +1,17 @@
 """Of what was not counted, prompts and secrets are taken out before it is kept; what is needed to mend it stays."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ingest.redaction import broken_redacted, payload_redacted, without_secrets
+from ingest.formats.event import UsageEvent
+from ingest.formats.secrets import labels_redacted, without_secrets
+from ingest.redaction import broken_redacted, payload_redacted
 
 GOOD = {
     "id": "call-1",
@@ -219,3 +223,30 @@ def test_a_word_under_a_misspelt_name_is_kept_so_that_a_rule_can_read_it(name: s
 )
 def test_a_word_under_a_name_that_is_none_of_ours_is_taken_out(name: str) -> None:
     assert kept(GOOD | {name: "hunter2"})[name] == "[removed: text of 7 characters]"
+
+
+def test_secrets_in_the_labels_of_a_call_are_cut_and_nothing_else_of_it() -> None:
+    event = UsageEvent(
+        occurred_at=datetime(2026, 11, 21, tzinfo=UTC),
+        model="gpt-5",
+        id="sk-proj-abcdefghijklmnop1234",
+        session="sk-proj-abcdefghijklmnop1234",
+        member="sk-proj-abcdefghijklmnop1234",
+        team="platform-engineering",
+        tags={
+            "repository": "https://x-access-token:hunter2hunter2@github.com/acme/shop.git",
+            "aws_secret_access_key": AWS_SECRET,
+            "api_key_alias": "checkout-service-production",
+            "command": "serve --token sk-proj-abcdefghijklmnop1234",
+        },
+    )
+    kept = labels_redacted(event)
+    assert kept.tags == {
+        "repository": "https://github.com/acme/shop.git",
+        "aws_secret_access_key": "wJalrX…[secret removed]",
+        "api_key_alias": "checkout-service-production",
+        "command": "serve --token sk-pro…[secret removed]",
+    }
+    assert kept == msgspec.structs.replace(event, member="sk-pro…[secret removed]", tags=kept.tags)
+    plain = msgspec.structs.replace(event, member="kim@acme.example", tags={"feature": "checkout-and-payment"})
+    assert labels_redacted(plain) is plain
