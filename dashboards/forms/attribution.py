@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from dashboards.forms.days import DayField
 from dashboards.forms.rerating import DaysForm
 from governance.attribution.matching import FIELDS, LABELS, OPERATORS, TAG, WITHOUT_VALUES
 from governance.attribution.models import AttributionRule
@@ -79,15 +80,12 @@ class AttributionRuleForm(forms.Form):
     is_overriding = forms.BooleanField(
         required=False, label="Also where the call or its key says otherwise", help_text="Without it a rule only fills in what nobody said."
     )
-    starts_on = forms.DateField(
+    starts_on = DayField(
         required=False,
         label="From",
-        widget=forms.DateInput(attrs={"type": "date"}),
         help_text="For calls made from that day on; empty: any.",
     )
-    ends_on = forms.DateField(
-        required=False, label="Last day", widget=forms.DateInput(attrs={"type": "date"}), help_text="Empty: without an end."
-    )
+    ends_on = DayField(required=False, label="Last day", help_text="Empty: without an end.")
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -7,19 +7,13 @@ from typing import Any
 from django import forms
 
 from dashboards.forms.amounts import AmountField
+from dashboards.forms.days import DayField
 from governance.billing.models import Fleet, Seat, SeatPlan, SeatTerms
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Member
 
 LARGEST = Decimal(10) ** 9
 LARGEST_INCLUDED = Decimal(10) ** 12
-
-
-class DayField(forms.DateField):
-    """A local day."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(widget=forms.DateInput(attrs={"type": "date"}), **options)
 
 
 class TermsForm(forms.Form):

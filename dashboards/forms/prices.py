@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from dashboards.forms.amounts import AmountField
+from dashboards.forms.days import DayField
 from governance.pricing.contracts import Balance, ExchangeRule, Term
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Team
@@ -18,7 +19,6 @@ METERS = (
     ("output_reasoning_tokens", "Reasoning"), ("requests", "Per 1,000 requests"),
 )  # fmt: skip
 KINDS = [("percent", "Percent off the price"), ("own", "Own amounts of one model"), ("off", "Amounts off the price")]
-DAY = {"type": "date"}
 MOST_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -67,8 +67,8 @@ class TermForm(ScopedForm):
 
     kind = forms.ChoiceField(choices=KINDS, label="What it changes", initial="percent")
     percent_off = forms.DecimalField(required=False, min_value=0, max_value=100, max_digits=9, decimal_places=6, label="Percent off")
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY))
-    last = forms.DateField(label="To, that day included", required=False, widget=forms.DateInput(attrs=DAY), help_text="Empty: until another follows.")
+    first = DayField(label="From")
+    last = DayField(label="To, that day included", required=False, help_text="Empty: until another follows.")
     field_order = ("name", "provider", "model", "team", "kind", "percent_off", *(key for key, _ in METERS), "currency", "first", "last")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,8 +89,8 @@ class BalanceForm(ScopedForm):
 
     kind = forms.ChoiceField(choices=Balance.Kind.choices, label="Kind")
     amount = AmountField(smallest=Decimal("0.01"), required_message="Say how much it is.", label="Amount")
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY))
-    last = forms.DateField(label="To, that day included", required=False, widget=forms.DateInput(attrs=DAY))
+    first = DayField(label="From")
+    last = DayField(label="To, that day included", required=False)
     field_order = ("kind", "name", "amount", "currency", "provider", "model", "team", "first", "last")
 
 
@@ -98,7 +98,7 @@ class MarkupForm(TeamForm):
     """What is added to a team's cost."""
 
     percent = forms.DecimalField(min_value=-100, max_value=1000, max_digits=10, decimal_places=6, label="Percent added")
-    valid_from = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY))
+    valid_from = DayField(label="From")
 
 
 class EndForm(forms.Form):
@@ -123,7 +123,7 @@ class RateForm(forms.Form):
     base = forms.CharField(max_length=3, min_length=3, label="One unit of")
     rate = forms.DecimalField(max_digits=28, decimal_places=15, label="is")
     quote = forms.CharField(max_length=3, min_length=3, label="units of")
-    day = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY), initial=date.today)
+    day = DayField(label="From", initial=date.today)
 
 
 class RatesFileForm(forms.Form):
@@ -143,4 +143,4 @@ class RuleForm(forms.Form):
 
     basis = forms.ChoiceField(choices=ExchangeRule.Basis.choices, label="Calls are converted at")
     days_good_for = forms.IntegerField(min_value=1, max_value=400, initial=7, label="A rate is good for so many days")
-    valid_from = forms.DateField(label="From", widget=forms.DateInput(attrs=DAY))
+    valid_from = DayField(label="From")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from dashboards.forms.days import DayField
 from governance.errors import Invalid
 from governance.periods import local_midnight
 from governance.pricing.book import Book, CatalogueModel
@@ -28,7 +29,7 @@ class NameForm(forms.Form):
     name = forms.CharField(label="Name in usage", max_length=200, help_text="as calls report it, such as the name of a deployment")
     provider = forms.CharField(label="Provider in usage", max_length=80, required=False, help_text="as calls report it; empty: whoever bills")
     model = forms.CharField(label="Is this model", max_length=300, help_text="its provider and its name, such as azure/gpt-4o")
-    valid_from = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}), help_text="unpriced calls from then on are rated again")
+    valid_from = DayField(label="From", help_text="unpriced calls from then on are rated again")
 
     def meant(self, book: Book) -> CatalogueModel:
         """The model that was written. Raises Invalid when it is not certain which."""
@@ -46,7 +47,7 @@ class PriceForm(forms.Form):
 
     provider = forms.CharField(label="Provider", max_length=80, help_text="who bills, as calls report it")
     model = forms.CharField(label="Model", max_length=200, help_text="as calls report it")
-    valid_from = forms.DateField(label="Price holds from", widget=forms.DateInput(attrs={"type": "date"}), help_text="unpriced calls from then on are rated again")
+    valid_from = DayField(label="Price holds from", help_text="unpriced calls from then on are rated again")
     currency = forms.CharField(label="Currency", min_length=3, max_length=3, initial="USD")
     per_request = forms.DecimalField(label="Each request", min_value=0, required=False, max_digits=20, decimal_places=12)
     holds_for = forms.ChoiceField(label="Holds for", choices=HOLDS_FOR, initial="all", widget=forms.RadioSelect)

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from dashboards.forms.days import DayField
 from governance.periods import add_months, local_midnight
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Team
@@ -18,10 +19,8 @@ class DaysForm(forms.Form):
     """Which stored calls are worked out anew, and why."""
 
     reason = forms.CharField(max_length=300, label="Why", help_text="Kept with every call that changes.")
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(
-        label="To", widget=forms.DateInput(attrs={"type": "date"}), help_text="Both days included, in the organization's time zone."
-    )
+    first = DayField(label="From")
+    last = DayField(label="To", help_text="Both days included, in the organization's time zone.")
     team_ids = forms.ModelMultipleChoiceField(
         Team.objects.none(),
         required=False,

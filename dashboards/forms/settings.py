@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from dashboards.forms.accounts import zone_choices
+from dashboards.forms.days import DayField
 from governance.periods import local_midnight
 from governance.tenancy.access import Actor, scoped
 from governance.tenancy.models import Member, Project, Role, Scope, ServiceAccount, Team
@@ -146,7 +147,7 @@ class KeyForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), required=False, label="Team, where usage names none", empty_label="None")
     project = forms.ModelChoiceField(Project.objects.none(), required=False, label="Project, where usage names none", empty_label="None")
     harness = forms.CharField(required=False, max_length=80, label="Harness, where usage names none")
-    expires_on = forms.DateField(required=False, label="Last day", widget=forms.DateInput(attrs={"type": "date"}), help_text="Empty: until it is revoked.")
+    expires_on = DayField(required=False, label="Last day", help_text="Empty: until it is revoked.")
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

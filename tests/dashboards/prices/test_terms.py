@@ -62,6 +62,13 @@ def test_what_is_wrong_is_said_at_its_field(visitor: Client) -> None:
     assert "no currency" in answer.content.decode()
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_day_out_of_all_time_is_refused_in_a_sentence(visitor: Client, day: str) -> None:
+    fields = {"name": "Contract 7", "provider": "anthropic", "kind": "percent", "percent_off": "10", "currency": "USD", "first": day, "last": day}
+    page = visitor.post("/o/acme/prices/terms", typed("term", **fields))
+    assert (page.status_code, page.context["forms"]["term"].errors["last"]) == (422, ["Write a day from 1970 to 2999."])
+
+
 def test_own_terms_of_others_are_not_shown(visitor: Client, other_organization: Organization) -> None:
     Term.objects.create(organization=other_organization, name="Globex secret", percent_off=Decimal(1), valid_from=BEGINNING)
     assert "Globex secret" not in visitor.get("/o/acme/prices/terms").content.decode()
