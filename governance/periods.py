@@ -9,6 +9,8 @@ PeriodKind = Literal["session", "task", "rolling", "day", "week", "month", "quar
 ENDLESS = ("session", "task", "rolling", "lifetime")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
+# What is kept begins and ends within: it can be read from the tables again, and has a local day with two midnights everywhere.
+FIRST_KEPT, LAST_KEPT = BEGINNING, datetime(3000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class Window:
 
     def contains(self, instant: datetime) -> bool:
         return self.starts_at <= instant and (self.ends_at is None or instant < self.ends_at)
+
+
+def is_kept(instant: datetime) -> bool:
+    """Whether the aware instant lies in the years 1970 to 2999, outside which nothing begins or ends."""
+    return FIRST_KEPT <= instant < LAST_KEPT
 
 
 def local_midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -6,6 +6,7 @@ from typing import Any
 
 from governance.attribution.matching import FIELDS, OPERATORS, TAG, WITHOUT_VALUES
 from governance.errors import Invalid
+from governance.periods import is_kept
 
 MOST_RULES = 200
 MOST_CONDITIONS = 20
@@ -66,6 +67,8 @@ def label_checked(name: str, value: str) -> str:
 def range_check(starts_at: datetime | None, ends_at: datetime | None) -> None:
     if any(at is not None and at.tzinfo is None for at in (starts_at, ends_at)):
         raise Invalid("Say in which time zone: with an offset, or Z.", field="starts_at")
+    if any(at is not None and not is_kept(at) for at in (starts_at, ends_at)):
+        raise Invalid("This day lies too far away.", field="starts_at")
     if starts_at is not None and ends_at is not None and starts_at >= ends_at:
         raise Invalid("A rule ends after it begins.", field="ends_at")
 

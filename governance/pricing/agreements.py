@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid, NotFound
 from governance.money import LARGEST, currency_code
-from governance.periods import local_midnight
+from governance.periods import is_kept, local_midnight
 from governance.pricing.book import current_book
 from governance.pricing.contracts import Balance, Markup, Term
 from governance.pricing.late import term_tell
@@ -241,6 +241,8 @@ def term_facts(term: Term) -> dict[str, Any]:
 def _check_window(valid_from: datetime, valid_to: datetime | None) -> None:
     if valid_from.tzinfo is None or (valid_to is not None and valid_to.tzinfo is None):
         raise Invalid("Say in which time zone the term begins and ends.", field="valid_from")
+    if not is_kept(valid_from) or (valid_to is not None and not is_kept(valid_to)):
+        raise Invalid("This day lies too far away.", field="valid_from")
     if valid_to is not None and valid_to <= valid_from:
         raise Invalid("The term ends after it begins.", field="valid_to")
 

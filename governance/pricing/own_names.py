@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid, NotFound
+from governance.periods import is_kept
 from governance.pricing.book import Book
 from governance.pricing.models import Model, NameMapping
 from governance.tenancy.access import Actor, Right, require, scoped
@@ -119,6 +120,8 @@ def _check(name: str, provider: str, valid_from: datetime) -> None:
         raise Invalid("A provider has at most 80 characters.", field="provider")
     if valid_from.tzinfo is None:
         raise Invalid("Say in which time zone the mapping begins.", field="valid_from")
+    if not is_kept(valid_from):
+        raise Invalid("This day lies too far away.", field="valid_from")
 
 
 def _end(row: NameMapping, at: datetime) -> None:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance.errors import Conflict, Invalid
+from governance.periods import is_kept
 from governance.pricing import catalogue
 from governance.pricing.book import output_amount
 from governance.pricing.changing import book_advance, book_audit, book_lock, may_change_prices
@@ -136,6 +137,8 @@ def price_row_add(  # noqa: PLR0913
     may_change_prices(actor)
     if valid_from.tzinfo is None:
         raise Invalid("Say in which time zone the price begins.", field="valid_from")
+    if not is_kept(valid_from):
+        raise Invalid("This day lies too far away.", field="valid_from")
     stored = {meter: rate_check(meter, rate) for meter, rate in rates.items()}
     if not context and any("factor" in rate for rate in stored.values()):
         raise Invalid("Only the price of a kind of call can be a factor of the ordinary one.", field="rates")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid
+from governance.periods import is_kept
 from governance.tenancy.access import Actor, Right, get_scoped, require
 from governance.tenancy.models import Team
 from ingest.amending.models import AmendmentCause
@@ -41,6 +42,8 @@ def run_create(  # noqa: PLR0913
         raise Invalid("Say why, so that whoever reads the record knows.", field="reason")
     if starts_at >= ends_at or ends_at - starts_at > LONGEST:
         raise Invalid(f"The range ends after it begins, at most {LONGEST.days} days later.", field="ends_at")
+    if not (is_kept(starts_at) and is_kept(ends_at)):
+        raise Invalid("This day lies too far away.", field="starts_at")
     named = {"providers": _names("providers", providers), "model_names": _names("models", models)}
     known = set(Team.objects.filter(organization=actor.organization, pk__in=team_ids).values_list("pk", flat=True))
     if unknown := set(team_ids) - known:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from governance.errors import Invalid
+from governance.periods import is_kept
 from governance.pricing.meters import METERS, MILLION, unit_key
 from governance.pricing.sources import amounts
 from governance.pricing.sources.rows import BEGINNING, Listing, SourceModel, SourceProvider, SourceRow, chain_key
@@ -195,7 +196,10 @@ def _instant(line: Mapping[str, Any], column: str) -> datetime | None:
     if value in (None, ""):
         return None
     try:
-        found = datetime.fromisoformat(str(value))
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        read = datetime.fromisoformat(str(value))
+        found = read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise Invalid(f"'{column}' is a date such as 2026-03-16.") from None
+    if not is_kept(found):
+        raise Invalid(f"'{column}' lies too far away.")
+    return found
