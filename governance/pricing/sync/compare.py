@@ -72,7 +72,7 @@ def model_diff(said: SourceModel, *, source: str, standing: Standing, trust: Tru
         for step in diff.steps:
             before = standing_at(step.valid_from, book)
             lines += step_lines(step, before)
-            odd |= dict.fromkeys(_suspicions(step, before, standing))
+            odd |= dict.fromkeys(_suspicions(step, before, standing, ordinary=ordinary_beside(said, step)))
             if key == ORDINARY and change is None:
                 change = main_change(step.rates, before.rates if before else None)
         lines += [_end_line(row, end) for row, end in diff.ends if not new]
@@ -116,7 +116,16 @@ def _summed(
     )
 
 
-def _suspicions(step: SourceRow, before: SourceRow | None, standing: Standing) -> list[str]:
+def ordinary_beside(said: SourceModel, step: SourceRow) -> Rates | None:
+    """What the source says an ordinary call costs when the row for a kind of call begins. None for other rows, and where it says nothing."""
+    if not step.context:
+        return None
+    rows = sorted((row for row in said.rows if row.chain == ORDINARY), key=lambda row: row.valid_from)
+    found = standing_at(step.valid_from, rows)
+    return found.rates if found else None
+
+
+def _suspicions(step: SourceRow, before: SourceRow | None, standing: Standing, *, ordinary: Rates | None) -> list[str]:
     peers = list(standing.quotes.values()) if step.chain == ORDINARY else []
     return suspicions(
         step.rates,
@@ -124,6 +133,7 @@ def _suspicions(step: SourceRow, before: SourceRow | None, standing: Standing) -
         currency=step.currency,
         old_currency=before.currency if before else step.currency,
         peers=peers,
+        ordinary=ordinary,
     )
 
 

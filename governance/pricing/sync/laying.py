@@ -16,7 +16,7 @@ from governance.pricing.book import Book, book_load
 from governance.pricing.models import Model, PriceRow, Provider
 from governance.pricing.sources import genai
 from governance.pricing.sources.rows import Listing, SourceModel, SourceProvider
-from governance.pricing.sync.compare import ModelDiff, Standing, model_diff, model_digest, rates_now, step_lines
+from governance.pricing.sync.compare import ModelDiff, Standing, model_diff, model_digest, ordinary_beside, rates_now, step_lines
 from governance.pricing.sync.models import PriceFinding, SourceQuote
 from governance.pricing.sync.suspicion import Rates, suspicions
 from governance.pricing.sync.trust import Trust, trust_read
@@ -254,7 +254,9 @@ def findings_undecided(source: str) -> dict[tuple[str, str], PriceFinding]:
 
 def doubts_about_new(model: SourceModel) -> list[str]:
     """What is odd about a model nobody has seen before."""
-    found = {doubt for row in model.rows for doubt in suspicions(row.rates, old=None, currency=row.currency)}
+    found = {
+        doubt for row in model.rows for doubt in suspicions(row.rates, old=None, currency=row.currency, ordinary=ordinary_beside(model, row))
+    }
     return sorted(found)
 
 

@@ -170,6 +170,25 @@ def test_doubtful_new_model_stays_outside_the_catalogue_until_it_is_accepted() -
     assert cost(model="glm-5.5") == 10_000
 
 
+@pytest.mark.parametrize(
+    ("says", "doubts"),
+    [
+        ({"input_cost_per_token_above_200k_tokens": -2e-6}, ["negative"]),
+        ({"input_cost_per_token_above_200k_tokens": 2.0}, ["size", "steep"]),
+        ({"cache_read_input_token_cost": 1e-6, "cache_read_input_token_cost_above_200k_tokens": 9e-6}, ["cache_dearer"]),
+        ({"input_cost_per_token_batches": 1e-3, "output_cost_per_token_batches": 1e-3}, ["steep"]),
+    ],
+)
+def test_amounts_of_long_calls_and_of_kinds_of_call_are_doubted_as_the_first_ones_are(says: dict[str, float], doubts: list[str]) -> None:
+    catalogue()
+    entry = {"litellm_provider": "zai", "mode": "chat", "input_cost_per_token": 2e-6, "output_cost_per_token": 2e-6, **says}
+    source_sync(actor=None, source="litellm", body=msgspec.json.encode({"glm-5.5": entry}), now=NOW)
+
+    found = PriceFinding.objects.get(slug="glm-5.5")
+    assert (found.state, sorted(found.suspicions)) == (State.WAITING, sorted(doubts))
+    assert cost(NOW + DAY, "glm-5.5") is None
+
+
 def test_same_doubt_is_not_raised_twice_and_another_takes_its_place() -> None:
     catalogue()
     sync(("glm-5.5", "2"))
