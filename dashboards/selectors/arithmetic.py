@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from dashboards.components.figures import plain_decimal
 from dashboards.components.meter_words import hours_text, kind_label, meter_label, per_text
+from governance.pricing.arithmetic import Unpriceable, reported
 from governance.pricing.book import current_book
 from governance.pricing.exchange import ONE
+from governance.pricing.meters import METERS, contains
 from governance.pricing.models import PriceRow, Term
 from governance.pricing.sources.rows import BEGINNING
-from governance.pricing.terms import OwnTerm, converted, own_term
+from governance.pricing.terms import EXACT, OwnTerm, converted, own_term
 from governance.pricing.usage import Line, Usage
 from ingest.models import UsageEvent
 
@@ -43,6 +46,9 @@ class Bill:
     # What the call costs at list price, where that is not what it cost.
     listed: str = ""
     term: str = ""
+    is_listed: bool = True
+    # What the call used and its price names no amount for, directly or as part of something else.
+    uncharged: Sequence[str] = ()
 
     @property
     def price_begins(self) -> datetime | None:
@@ -88,9 +94,10 @@ def bill_of(call: UsageEvent) -> Bill:
     stored = f"{call.currency} {plain_decimal(call.cost)}"
     listed = f"{call.currency} {plain_decimal(call.list_cost)}" if call.list_cost is not None and call.list_cost != call.cost else ""
     name = "" if row is None else f"{row.name}: {row.kind}"
+    known: dict[str, Any] = {"listed": listed, "term": name, "is_listed": call.list_cost is not None, "uncharged": _uncharged(call, lines)}
     if not lines:
-        reason = f"The stored cost is {stored}; the price book has no arithmetic for it any more."
-        return Bill((), "", stored, "", price, seconds, reason, listed=listed, term=name)
+        reason = f"The stored cost is {stored}; the price book has no arithmetic for it any more." if call.cost else f"Nothing that it used is charged for: {stored}."
+        return Bill((), "", stored, "", price, seconds, reason, **known)
     total = sum((line.cost for line in lines), Decimal(0))
     steps = _steps(call, total, term, row)
     owed = converted(total, call.exchange_rate if call.exchange_rate is not None else ONE, None if term is None else term.factor)
@@ -98,8 +105,22 @@ def bill_of(call: UsageEvent) -> Bill:
     is_apart = abs(apart) >= Decimal("1e-15")
     why = "The call was rated by another price row or under special terms, such as batch processing." if is_apart else ""
     return Bill(
-        [bill_line(line) for line in lines], plain_decimal(total), stored, plain_decimal(apart) if is_apart else "", price, seconds, "", why, steps, listed, name
+        [bill_line(line) for line in lines], plain_decimal(total), stored, plain_decimal(apart) if is_apart else "", price, seconds, "", why, steps, **known
     )
+
+
+def _uncharged(call: UsageEvent, lines: Sequence[Line]) -> list[str]:
+    """What the call reported and no line carries, with its quantity."""
+    try:
+        counts = reported(usage_of(call))
+    except Unpriceable:
+        return []
+    metered = [line.meter for line in lines]
+    return [f"{meter_label(key)} {quantity.normalize():,f}" for key, quantity in counts.items() if quantity and not any(_is_carried(key, meter) for meter in metered)]
+
+
+def _is_carried(key: str, meter: str) -> bool:
+    return key in METERS and (contains(meter, key) or contains(key, meter))
 
 
 def _why_unpriced(call: UsageEvent) -> str:
@@ -120,7 +141,7 @@ def _steps(call: UsageEvent, total: Decimal, term: OwnTerm | None, row: Term | N
     steps, unit = [], call.price_currency or call.currency
     if row is not None and term is not None and term.factor is not None:
         steps.append(("Sum", f"{unit} {plain_decimal(total)}"))
-        steps.append((f"{row.name}, {plain_decimal(row.percent_off)} % off", f"\u2212{plain_decimal(total - total * term.factor)}"))
+        steps.append((f"{row.name}, {plain_decimal(row.percent_off)} % off", f"\u2212{plain_decimal(EXACT.subtract(total, EXACT.multiply(total, term.factor)))}"))
     if call.exchange_rate is not None:
         if not steps:
             steps.append(("Sum", f"{unit} {plain_decimal(total)}"))

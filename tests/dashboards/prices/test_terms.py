@@ -86,6 +86,13 @@ def test_a_call_shows_lines_discount_rate_and_total(admin: Member, team: Team) -
     assert (bill.stored, bill.listed, bill.difference) == ("USD 0.00328125", "USD 0.004375", "")
 
 
+def test_a_call_says_what_its_price_does_not_charge(admin: Member) -> None:
+    store(admin, event(1, units={"rerank_searches": "3"}), event(2, input_tokens=0, output_tokens=0))
+    reranked, empty = (bill_of(call) for call in UsageEvent.objects.order_by("external_id"))
+    assert (reranked.uncharged, reranked.difference) == (["Rerank searches 3"], "")
+    assert (empty.stored, empty.reason) == ("USD 0", "Nothing that it used is charged for: USD 0.")
+
+
 def test_a_commitment_is_drawn_down_by_what_its_scope_was_billed(admin: Member, team: Team) -> None:
     actor, today = member_actor(admin), timezone.now().date()
     balance_add(actor=actor, kind="commitment", name="Commit", amount=Decimal(1), starts_on=today - timedelta(days=9), provider="anthropic")
