@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -107,8 +108,14 @@ def omnigent(live_server: LiveServer, api_key: KeyInHand, monkeypatch: pytest.Mo
     return module
 
 
-def test_omnigents_policy_denies_what_a_frozen_session_does_next(omnigent: ModuleType, frozen: Any, admin: Member) -> None:
-    evaluate = omnigent.policy(timeout_s=60)
+def test_omnigents_policy_denies_what_a_frozen_session_does_next(
+    omnigent: ModuleType, frozen: Any, live_server: LiveServer, api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # An Omnigent that starts its server by itself keeps these from it.
+    monkeypatch.delenv("WEIGHHOUSE_URL")
+    monkeypatch.delenv("WEIGHHOUSE_KEY")
+    (tmp_path / "key").write_text(f"{api_key.secret}\n", encoding="utf-8")
+    evaluate = omnigent.policy(timeout_s=60, url=live_server.url, key_file=str(tmp_path / "key"))
 
     def decided(kind: str, session: str = "s1") -> Any:
         return evaluate(
