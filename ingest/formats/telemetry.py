@@ -28,6 +28,7 @@ from ingest.formats.otlp_json import (
     nanoseconds,
     salvaged,
 )
+from ingest.formats.otlp_names import with_old_groups, with_todays_names
 from ingest.formats.scalars import Scalar, instant
 from ingest.formats.wire import parts_over
 
@@ -175,6 +176,16 @@ def spans(body: bytes, *, is_json: bool) -> list[Span]:
 
 def _decoded(body: bytes, request: Any) -> tuple[Any, Sequence[bytes]]:
     """The request, and outlines of what of it could not be read."""
+    outlines = _read(body, request)
+    try:
+        with_old_groups(body, request, most_parts=MOST_PARTS)
+    except OverflowError:
+        raise too_many_parts() from None
+    return request, outlines
+
+
+def _read(body: bytes, request: Any) -> Sequence[bytes]:
+    """Fills the request; outlines of what of the body could not be read."""
     try:
         if parts_over(body, request, limit=MOST_PARTS):
             raise too_many_parts()
@@ -182,14 +193,14 @@ def _decoded(body: bytes, request: Any) -> tuple[Any, Sequence[bytes]]:
     except (DecodeError, ValueError):
         request.Clear()
     else:
-        return request, ()
+        return ()
     try:
         outlines = otlp_broken.salvaged(body, request, most_parts=MOST_PARTS)
     except OverflowError:
         raise too_many_parts() from None
     if outlines is None:
         raise Unreadable("broken_protobuf", f"The body is not a protobuf {type(request).__name__}.")
-    return request, outlines
+    return outlines
 
 
 def _decoded_json(body: bytes, shape: type[Any]) -> tuple[Any, int]:
@@ -198,7 +209,7 @@ def _decoded_json(body: bytes, shape: type[Any]) -> tuple[Any, int]:
         raise too_many_parts()
     if body.strip() == b"{}":
         body = NOTHING
-    body = without_half_characters(body, REPLACEMENT)
+    body = with_todays_names(without_half_characters(body, REPLACEMENT))
     with json_reading("The body is not OTLP/JSON: {error}."):
         try:
             return msgspec.json.decode(body, type=shape), 0

@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +14,11 @@ import time_machine
 from rest_framework.test import APIClient
 
 from ingest.formats.event import UsageEvent as Reported
+from ingest.formats.wire import LENGTH, parts, varint_bytes
 from ingest.models import UsageEvent
 from ingest.services.identity import identity_key
 from tests.golden.captures import CAPTURES_OF_OTLP as CAPTURES
-from tests.golden.captures import FOLDER, Capture, joined, singles, twin
+from tests.golden.captures import FOLDER, PROTOBUF, Capture, joined, singles, twin, written
 
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "otlp_events.json").read_text())
 WITH_CALLS = [name for name, sent in CAPTURES.items() if sent.signal != "metrics"]
@@ -61,6 +64,42 @@ def test_the_other_encoding_says_the_same(name: str) -> None:
     assert other.content_type != sent.content_type
     if sent.signal != "metrics":
         assert other.parsed().usage.events == sent.parsed().usage.events
+
+
+def renamed(node: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(node, list):
+        return [renamed(one, change) for one in node]
+    return {change(key): renamed(one, change) for key, one in node.items()} if isinstance(node, dict) else node
+
+
+def snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+
+
+def before_0_15(name: str) -> str:
+    return {"scope": "instrumentationLibrary", "logRecords": "logs"}.get(name, re.sub("^scope(?=[LS])", "instrumentationLibrary", name))
+
+
+def groups_of_0_15(sent: Capture) -> Capture:
+    """The request with the scopes of its resources in the field that OTLP 0.15 to 0.18 had for old senders."""
+    body = bytearray()
+    for resource in parts((twin(sent) if sent.is_json else sent).body):
+        inside = b"".join(
+            part.raw if part.number == 1 else varint_bytes(1000 << 3 | LENGTH) + varint_bytes(len(part.content)) + part.content
+            for part in parts(resource.content)
+        )
+        body += resource.raw[:1] + varint_bytes(len(inside)) + inside
+    return Capture(sent.path, PROTOBUF, bytes(body))
+
+
+@pytest.mark.parametrize("name", ["claude-code/001", "openinference-openai/001"])
+def test_names_of_the_protobuf_and_those_of_old_exporters_say_the_same(name: str) -> None:
+    sent = CAPTURES[name]
+    old = renamed(sent.document, before_0_15)
+    spellings = [written(document, sent) for document in (renamed(sent.document, snake), old, renamed(old, snake))]
+    for other in (*spellings, groups_of_0_15(sent)):
+        found = other.parsed()
+        assert (found.usage.events, found.usage.refused) == (sent.parsed().usage.events, [])
 
 
 @pytest.mark.parametrize("name", WITH_CALLS)

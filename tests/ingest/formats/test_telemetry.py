@@ -54,7 +54,7 @@ def test_the_event_name_goes_before_the_body() -> None:
         (b"", "broken_json"),
         (b"{", "broken_json"),
         (b"[]", "wrong_shape"),
-        (b'{"resource_logs": []}', "wrong_shape"),
+        (b'{"logs": []}', "wrong_shape"),
         (b'{"resourceLogs": 7}', "wrong_shape"),
         (logs(body={"stringValue": "x"}).replace(b"x", b"\xff"), "broken_utf8"),
         (b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":' + b'{"arrayValue":{"values":[' * 50_000, "too_deep"),
