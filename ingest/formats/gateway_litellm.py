@@ -2,19 +2,22 @@
 
 Prompt tokens include what caches served and took, completion tokens include reasoning, for every vendor. `session_id` is always
 empty; the session is in `trace_id`. An answer from LiteLLM's own cache is no call. A call counts once by the vendor's id or else by
-`litellm_call_id`; a failed attempt has the id of the retry that succeeds, so it gets one of its own.
+`litellm_call_id`; a failed attempt has the id of the retry that succeeds, so it gets one of its own. The records of `generic_api_use_v1` are refused: they are
+texts of Python's, their counts as well, and their times are of the proxy's own clock, without its zone (LiteLLM 1.106.2, `_get_v1_logging_payload`).
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from ingest.collector.readers.reading import Stateless
-from ingest.collector.readers.values import Fields, amount, count, identifier, instant, known, listed, mapping, since_1970_s, text
+from ingest.collector.readers.values import Fields, Misread, amount, count, identifier, instant, known, listed, mapping, since_1970_s, text
 from ingest.formats.answers import unusual
 from ingest.formats.buckets import Reported, disjoint
 
 NAME = "litellm"
+ZONELESS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")
 VENDOR_IDS = ("llm_provider-request-id", "llm_provider-x-request-id")
 # By the first word of the caller's User-Agent, in lower case.
 HARNESSES = {
@@ -84,7 +87,7 @@ class Reader(Stateless):
                 **ids(record, is_ok=is_ok),
                 **model(record),
                 **harness(text(record.get("user_agent") or metadata.get("user_agent"))),
-                "occurred_at": instant(record.get("endTime")),
+                "occurred_at": ended(record.get("endTime")),
                 "gateway": "litellm",
                 "session": session(record),
                 "member": member(record, metadata),
@@ -97,6 +100,14 @@ class Reader(Stateless):
                 "tags": tags,
             }
         )
+
+
+def ended(stamp: Any) -> str:
+    """When the call ended. Raises Misread where nothing says of what zone that time is."""
+    at = instant(stamp)
+    if ZONELESS.fullmatch(at):
+        raise Misread("occurred_at", "The time has no zone. LiteLLM writes it so by generic_api_use_v1, with counts that are text: switch that off there.")
+    return at
 
 
 def succeeded(record: Mapping[str, Any]) -> bool:

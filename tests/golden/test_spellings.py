@@ -85,6 +85,13 @@ def test_litellms_times_in_milliseconds_are_no_longer_calls() -> None:
     assert read("litellm", {**row, **{name: value / 1000 for name, value in times.items()}}).latency_ms == 1750
 
 
+def test_litellms_times_without_a_zone_are_refused_with_the_setting_that_makes_them() -> None:
+    # As LiteLLM 1.106.2 writes it with `generic_api_use_v1`.
+    row = {"id": "chatcmpl-1", "model": "gpt-4o", "usage": "Usage(completion_tokens=5, prompt_tokens=10)", "endTime": "2026-11-22 11:23:06.932384"}
+    (refused,) = records.parse(json.dumps(row).encode(), name="litellm", labels={}, received_at=NOW).refused
+    assert "generic_api_use_v1" in refused.fault.reason
+
+
 # What `response.model_dump()` of google-genai gives (googleapis/python-genai, types.py).
 WRITTEN_OUT = {
     "response_id": "mock-Zx81aB7cD2eF9gH4iJ6k", "model_version": "gemini-2.5-pro", "create_time": None,
