@@ -132,14 +132,19 @@ WRITTEN = f""", written AS (
 
 @lru_cache(maxsize=8)
 def rest(also: tuple[str, ...], *, is_locked: bool = False) -> str:
-    """The calls of the page that no row speaks for, with these columns besides what sums look at; locked in the order in which everybody locks them."""
+    """The calls of the page that no row speaks for, with these columns besides what sums look at; locked in the order in which everybody locks them.
+
+    They are found before they are read: the planner takes a page that is joined with the events for one call, and would compare each call with each kind.
+    """
     return f"""
 WITH page AS MATERIALIZED (
     SELECT e.occurred_at, e.id, {KIND}, {CONTEXT} AS context_tokens FROM usage_event e WHERE {UNTIL} ORDER BY e.occurred_at, e.id
+), rest AS MATERIALIZED (
+    SELECT p.occurred_at, p.id FROM page p WHERE NOT EXISTS (SELECT FROM {CHOSEN} WHERE {IS_OF_KIND})
 )
-SELECT {selected(also)} FROM page p
+SELECT {selected(also)} FROM rest p
 JOIN usage_event e ON e.organization_id = %(organization)s AND e.occurred_at = p.occurred_at AND e.id = p.id AND e.occurred_at BETWEEN %(first_at)s AND %(last_at)s
-WHERE NOT EXISTS (SELECT FROM {CHOSEN} WHERE {IS_OF_KIND}) ORDER BY e.occurred_at, e.id {"FOR NO KEY UPDATE OF e" if is_locked else ""}
+ORDER BY e.occurred_at, e.id {"FOR NO KEY UPDATE OF e" if is_locked else ""}
 """  # noqa: S608 - built from constants
 
 
