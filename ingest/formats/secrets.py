@@ -63,15 +63,17 @@ def labels_redacted(event: UsageEvent) -> UsageEvent:
         value = getattr(event, name)
         if len(value) >= SHORTEST_SECRET and (kept := known_redacted(value)) != value:
             changes[name] = kept[:size]
-    if event.tags and (tags := {name: counted_tag(name, value) for name, value in event.tags.items()}) != event.tags:
+    if event.tags and (tags := dict(counted_tag(*tag) for tag in event.tags.items())) != event.tags:
         changes["tags"] = tags
     return msgspec.structs.replace(event, **changes) if changes else event
 
 
-def counted_tag(name: str, value: str) -> str:
+def counted_tag(name: str, value: str) -> tuple[str, str]:
+    """The tag; a word that a gateway was given as a tag by itself is its name."""
+    name = name if len(name) < SHORTEST_SECRET else known_redacted(name)
     if len(value) < SHORTEST_SECRET or name.startswith(OF_VENDORS):
-        return value
-    return beginning(value) if is_called_secret(name) and SECRET_WORD.fullmatch(value) else known_redacted(value)
+        return name, value
+    return name, beginning(value) if is_called_secret(name) and SECRET_WORD.fullmatch(value) else known_redacted(value)
 
 
 @lru_cache(MOST_REMEMBERED)

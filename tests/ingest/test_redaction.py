@@ -238,6 +238,7 @@ def test_secrets_in_the_labels_of_a_call_are_cut_and_nothing_else_of_it() -> Non
             "aws_secret_access_key": AWS_SECRET,
             "api_key_alias": "checkout-service-production",
             "command": "serve --token sk-proj-abcdefghijklmnop1234",
+            "sk-proj-abcdefghijklmnop1234": "true",
         },
     )
     kept = labels_redacted(event)
@@ -246,6 +247,7 @@ def test_secrets_in_the_labels_of_a_call_are_cut_and_nothing_else_of_it() -> Non
         "aws_secret_access_key": "wJalrX…[secret removed]",
         "api_key_alias": "checkout-service-production",
         "command": "serve --token sk-pro…[secret removed]",
+        "sk-pro…[secret removed]": "true",
     }
     assert kept == msgspec.structs.replace(event, member="sk-pro…[secret removed]", tags=kept.tags)
     plain = msgspec.structs.replace(event, member="kim@acme.example", tags={"feature": "checkout-and-payment"})
