@@ -235,7 +235,7 @@ def test_what_can_never_be_taken_is_sent_once(callback: ModuleType, server: Serv
 
 
 def test_what_can_be_taken_later_is_sent_again_until_it_is(callback: ModuleType, server: Server) -> None:
-    server.answers = [500, 502, 429]
+    server.answers = [500, 520, 429]
     sent(callback, {"id": "a"}, until=0)
     assert server.bodies == [{"events": [{"id": "a"}]}] * 4
 

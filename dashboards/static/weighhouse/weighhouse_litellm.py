@@ -31,7 +31,7 @@ BATCH = 100
 # How long the end of the process waits for what is still to be sent.
 PATIENCE_S = 5.0
 # Sending again can help with these; with every other refusal it cannot.
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+AGAIN = frozenset({408, 425, 429, *range(500, 600)})
 # Where LiteLLM keeps what the vendor answered with: the vendor's own id of the call.
 REQUEST_IDS = ("llm_provider-request-id", "llm_provider-x-request-id")
 # By the first word of the caller's User-Agent, in lower case.
