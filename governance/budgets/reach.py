@@ -1,5 +1,6 @@
 """Which freezes reach a call: those of wide scopes in memory, those of sessions by the sessions above it."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,25 @@ def session_freezes(*, first: str) -> str:
     )
     SELECT line.reached, f.* FROM line JOIN "freeze" f ON f.organization_id = %(organization)s AND f.session_key = line.key
     WHERE f.ended_at IS NULL AND f.scope_kind = 'session' AND (f.period_id IS NULL OR line.key <> line.reached))"""  # noqa: S608
+
+
+# Whether a session of the organization is frozen at all: asked in an instant, while what it takes to look above a session costs a statement
+# that decides about one call a tenth of its time, and be it never run.
+IS_ANY_SESSION_FROZEN = """EXISTS (
+    SELECT FROM "freeze" WHERE organization_id = %(organization)s AND ended_at IS NULL AND session_key <> '' AND scope_kind = 'session')"""
+# How long statements look above sessions, by the process's clock, after one that did not has found that something stands against a call.
+AMONG_FREEZES_S = 60.0
+_among_freezes: dict[int, float] = {}
+
+
+def is_among_freezes(organization_id: int) -> bool:
+    """Whether sessions of the organization may be frozen, so that a statement had better look above those of its calls."""
+    return _among_freezes.get(organization_id, 0.0) > time.monotonic()
+
+
+def note_among_freezes(organization_id: int) -> None:
+    """Has the next statements look above sessions."""
+    _among_freezes[organization_id] = time.monotonic() + AMONG_FREEZES_S
 
 
 # Of one call: the session %(session)s with %(parent)s above it. A budget's freeze of the session itself is left to the budget.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -127,6 +127,15 @@ def _is_use_to_note(key: ApiKey, now: datetime) -> bool:
     return key.last_used_at is None or now - key.last_used_at > USE_RESOLUTION
 
 
+class RowVersion(NamedTuple):
+    """One version of a row: where it lies, and which transaction made it."""
+
+    table: str
+    id: int
+    ctid: str
+    xmin: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
     """A key as it was when its rows had this stamp."""
@@ -134,6 +143,8 @@ class Remembered:
     secret_hash: str
     stamp: str
     key: ApiKey
+    # The versions of the rows that it was read from: the key's own first.
+    rows: tuple[RowVersion, ...] = ()
 
 
 class KeyMoved(Exception):
@@ -174,8 +185,22 @@ def _key_with(secret_hash: str) -> ApiKey | None:
     if key is not None:
         if len(_remembered) >= REMEMBERED_KEYS:
             _remembered.clear()
-        _remembered[secret_hash] = Remembered(secret_hash, found[0].stamp, key)
+        if rows := _rows_of(key, found[0].stamp):
+            _remembered[secret_hash] = Remembered(secret_hash, found[0].stamp, key, rows)
     return key
+
+
+def _rows_of(key: ApiKey, stamp: str) -> tuple[RowVersion, ...]:
+    """The row versions that the stamp lists. None where the key has come to consist of other rows meanwhile."""
+    ids: dict[str, int | None] = {"api_key": key.pk, "organization": key.organization_id}
+    if key.member is not None:
+        ids |= {"member": key.member_id, "user_account": key.member.user_id}
+    ids["service_account"] = key.service_account_id
+    there = [(table, number) for table, number in ids.items() if number is not None]
+    words = stamp.split()
+    if len(words) != 2 * len(there):
+        return ()
+    return tuple(RowVersion(table, number, ctid, xmin) for (table, number), xmin, ctid in zip(there, words[::2], words[1::2], strict=True))
 
 
 def note_use(key_id: int) -> None:

@@ -15,12 +15,14 @@ from django.db import connection
 from psycopg import errors
 
 from governance import sql
+from governance.budgets.reach import is_among_freezes, note_among_freezes
 from governance.budgets.rules import Rules, rules_remembered
 from governance.budgets.services import at_once_parameters, note_seen, period_totals, periods_move_at_once
 from governance.tenancy.access import Actor
-from governance.tenancy.authentication import Remembered, remembered_parameters
+from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey
 from governance.tenancy.services import LOCK_CONFIGURATION
+from governance.tenancy.standing import parts_of
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.guard import looking as guard
 from ingest.services import statements
@@ -87,12 +89,14 @@ def _is_stored(storing: Storing, rules: Rules, *, batch: Batch, claims: Sequence
         return False
     moving = at_once_parameters(organization_id=organization_id, rules=rules, spent=totals, now=now)
     budgets = sorted({rule.id for spend in batch.spends for rule in rules.matching(spend.call)})
-    asked = {"version": rules.directory.version, "budgets": budgets, **remembered_parameters([storing.unconfirmed])}
+    parts, remembered = parts_of([storing.unconfirmed])
+    store = statements.store_at_once(parts, is_among_freezes=is_among_freezes(organization_id))
+    asked = {"version": rules.directory.version, "budgets": budgets, **remembered}
     try:
         with sql.pipeline():
             # A statement of its own: the snapshot that the version is read from must not predate it.
             sql.send(LOCK_CONFIGURATION, [organization_id])
-            storing_now = sql.send(statements.STORE_AT_ONCE, {**moving, **stored, **asked, **opening_parameters(claims)})
+            storing_now = sql.send(store, {**moving, **stored, **asked, **opening_parameters(claims)})
             periods_move_at_once(moving, rules=rules, spent=totals, now=now)
     except errors.InvalidTextRepresentation:
         # How the statements say that it is not the usual case after all.
@@ -101,6 +105,7 @@ def _is_stored(storing: Storing, rules: Rules, *, batch: Batch, claims: Sequence
     if found.is_apart:
         _note_apart(organization_id, claims)
     if found.is_apart or not found.is_usual:
+        note_among_freezes(organization_id)
         return False
     note_seen(organization_id, [key for key, _ in totals])
     return True

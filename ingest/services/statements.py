@@ -1,11 +1,13 @@
 """The SQL of the storing transaction, built once from the lists of columns."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from governance import sql
-from governance.budgets.reach import session_freezes
+from governance.budgets.reach import IS_ANY_SESSION_FROZEN, session_freezes
 from governance.budgets.services import STORED_AT_ONCE
-from governance.tenancy.authentication import STAMP, UNMOVED
+from governance.tenancy.authentication import STAMP
+from governance.tenancy.standing import Parts, as_remembered
 from ingest.services.sums import AMOUNTS, COUNTS, DIMENSIONS
 
 EVENT_COLUMNS = {
@@ -200,13 +202,13 @@ STORE = f"{_sums()}, {_arrived()} {_SHARED}"
 # Whether all events are new calls that nothing stands against: the configuration, the key and the ids are as they are thought to be. Apart: their
 # sessions are frozen, or reported by others too. What is true here may be overtaken until it is written.
 _LOOKED = f"""looked AS MATERIALIZED (
-    SELECT (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s AND {UNMOVED}
+    SELECT {{is_as_remembered}}
         AND NOT EXISTS (SELECT FROM event_identity WHERE organization_id = %(organization)s AND key = ANY(%(key)s::uuid[])) AS is_usual,
         EXISTS (
             SELECT FROM budget_period WHERE organization_id = %(organization)s AND frozen_at IS NOT NULL AND (ends_at IS NULL OR ends_at > %(now)s)
                 AND budget_id = ANY(%(budgets)s::bigint[])
                 AND (session_key = '' OR session_key = ANY(%(session_keys)s::text[])) AND (task_key = '' OR task_key = ANY(%(tasks)s::text[]))
-        ) OR EXISTS (SELECT FROM {SESSION_FREEZES} over) OR EXISTS (
+        ) OR {{is_frozen_above}} OR EXISTS (
             SELECT FROM session WHERE organization_id = %(organization)s AND key = ANY(%(session_keys)s::text[]) AND source_greatest <> ''
                 AND (source_least <> %(reporter)s OR source_greatest <> %(reporter)s)
         ) AS is_apart
@@ -221,8 +223,19 @@ _LOOKED = f"""looked AS MATERIALIZED (
     SELECT count(*) = cardinality(%(key)s::uuid[]) AS is_whole FROM fresh
 ),"""  # noqa: S608
 _CLAIMED = "(SELECT is_whole FROM claimed)"
-# As OPEN and STORE, where nothing has to be looked at in between. Fails, so that all of it is undone, where others came first meanwhile.
-STORE_AT_ONCE = f"""{_sums(_LOOKED, condition=_CLAIMED)}, {_arrived(_CLAIMED)}
+_STORE_AT_ONCE = f"""{_sums(_LOOKED, condition=_CLAIMED)}, {_arrived(_CLAIMED)}
 SELECT is_usual, is_apart, set_config('{STORED_AT_ONCE}', (is_usual AND NOT is_apart)::text, true),
     (CASE WHEN is_usual AND NOT is_apart AND (NOT {_CLAIMED} OR EXISTS ({_SHARED})) THEN 'others stored the same meanwhile' ELSE 'true' END)::boolean
 FROM looked"""  # noqa: S608
+
+
+@lru_cache
+def store_at_once(parts: Parts, *, is_among_freezes: bool) -> str:
+    """As OPEN and STORE, where nothing has to be looked at in between. Fails, so that all of it is undone, where others came first meanwhile.
+
+    Not among freezes, it stores only while no session of the organization is frozen.
+    """
+    usual, above = as_remembered(parts), f"EXISTS (SELECT FROM {SESSION_FREEZES} over)"
+    if not is_among_freezes:
+        usual, above = f"{usual} AND NOT {IS_ANY_SESSION_FROZEN}", "false"
+    return _STORE_AT_ONCE.replace("{is_as_remembered}", usual).replace("{is_frozen_above}", above)

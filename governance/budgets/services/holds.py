@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from governance import sql
 from governance.budgets.models import Authorization, Budget
-from governance.budgets.reach import FREEZES_OVER_CALL
+from governance.budgets.reach import FREEZES_OVER_CALL, IS_ANY_SESSION_FROZEN, is_among_freezes, note_among_freezes
 from governance.budgets.rules import Rule, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     Asked,
@@ -35,10 +36,11 @@ from governance.budgets.services.rolling import periods_slide
 from governance.errors import Conflict, Invalid, PaymentRequired
 from governance.ids import hash16, uuid7
 from governance.tenancy.access import Actor
-from governance.tenancy.authentication import UNMOVED, KeyMoved, Remembered, remembered_parameters
+from governance.tenancy.authentication import KeyMoved, Remembered
 from governance.tenancy.directory import directory_of
 from governance.tenancy.models import ApiKey, Organization
 from governance.tenancy.services import LOCK_CONFIGURATION
+from governance.tenancy.standing import Parts, as_remembered, parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ LOCKED_IN_PART = f"""
 """  # noqa: S608 - built from constants
 
 
-def _deciding(condition: str, *, locked: str = LOCKED, amount: str = "%(amount)s") -> str:
+def _deciding(first: str = "true", *, locked: str = LOCKED, amount: str = "%(amount)s") -> str:
+    """`first` is asked before the periods are locked, which they are until the commit: everybody's calls wait for some of them."""
     return f"""
 WITH locked AS ({locked}), made AS (
     INSERT INTO budget_authorization (id, organization_id, idempotency_key, request_hash, session_key, model, amount, currency,
@@ -124,7 +127,7 @@ WITH locked AS ({locked}), made AS (
     SELECT %(id)s, %(organization)s, %(idempotency_key)s, %(request_hash)s, %(session)s, %(model)s, {amount}, %(currency)s,
         coalesce((SELECT array_agg(id ORDER BY id) FROM locked), '{{}}'), coalesce((SELECT array_agg(asked ORDER BY id) FROM locked), '{{}}'),
         'held', %(now)s, %(expires_at)s, %(is_lease)s
-    WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits) {condition}
+    WHERE {first} AND NOT EXISTS (SELECT FROM locked WHERE NOT fits)
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
 ), taken AS (
@@ -135,15 +138,20 @@ SELECT (SELECT count(*) FROM made) AS made, l.* FROM (SELECT 1) one LEFT JOIN lo
 """  # noqa: S608 - built from constants
 
 
-DECIDE = _deciding("")
-DECIDE_IN_PART = _deciding("", locked=LOCKED_IN_PART, amount="coalesce((SELECT min(asked) FROM locked WHERE budget_id = ANY(%(in_money)s::bigint[])), %(amount)s)")
-# As DECIDE, where nothing has to be looked at first: budgets and wide freezes are those in memory, and nothing froze the session or one above it.
-DECIDE_AT_ONCE = _deciding(f"""
-    AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])
-    AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
-    AND NOT EXISTS (SELECT FROM {FREEZES_OVER_CALL} o)
-    AND {UNMOVED}
-""")  # noqa: S608
+DECIDE = _deciding()
+DECIDE_IN_PART = _deciding(locked=LOCKED_IN_PART, amount="coalesce((SELECT min(asked) FROM locked WHERE budget_id = ANY(%(in_money)s::bigint[])), %(amount)s)")
+
+
+@lru_cache
+def decide_at_once(parts: Parts, *, is_among_freezes: bool) -> str:
+    """As DECIDE, where nothing has to be looked at first: budgets and wide freezes are those in memory, and nothing froze the session or one above it.
+
+    Not among freezes, only while no session of the organization is frozen.
+    """
+    frozen = f"EXISTS (SELECT FROM {FREEZES_OVER_CALL} o)" if is_among_freezes else IS_ANY_SESSION_FROZEN
+    return _deciding(f"""{as_remembered(parts)}
+    AND NOT {frozen}
+    AND (SELECT count(*) FROM locked) = cardinality(%(budget_id)s::bigint[])""")  # noqa: S608 - built from constants
 
 
 def authorization_hold(
@@ -263,6 +271,7 @@ def _hold_at_once(
     if request.session and not is_attributed(request, who):
         return None
     keys, version = list(asked.keys), rules.directory.version
+    parts, remembered = parts_of([unconfirmed])
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
     with sql.pipeline():
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
@@ -270,9 +279,10 @@ def _hold_at_once(
         # The deciding statement holds nothing where one of them is missing.
         if not are_seen(organization.pk, keys):
             periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=version)
-        deciding = sql.send(DECIDE_AT_ONCE, {**parameters, "version": version, **remembered_parameters([unconfirmed])})
+        deciding = sql.send(decide_at_once(parts, is_among_freezes=is_among_freezes(organization.pk)), {**parameters, "version": version, **remembered})
     rows = deciding.fetchall()
     if not rows[0].made:
+        note_among_freezes(organization.pk)
         return None
     note_seen(organization.pk, keys)
     return replace(held_of(parameters, rows, organization, asked), is_priced=estimate.amount is not None)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from django.db import transaction
 from governance import sql
 from governance.budgets.calls import Call
 from governance.budgets.models import Authorization
-from governance.budgets.reach import session_freezes
+from governance.budgets.reach import IS_ANY_SESSION_FROZEN, is_among_freezes, note_among_freezes, session_freezes
 from governance.budgets.rules import PeriodKey, Rules, rules_of, rules_remembered
 from governance.budgets.services.asking import (
     Asked,
@@ -47,10 +48,11 @@ from governance.budgets.services.refusals import LARGEST_SUM, binding_order, fre
 from governance.errors import Conflict, DomainError, PaymentRequired
 from governance.ids import hash16
 from governance.tenancy.access import Actor
-from governance.tenancy.authentication import UNMOVED, Remembered, remembered_parameters
+from governance.tenancy.authentication import Remembered
 from governance.tenancy.directory import Attribution, directory_of
 from governance.tenancy.models import ApiKey, Organization
 from governance.tenancy.services import LOCK_CONFIGURATION
+from governance.tenancy.standing import Parts, as_remembered, parts_of
 
 ZERO = Decimal(0)
 ENTRY_COLUMNS = {
@@ -59,6 +61,15 @@ ENTRY_COLUMNS = {
 }
 PLACE_COLUMNS = {"place_entry": "bigint", **HOLD_COLUMNS}
 LINES = "SELECT line.session::varchar, line.above::varchar FROM unnest(%(line)s::text[], %(above)s::text[]) AS line(session, above)"
+
+
+@lru_cache
+def together(parts: Parts, *, is_among_freezes: bool) -> str:
+    """The statement that decides about a group. Not among freezes, only while no session of the organization is frozen."""
+    frozen = f"EXISTS (SELECT FROM {session_freezes(first=LINES)} o)" if is_among_freezes else IS_ANY_SESSION_FROZEN
+    return TOGETHER.replace("{frozen}", frozen).replace("{as_remembered}", as_remembered(parts))
+
+
 # All or none: where the sum of what is asked for fits everywhere, each is made; rows are inserted in the order of their keys, like locks are taken in id order.
 TOGETHER = f"""
 WITH place AS (
@@ -83,11 +94,10 @@ WITH place AS (
     FROM asked e LEFT JOIN (
         SELECT place_entry, array_agg(id ORDER BY id) AS periods, array_agg(asked ORDER BY id) AS amounts FROM place GROUP BY place_entry
     ) h ON h.place_entry = e.entry
-    WHERE NOT EXISTS (SELECT FROM locked WHERE NOT fits)
+    WHERE {{as_remembered}}
+        AND NOT {{frozen}}
+        AND NOT EXISTS (SELECT FROM locked WHERE NOT fits)
         AND (SELECT count(*) FROM place) = cardinality(%(budget_id)s::bigint[])
-        AND (SELECT config_version FROM organization WHERE id = %(organization)s) = %(version)s
-        AND NOT EXISTS (SELECT FROM {session_freezes(first=LINES)} o)
-        AND {UNMOVED}
     ORDER BY e.idempotency_key, e.entry
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id
@@ -221,15 +231,17 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
             return None
         entries.append(entry)
     keys = [key for entry in entries for key in entry.asked.keys]
+    parts, remembered = parts_of([ask.unconfirmed for ask in asks])
     with sql.pipeline():
         sql.send(LOCK_CONFIGURATION, [organization.pk])
         if not are_seen(organization.pk, keys):
             periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
-        deciding = sql.send(TOGETHER, {
-            **_arrays(entries, organization, asks), **remembered_parameters(ask.unconfirmed for ask in asks), "version": rules.directory.version, "now": now,
+        deciding = sql.send(together(parts, is_among_freezes=is_among_freezes(organization.pk)), {
+            **_arrays(entries, organization, asks), **remembered, "version": rules.directory.version, "now": now,
         })
     rows = deciding.fetchall()
     if rows[0].made is None:
+        note_among_freezes(organization.pk)
         return None
     note_seen(organization.pk, keys)
     return _held_each(organization, entries, rows)

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from governance.budgets import rules
 from governance.budgets.models import Authorization, Budget, BudgetPeriod
 from governance.budgets.services import AuthorizationIn, authorization_hold, budget_change, budget_create, holds, session_freeze
+from governance.errors import PaymentRequired
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member
 from ingest.services import events_store
@@ -82,11 +83,25 @@ def test_frozen_session_is_refused_to_fully_named_calls(prices: None, admin: Mem
     assert Authorization.objects.count() == 1
 
 
+def test_frozen_session_costs_calls_of_others_one_look(admin: Member, looks: list[Any]) -> None:
+    budget(admin, "10")
+    ask(admin, "s1", "1")
+    events_store(actor=member_actor(admin), api_key=None, source="rest", events=[event(session="s2")])
+    session_freeze(actor=member_actor(admin), session_key="s2", reason="looks like a loop")
+    ask(admin, "s1", "1")
+    looks.clear()
+    for _ in range(3):
+        ask(admin, "s1", "1")
+    assert len(looks) == 0
+    with pytest.raises(PaymentRequired):
+        ask(admin, "s2", "1")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_fails_on_the_way_leaves_nothing(admin: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     budget(admin, "10")
     ask(admin, "s1", "1")
-    monkeypatch.setattr(holds, "DECIDE_AT_ONCE", "SELECT 1 / 0, %(version)s::bigint")
+    monkeypatch.setattr(holds, "decide_at_once", lambda *_, **__: "SELECT 1 / 0, %(version)s::bigint")
     with pytest.raises(psycopg.errors.DivisionByZero):
         ask(admin, "s2", "1")
     assert list(BudgetPeriod.objects.values_list("session_key", "held")) == [("s1", 1)]
