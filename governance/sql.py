@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
@@ -68,9 +68,10 @@ def cursor() -> psycopg.Cursor[Any]:
 
 
 def _connected() -> psycopg.Connection[Any]:
-    check_health()
-    connection.ensure_connection()
-    found: psycopg.Connection[Any] = connection.connection
+    ours = connections[DEFAULT_DB_ALIAS]
+    _check_health(ours)
+    ours.ensure_connection()
+    found: psycopg.Connection[Any] = ours.connection
     return found
 
 
@@ -108,12 +109,16 @@ def check_health() -> None:
 
     One on which nothing waits to be read is taken to live: to ask it, as Django does, costs a round trip.
     """
-    if connection.connection is None or connection.health_check_done or connection.in_atomic_block:  # type: ignore[attr-defined]
+    _check_health(connections[DEFAULT_DB_ALIAS])
+
+
+def _check_health(ours: Any) -> None:
+    if ours.connection is None or ours.health_check_done or ours.in_atomic_block:
         return
-    if _is_silent(connection.connection):
-        connection.health_check_done = True  # type: ignore[attr-defined]
+    if _is_silent(ours.connection):
+        ours.health_check_done = True
     else:
-        connection.close_if_health_check_failed()
+        ours.close_if_health_check_failed()
 
 
 def _is_silent(kept: psycopg.Connection[Any]) -> bool:

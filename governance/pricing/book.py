@@ -15,13 +15,16 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
+from django.db import connection
+
+from governance import sql
 from governance.money import quantize
 from governance.pricing.arithmetic import RateSet, Unpriceable, rate_from_json, rates_merged
 from governance.pricing.calls import KINDS_OF_CALL, SAID_OF_KINDS, kind_of_call
 from governance.pricing.catalogue import FACTS, maker_of
 from governance.pricing.exchange import ExchangeRates
 from governance.pricing.matching import UNKNOWN, Candidate, Directory, Match, Seller, names_in
-from governance.pricing.models import Model, PriceBook, PriceRow, Provider
+from governance.pricing.models import Model, PriceRow, Provider
 from governance.pricing.own import OwnPrice
 from governance.pricing.quotes import reference_quotes
 from governance.pricing.usage import Line, ModelPrice, Rating, Usage, Weighed
@@ -404,7 +407,11 @@ def book_load() -> tuple[tuple[Any, ...], Book]:
 
 def book_stamp() -> tuple[Any, ...]:
     """What tells one state of the book from another, in one cheap query."""
-    row = PriceBook.objects.order_by("pk").values_list("version", "changed_at").first()
+    # Asked each second in between requests that have to be quick: past the ORM, and past the question whether the connection lives.
+    sql.check_health()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version, changed_at FROM price_book ORDER BY id LIMIT 1")
+        row: tuple[Any, ...] | None = cursor.fetchone()
     return row if row is not None else (0, None)
 
 

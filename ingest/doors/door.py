@@ -6,8 +6,6 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils.decorators import method_decorator
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.views import APIView
 
 from governance.tenancy.access import Actor
@@ -22,7 +20,6 @@ from ingest.quarantine.services import refusals_mend
 from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
 
 
-@method_decorator(csrf_exempt, name="dispatch")
 class Door(APIView):
     """A view that takes usage in. It reads the body itself, so that limits hold before anything is parsed."""
 

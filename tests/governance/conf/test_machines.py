@@ -9,6 +9,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import override_settings
 
+from governance.conf import machines
 from governance.conf.machines import PREFIXES, MachineHandler
 from tests.conftest import KeyInHand
 
@@ -36,8 +37,9 @@ def asked(path: str, *, method: str = "POST", body: bytes = b"", secret: str = "
 
 
 @pytest.fixture(autouse=True)
-def kept_connection() -> Iterator[None]:
+def kept_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test's own transaction lives through the requests."""
+    monkeypatch.setattr(machines, "connection_check", lambda: None)
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
