@@ -10,7 +10,7 @@ from governance import sql
 from governance.tenancy import access
 from governance.tenancy.access import Actor, Right
 from ingest.models import RejectedInput
-from ingest.rejections import NOT_KEPT, UNREAD
+from ingest.rejections import STANDS_FOR
 
 DAY = timedelta(days=1)
 HOURS = 24
@@ -30,10 +30,9 @@ DELETE FROM arrival_hour a WHERE a.hour < %(before)s AND EXISTS (
 """
 
 
-# A row of these codes stands for as many as it says, of which nothing else was kept.
 REFUSALS = f"""
 SELECT door, coalesce(api_key_id, 0) AS api_key_id, harness, gateway, max(received_at) AS last_at, (array_agg(reason ORDER BY received_at DESC, id DESC))[1] AS reason,
-    sum(CASE WHEN code IN ('{NOT_KEPT}', '{UNREAD}') THEN (convert_from(payload, 'UTF8')::json ->> 'count')::bigint ELSE 1 END)::bigint AS count
+    sum({STANDS_FOR})::bigint AS count
 FROM rejected_input
 WHERE organization_id = %(organization)s AND received_at > %(since)s AND replayed_at IS NULL AND kind <> %(conflict)s
     AND (%(api_key)s::bigint IS NULL OR api_key_id = %(api_key)s)

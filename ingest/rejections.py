@@ -36,6 +36,8 @@ MOST_KEPT = 10_000
 PAYLOAD_BYTES = 65_536
 NOT_KEPT = "not_kept"
 UNREAD = "format_unknown"
+# A row of these codes stands for as many inputs as it says, of which nothing else was kept.
+STANDS_FOR = f"CASE WHEN code IN ('{NOT_KEPT}', '{UNREAD}') THEN (convert_from(payload, 'UTF8')::json ->> 'count')::bigint ELSE 1 END"
 MOST_CLIENTS = 20
 # What is kept as a client's name, so that a prompt or a key under that field is not.
 NAME = re.compile(r"[a-z][a-z0-9._-]{0,39}")

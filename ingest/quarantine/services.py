@@ -167,7 +167,11 @@ def kind_replay(*, actor: Actor, kind: Kind, most: int = MOST_AT_ONCE) -> Counte
         try:
             with transaction.atomic():
                 outcomes = rejected_replay(actor=actor, rejected=row)
-        except (Conflict, Invalid):
+        except Conflict:
+            # Somebody else has sent it through meanwhile, or the same person twice.
+            found["counted"] += 1
+            continue
+        except Invalid:
             found["incomplete"] += 1
             RejectedInput.objects.filter(organization=actor.organization, pk=row.pk).update(replayed_at=timezone.now())
             continue

@@ -1,6 +1,7 @@
 """What was refused is mended by a rule: at every door from now on, and what is kept when it is sent through again."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,8 @@ from ingest.quarantine.mending import Fix, mended
 from ingest.quarantine.selectors import Kind, kinds_of, rule_try
 from ingest.quarantine.services import MOST_RULES, fixes_of, kind_replay, rule_create, rule_switch
 from ingest.quarantine.watch import FEW, MANY, quarantine_watch
+from ingest.rejections import unread_note
+from tests.conftest import KeyInHand
 from tests.golden.captures import CAPTURES_OF_OTLP, written
 
 pytestmark = pytest.mark.django_db
@@ -254,6 +257,16 @@ def test_its_keepers_are_told_once_when_it_grows_and_again_after_it_was_quiet(ad
     keep(admin, MANY, quiet)
     assert quarantine_watch(now=quiet) == 1
     assert Notice.objects.count() == 2
+
+
+def test_what_only_the_number_was_kept_of_counts_as_growth(admin: Member, api_key: KeyInHand) -> None:
+    """A client that no format reads yet, however much it sends, is one row an hour."""
+    unread_note(api_key=api_key.row, door="otlp", unread=Counter({"some-agent": 4_000}))
+    now = timezone.now()
+    assert quarantine_watch(now=now) == 1
+    notice = Notice.objects.get()
+    assert notice.subject == "4,000 inputs were not counted within an hour"
+    assert " 4,000  otlp: 4,000 records of some-agent" in notice.body
 
 
 def test_the_page_shows_kinds_tries_a_rule_and_sends_all_again(client: Client, api: APIClient, admin: Member) -> None:
