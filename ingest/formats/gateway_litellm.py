@@ -117,10 +117,11 @@ def succeeded(record: Mapping[str, Any]) -> bool:
 
 
 def ids(record: Mapping[str, Any], *, is_ok: bool) -> Fields:
-    """The vendor's id of the request, where LiteLLM passes it on, else LiteLLM's of the call: as its other outputs have it."""
+    """The vendor's id of the request, where LiteLLM passes it on, else LiteLLM's of the call, or one of a failed attempt: as its other outputs have it."""
     call = identifier(record.get("litellm_call_id")) or identifier(record.get("id"))
     if not is_ok:
-        return {"id": f"{call}-failed-{ended_ms(record.get('endTime'))}"}
+        attempt = f"{call}-failed-{ended_ms(record.get('endTime'))}"
+        return {"request_id": attempt, "id": attempt}
     sent = mapping(mapping(record.get("hidden_params")).get("additional_headers"))
     return {"request_id": next((identifier(sent[name]) for name in VENDOR_IDS if sent.get(name)), call), "id": call}
 

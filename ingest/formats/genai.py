@@ -57,7 +57,7 @@ USAGE = {
         "gen_ai.usage.cache_creation.ephemeral_1h_input_tokens",
     ),
     "reasoning": (
-        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens",
+        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens", "gen_ai.usage.details.thoughts_tokens",
         "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.output_tokens.reasoning", "gen_ai.usage.completion_tokens_details.reasoning_tokens",
         "codex.usage.reasoning_output_tokens", "thoughts_token_count", "gen_ai.usage.experimental.reasoning_tokens",
     ),
@@ -123,7 +123,7 @@ def described(span: Span) -> dict[str, Any]:
         "provider": provider(attributes),
         "harness": service(span.source.resource),
         "harness_version": text(span.source.resource.get("service.version"), 80),
-        "session": first(labels, SESSIONS),
+        "session": session(labels),
         "trace": span.trace_id or None,
         "parent": span.parent_id or None,
         "latency_ms": latency(span),
@@ -134,6 +134,12 @@ def described(span: Span) -> dict[str, Any]:
         **labelled(labels, members=MEMBERS),
         **identity(span),
     }
+
+
+def session(labels: Attributes) -> str | None:
+    """The conversation. Microsoft's Agent Framework names it by the answer before, so by another one each time: that is no session."""
+    found = first(labels, SESSIONS)
+    return None if found is not None and found.startswith("resp_") else found
 
 
 def identity(span: Span) -> dict[str, str | None]:

@@ -19,8 +19,11 @@ from ingest.formats.scalars import Scalar, amount, raw_text, text
 from ingest.formats.telemetry import Source, Span
 
 NAME = "litellm"
+RANK = 1
 CALL_ID = "litellm.call_id"
 CACHE_HITS = ("cache_hit", "litellm.cache_hit", "metadata.cache_hit")
+# Only an answer out of LiteLLM's own cache has the key that it was found by.
+CACHE_KEY = re.compile(r'"cache_key": "')
 COSTS = ("gen_ai.cost.total_cost", "litellm.cost.total", "litellm.response.cost", "llm.cost.total", "llm.response.cost")
 USAGE = "metadata.usage_object"
 COUNTED = re.compile(r"'([a-z0-9_]+)': ([0-9]{1,12})(?=[,}])")
@@ -33,9 +36,14 @@ def reads(source: Source) -> bool:
     return source.scope == NAME or source.scope.startswith("litellm.")
 
 
+def speaks(span: Span) -> bool:
+    """Whether the call stands on a span of another maker: LiteLLM writes onto the one that is open, such as a FastAPI that traces itself has."""
+    return CALL_ID in span.attributes or USAGE in span.attributes
+
+
 def call_fields(span: Span) -> dict[str, Any] | None:
     attributes = span.attributes
-    if not is_call(attributes) or any(str(attributes.get(name)).lower() == "true" for name in CACHE_HITS):
+    if not is_call(attributes) or is_cached(attributes):
         return None
     metadata = metadata_of(attributes)
     requester = literal(metadata.get("requester_metadata"))
@@ -74,6 +82,12 @@ def is_call(attributes: Attributes) -> bool:
     return (named or CALL_ID in attributes or any(genai.token_counts(attributes))) and modelled(attributes) is not None
 
 
+def is_cached(attributes: Attributes) -> bool:
+    """Whether LiteLLM answered out of its own cache, so that nobody was called."""
+    said_so = any(str(attributes.get(name)).lower() == "true" for name in CACHE_HITS)
+    return said_so or CACHE_KEY.search(str(attributes.get("hidden_params") or "")) is not None
+
+
 def modelled(attributes: Attributes) -> str | None:
     """The model that the span names; none stands on spans of LiteLLM's own work."""
     return genai.model(attributes) or first(attributes, ("litellm.provider.model", "llm.model_name"))
@@ -107,7 +121,8 @@ def identity(span: Span, *, is_failed: bool) -> dict[str, str | None]:
     """LiteLLM's id of the call, where there is none the vendor's. The retry of a failed attempt has the same one, so the attempt gets its own."""
     call_id = raw_text(span.attributes.get(CALL_ID))
     if is_failed and call_id:
-        return {"id": f"{call_id}-failed-{span.end_unix_nano / 1_000_000:.0f}", "request_id": None}
+        attempt = f"{call_id}-failed-{span.end_unix_nano / 1_000_000:.0f}"
+        return {"id": attempt, "request_id": attempt}
     if is_failed:
         return genai.span_identity(span)
     if call_id:

@@ -119,7 +119,7 @@ def within_frameworks(calls: Sequence[Call]) -> list[Call]:
     left = list(calls)
     if len(left) > MOST_COMPARED:
         return left
-    for outer in [call for call in calls if call.request_id is None and counted(call)]:
+    for outer in [call for call in calls if call.request_id is None]:
         inner = [call for call in left if call is not outer and lies_within(call, outer)]
         if inner:
             nearest = min(inner, key=lambda call: (outer.span.end_unix_nano - call.span.end_unix_nano, call.index))
@@ -135,6 +135,7 @@ def lies_within(inner: Call, outer: Call) -> bool:
         and outer.span.start_unix_nano <= inner.span.start_unix_nano <= inner.span.end_unix_nano <= outer.span.end_unix_nano
         and are_one_model(str(inner.fields.get("model")), str(outer.fields.get("model")))
         and are_same_counts(comparable(inner), comparable(outer))
+        and (inner.fields.get("status") == outer.fields.get("status") or bool(counted(inner) and counted(outer)))
     )
 
 
@@ -151,10 +152,13 @@ def comparable(call: Call) -> dict[str, Any]:
     return found | ({"cache_write_tokens": sum(writes)} if writes and all(type(value) is int for value in writes) else {})
 
 
-def are_same_counts(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether both know the input and the output, and nothing that both know differs."""
-    both = first.keys() & second.keys()
-    return {"input_tokens", "output_tokens"} <= both and all(first[name] == second[name] for name in both)
+def are_same_counts(inner: dict[str, Any], outer: dict[str, Any]) -> bool:
+    """Whether the inner call knows what the outer one does of input and output, and nothing that both know differs.
+
+    Frameworks learn less of streams than libraries do, and nothing of calls that failed.
+    """
+    both = inner.keys() & outer.keys()
+    return {"input_tokens", "output_tokens"} & outer.keys() <= both and all(inner[name] == outer[name] for name in both)
 
 
 def counted(call: Call) -> dict[str, Any]:

@@ -24,6 +24,8 @@ KINDS = ("LLM", "EMBEDDING")
 COUNT = "llm.token_count."
 # A vendor's id in JSON, which text that a model wrote cannot look like: there its quotes are escaped.
 VENDOR_ID = re.compile(r'"(?:id|response_id)"\s*:\s*"((?:chatcmpl|cmpl|resp|msg|gen|msg_bdrk|msg_vrtx)[_-][A-Za-z0-9_.-]{6,100})"')
+# LlamaIndex marks as a call what only makes a request ready: OpenAI._prepare_chat_with_tools.
+PREPARING = "._prepare_"
 LONGEST_METADATA = 16_384
 # What frameworks write into a call's metadata about themselves.
 FRAMEWORK = ("ls_", "lc_", "langgraph_", "checkpoint_", "thread_", "__", "run_id", "versions")
@@ -43,7 +45,7 @@ def speaks(span: Span) -> bool:
 
 def call_fields(span: Span) -> dict[str, Any] | None:
     attributes = span.attributes
-    if str(attributes[KIND]).upper() not in KINDS:
+    if str(attributes[KIND]).upper() not in KINDS or PREPARING in span.name:
         return None
     metadata = metadata_of(attributes)
     fields = genai.described(span) | {
@@ -75,6 +77,9 @@ def usage(attributes: Attributes) -> dict[str, Any]:
     )
     if reported == Reported():
         return genai.usage(attributes)
+    if (reported.input, reported.total) == (0, reported.output) and reported.output:
+        # LangChain's way of saying that the stream did not tell it.
+        reported = reported._replace(input=None, total=None)
     return disjoint(reported, cache_in_input=True, reasoning_in_output=True)
 
 
@@ -96,8 +101,9 @@ def response_id(answer: str) -> str | None:
         own = None
     if isinstance(own, str) and own and not own.startswith(("run-", "lc_run-")):
         return own
-    found = VENDOR_ID.search(answer)
-    return found[1] if found else None
+    found: list[str] = VENDOR_ID.findall(answer)
+    # An answer of the Responses API has ids of the messages in it too, which come first in what LangChain writes.
+    return next((one for one in found if one.startswith("resp")), found[0] if found else None)
 
 
 def provider(attributes: Attributes) -> str | None:

@@ -1,15 +1,16 @@
 """Model calls in spans of the Vercel AI SDK, and so of OpenCode with `experimental.openTelemetry`.
 
-An `ai.streamText` span sums up the calls beneath it; only those (`….doStream`, `….doGenerate`, `….doEmbed`) are calls. Written from
-the SDK's documentation and source. Input includes what caches read, output includes reasoning, except that before version 6 Anthropic's
-models were reported with their own counts, which leave caches out: these stand whole in `ai.response.providerMetadata`.
+An `ai.streamText` span sums up the calls beneath it; only those (`….doStream`, `….doGenerate`, `….doEmbed`) are calls. Version 7
+writes the GenAI conventions' names, which are read as such. Input includes what caches read, output includes reasoning, except that before version 6 Anthropic's
+models were reported with their own counts, which leave caches out, and Gemini's without thoughts: these stand whole in `ai.response.providerMetadata`.
 """
 
 from typing import Any
 
 from governance.pricing.catalogue import provider_family
 from ingest.collector.readers import claude_code
-from ingest.formats import genai
+from ingest.collector.readers.values import mapping
+from ingest.formats import genai, vendor_gemini
 from ingest.formats.buckets import Reported, disjoint
 from ingest.formats.labels import Attributes, first, said
 from ingest.formats.scalars import Scalar, json_of, milliseconds, raw_text
@@ -48,15 +49,17 @@ def call_fields(span: Span) -> dict[str, Any] | None:
         "member": fields["member"] or first(attributes, MEMBERS, 254),
         "ttft_ms": fields["ttft_ms"] or milliseconds(attributes.get("ai.response.msToFirstChunk")),
     }
-    if "request_id" not in fields and (answer := raw_text(attributes.get("ai.response.id"))) and not answer.startswith("aitxt-"):
-        # An id that begins so is the SDK's own, made where the vendor gave none.
-        fields |= {"request_id": answer, "id": None}
-    return said({**fields, **usage(attributes)})
+    answer = str(fields.get("request_id") or raw_text(attributes.get("ai.response.id")) or "")
+    # An id that begins so is the SDK's own, made where the vendor gave none.
+    own = genai.span_identity(span) | {"request_id": None} if answer.startswith("aitxt-") else {}
+    return said({**fields, **({"request_id": answer, "id": None} if answer else {}), **own, **usage(attributes)})
 
 
 def usage(attributes: Attributes) -> dict[str, Any]:
-    told = json_of(attributes.get(METADATA)).get("anthropic")
-    anthropic = told if isinstance(told, dict) else {}
+    metadata = json_of(attributes.get(METADATA))
+    anthropic, google = mapping(metadata.get("anthropic")), mapping(mapping(metadata.get("google")).get("usageMetadata"))
+    if google.get("promptTokenCount") is not None:
+        return vendor_gemini.tokens(google)
     if isinstance(block := anthropic.get("usage"), dict) and block.get("input_tokens") is not None:
         return claude_code.tokens(block)
     own = {name: next((attributes[key] for key in keys if key in attributes), None) for name, keys in USAGE.items()}

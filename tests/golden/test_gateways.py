@@ -93,7 +93,7 @@ def test_litellms_failures_caches_and_unknown_models() -> None:
         "litellm_call_id": "9d0c1b3e-0000-4000-8000-000000000001",
     }
     retried, lost = read("litellm", failed, cached, unknown)
-    assert (retried.status, retried.request_id, counts(retried), retried.reported_cost) == ("error", "", {}, None)
+    assert (retried.status, retried.request_id, counts(retried), retried.reported_cost) == ("error", retried.id, {}, None)
     assert retried.id != read("litellm", row)[0].id
     assert (lost.model, lost.provider, lost.status) == ("nope", "", "error")
 

@@ -130,8 +130,8 @@ def test_a_failed_attempt_has_no_counts_and_does_not_take_the_retrys_place(callb
     failed["metadata"] = {**record["metadata"], "usage_object": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
     event = callback.event_of(failed)
     assert event["status"] == "error"
-    assert event["id"] != callback.event_of(record)["id"]
-    assert not {*COUNTS, "reported_cost", "request_id"} & set(event)
+    assert event["id"] == event["request_id"] != callback.event_of(record)["id"]
+    assert not {*COUNTS, "reported_cost"} & set(event)
 
 
 def test_an_answer_of_litellms_own_cache_is_no_call(callback: ModuleType) -> None:

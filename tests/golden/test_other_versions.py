@@ -153,9 +153,10 @@ def test_a_failed_attempt_has_one_id_in_all_of_litellms_outputs() -> None:
     told_again = call(
         {**SECOND_VERSION, "litellm.call_id": litellm_record()["litellm_call_id"], "error.type": "RateLimitError"}, "litellm", end=0.5314
     )
-    assert told.id.rpartition("-")[0] == told_again.id.rpartition("-")[0]
-    assert told.id.endswith("928531")
-    assert told_again.id.endswith("531")
+    assert told.request_id.rpartition("-")[0] == told_again.request_id.rpartition("-")[0]
+    assert told.request_id.endswith("928531")
+    assert told_again.request_id.endswith("531")
+    assert told.request_id == told.id
 
 
 # github.com/openclaw/openclaw, extensions/diagnostics-otel/src: service-recorders-usage.ts, and service.ts of the versions before.
@@ -296,6 +297,12 @@ SDK = {
 def test_anthropics_counts_in_all_versions_of_vercels_sdk(told: dict[str, Any], metadata: dict[str, Any] | None) -> None:
     with_metadata = {} if metadata is None else {"ai.response.providerMetadata": json.dumps({"anthropic": metadata})}
     assert buckets(call({**SDK, **told, **with_metadata}, "ai")) == (5000, 1000, 2048, None, 57, None)
+
+
+def test_an_answer_before_is_no_conversation() -> None:
+    """agent-framework 1.23 on the Responses API has the id of the answer before as `gen_ai.conversation.id`."""
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-5", "gen_ai.response.id": "resp_0002"}
+    assert call({**chat, "gen_ai.conversation.id": "resp_0001"}, "agent_framework").session == ""
 
 
 def compacted(**more: Any) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def _ids(record: dict[str, Any], *, is_ok: bool) -> dict[str, Any]:
     """LiteLLM's id of the call, and the vendor's where LiteLLM knows it. A failed attempt has the id of the retry that succeeds, so it gets its own."""
     call_id = record.get("litellm_call_id") or record.get("id")
     if not is_ok:
-        return {"id": f"{call_id}-failed-{record['endTime'] * 1000:.0f}"}
+        attempt = f"{call_id}-failed-{record['endTime'] * 1000:.0f}"
+        return {"id": attempt, "request_id": attempt}
     headers = (record.get("hidden_params") or {}).get("additional_headers") or {}
     return {"id": call_id, "request_id": next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)}
 

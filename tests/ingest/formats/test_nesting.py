@@ -92,6 +92,29 @@ def test_so_is_one_that_tells_less_of_cache_writes_and_of_the_models_date() -> N
     assert (event.request_id, event.cache_write_1h_tokens, event.session) == ("msg_01Abcdef12345", 512, "s1")
 
 
+# What LangChain 1.4.7 tells of a stream of ChatAnthropic, of a stream without `include_usage`, and of a refusal.
+UNTOLD: dict[str, Any] = {"openinference.span.kind": "LLM", "llm.model_name": "claude-sonnet-4-5-20250929"}
+
+
+@pytest.mark.parametrize(
+    ("told", "within"),
+    [
+        (UNTOLD | {"llm.token_count.prompt": 0, "llm.token_count.completion": 57, "llm.token_count.total": 57}, NATIVE),
+        (UNTOLD, NATIVE),
+        (
+            UNTOLD | {"error.type": "RateLimitError"},
+            CHAT | {"error.type": "rate_limit_error", "anthropic.request.id": "req_011Abcdef12345"},
+        ),
+    ],
+    ids=["without input", "without counts", "refused"],
+)
+def test_so_is_one_that_learnt_less_than_the_library(told: dict[str, Any], within: dict[str, Any]) -> None:
+    outer, inner = (CHAIN, [span(told, trace=1, end=2)]), (SDK, [span(within, trace=2, start=0.5, end=1.5)])
+    assert [len(calls(one)) for one in (outer, inner)] == [1, 1]
+    (event,) = calls(outer, inner)
+    assert event.request_id
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -103,6 +126,11 @@ def test_so_is_one_that_tells_less_of_cache_writes_and_of_the_models_date() -> N
 )
 def test_calls_that_only_look_alike_are_two(other: dict[str, Any]) -> None:
     assert len(calls((CHAIN, [span(NAMELESS, trace=1, start=0, end=2)]), (OPENAI, [other]))) == 2
+
+
+def test_a_failed_attempt_is_not_the_answer_around_it() -> None:
+    failed = UNTOLD | {"error.type": "OverloadedError"}
+    assert len(calls((CHAIN, [span(UNTOLD, trace=1, end=2)]), (OPENAI, [span(failed, trace=2, start=0.5, end=1.5)]))) == 2
 
 
 def test_parallel_calls_pair_one_to_one() -> None:

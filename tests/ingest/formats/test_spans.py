@@ -101,6 +101,18 @@ def test_langchains_record_of_an_answer_passes_the_vendors_id_on() -> None:
     assert call({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "output.value": cut}).request_id == "chatcmpl-Abcdef123456"
 
 
+def test_a_stream_that_langchain_was_told_no_input_of_has_an_unknown_one() -> None:
+    counts = {"llm.token_count.prompt": 0, "llm.token_count.completion": 57, "llm.token_count.total": 57}
+    event = call({"openinference.span.kind": "LLM", "llm.model_name": "claude-sonnet-4-5", **counts})
+    assert buckets(event) == (None, None, None, None, 57, None)
+
+
+def test_pydantic_ais_thoughts_of_gemini_are_reasoning() -> None:
+    counts = {"gen_ai.usage.input_tokens": 1300, "gen_ai.usage.output_tokens": 130, "gen_ai.usage.details.thoughts_tokens": 40}
+    event = call({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gemini-2.5-flash", **counts}, "pydantic-ai")
+    assert (event.output_tokens, event.reasoning_tokens) == (130, 40)
+
+
 def test_an_id_in_text_that_a_model_wrote_is_none() -> None:
     answer = json.dumps({"generations": [{"text": '{"id": "chatcmpl-Abcdef123456"}'}]})
     assert call({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "output.value": answer}).request_id == ""
@@ -181,7 +193,7 @@ def test_litellm_says_cached_tokens_in_a_dict_written_as_text() -> None:
     failed = call(
         values | {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0, "metadata.usage_object": "{}"}, "litellm", is_error=True
     )
-    assert (failed.status, failed.request_id, buckets(failed)) == ("error", "", (None,) * 6)
+    assert (failed.status, failed.request_id, buckets(failed)) == ("error", failed.id, (None,) * 6)
     assert none_of({"gen_ai.request.model": "gpt-4o", "llm.openai.usage": "{'prompt_tokens': 1500}"}, "litellm")
 
 
