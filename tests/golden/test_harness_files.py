@@ -114,6 +114,12 @@ def test_a_fork_of_a_session_repeats_its_calls_and_adds_none() -> None:
     assert len({event.request_id for event in events}) == 2
 
 
+def test_what_a_fork_repeats_stays_in_the_session_that_made_it() -> None:
+    """Claude Code 2.1.330 writes `requestSessionId` on what `--fork-session` copied."""
+    fork = [{**row, "sessionId": "the-fork", "requestSessionId": row["sessionId"]} for row in rows_of("959ca271")]
+    assert {event.session for event in read("claude-code", fork)} == {event.session for event in read("claude-code", rows_of("959ca271"))}
+
+
 def test_a_sub_agents_calls_stand_in_a_file_of_their_own() -> None:
     rows = [{**row, "isSidechain": True, "agentId": "a17"} for row in rows_of("959ca271")]
     events = read("claude-code", rows)
@@ -165,12 +171,25 @@ def test_a_qwen_version_that_notes_nothing_is_read_by_its_answers() -> None:
 
 
 @pytest.mark.django_db
+def test_a_qwen_sub_agents_file_repeats_what_the_chat_notes() -> None:
+    """Qwen Code 0.24.4, `subagents/<session>/agent-….jsonl`."""
+    line = {"type": "assistant", "uuid": "u", "sessionId": "s", "agentId": "general-purpose-call_1", "isSidechain": True, "agentRound": 1}
+    counts = {"promptTokenCount": 1500, "candidatesTokenCount": 200, "thoughtsTokenCount": 64, "cachedContentTokenCount": 1024}
+    assert read("qwen-code", [{**line, "timestamp": "2026-11-21T11:03:16.151Z", "usageMetadata": counts}]) == []
+
+
 def test_what_opencode_prints_counts_once_beside_its_database(api: APIClient) -> None:
     rows = rows_of("opencode.db.rows")
     accepted = post(api, "opencode", lines(rows))["accepted"]
     printed = [
-        {"type": "step_finish", "timestamp": row["time_updated"], "sessionID": row["session_id"], "part": {**row["data"], "messageID": row["message_id"]}}
-        for row in rows if row["table"] == "part" and row["data"]["type"] == "step-finish"
+        {
+            "type": "step_finish",
+            "timestamp": row["time_updated"],
+            "sessionID": row["session_id"],
+            "part": {**row["data"], "messageID": row["message_id"]},
+        }
+        for row in rows
+        if row["table"] == "part" and row["data"]["type"] == "step-finish"
     ]
     answer = post(api, "opencode", lines(printed), HTTP_X_WEIGHHOUSE_MODEL="gpt-5", HTTP_X_WEIGHHOUSE_PROVIDER="mock")
     assert (answer["accepted"], answer["duplicate"]) == (0, accepted)
@@ -182,13 +201,18 @@ def test_opencodes_rows_are_read_as_the_database_has_them() -> None:
     rows = rows_of("opencode.db.rows")
     as_text = [{**row, "data": json.dumps(row["data"])} if "data" in row else row for row in rows]
     assert read("opencode", as_text) == read("opencode", rows) != []
-    assert read("opencode", [{"table": "message", "id": "msg_1", "session_id": "ses_1", "data": text} for text in ("{", "[" * 100_000, "[1]")]) == []
+    assert (
+        read("opencode", [{"table": "message", "id": "msg_1", "session_id": "ses_1", "data": text} for text in ("{", "[" * 100_000, "[1]")])
+        == []
+    )
 
 
 def test_what_opencode_prints_is_the_call_of_its_message_where_its_sender_names_the_model() -> None:
     """As `opencode run --format json` writes a step's end, after its source."""
     (stored, *_) = read("opencode", rows_of("opencode.db.rows"))
-    (part,) = [row for row in rows_of("opencode.db.rows") if row["table"] == "part" and row["data"].get("cost") and row["message_id"] == stored.id]
+    (part,) = [
+        row for row in rows_of("opencode.db.rows") if row["table"] == "part" and row["data"].get("cost") and row["message_id"] == stored.id
+    ]
     inner = {**part["data"], "id": part["id"], "messageID": part["message_id"], "sessionID": part["session_id"]}
     printed = {"type": "step_finish", "timestamp": part["time_updated"], "sessionID": part["session_id"], "part": inner}
     body = lines([{"type": "text", "part": {"text": "Hello"}}, printed])

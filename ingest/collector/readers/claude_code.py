@@ -111,7 +111,8 @@ class Reader(Rewriting):
             "occurred_at": at,
             "harness": HARNESS,
             "harness_version": text(record.get("version"), 80),
-            "session": identifier(record.get("sessionId")),
+            # A fork repeats the lines of the session it was made from, which made the calls in them.
+            "session": identifier(record.get("requestSessionId")) or identifier(record.get("sessionId")),
             "trace": self.context.get("prompt", ""),
             "role": "subagent" if record.get("isSidechain") is True or record.get("agentId") else "",
         }

@@ -21,8 +21,8 @@ class Reader(Stateless):
     """Remembers whether the session notes its responses, so that an answer's line is not counted beside its note."""
 
     def read(self, record: Mapping[str, Any]) -> Iterable[Fields]:
-        if record.get("forkedFrom"):
-            # A branch copies the lines of the chat it was made from.
+        if record.get("forkedFrom") or (record.get("agentId") and not record.get("model")):
+            # A branch copies the lines of the chat it was made from; a sub-agent's file repeats what the chat notes, without the model.
             return
         told = mapping(mapping(record.get("systemPayload")).get("uiEvent")) if record.get("subtype") == "ui_telemetry" else {}
         if told.get("event.name") == ERROR:
