@@ -32,7 +32,7 @@ def file(body: str, name: str = "october.csv") -> dict[str, SimpleUploadedFile]:
 
 def table() -> str:
     then = (timezone.now() - timedelta(hours=1)).isoformat()
-    return f"when,model,input tokens,user\n{then},claude-sonnet-4-5,1000,anna\n{then},claude-sonnet-4-5,x,anna\n"
+    return f"moment,model,input tokens,user\n{then},claude-sonnet-4-5,1000,anna\n{then},claude-sonnet-4-5,x,anna\n"
 
 
 def test_a_file_is_sent_looked_at_imported_and_undone(signed_in: Client) -> None:
