@@ -30,9 +30,9 @@ def rejected_list(request: PageRequest) -> HttpResponse:
         Column("kind", "What", kind="badge", value=lambda row: (row.get_kind_display().lower(), TONES[row.kind]), is_for_wide=True),
         Column("door", "Door", is_for_wide=True),
         Column("code", "Code", is_for_wide=True),
-        Column("reason", "Why", value=lambda row: row.reason[:160]),
+        Column("reason", "Why", value=lambda row: row.reason[:160].replace("`", "")),
         Column(
-            "replay_outcome", "Replayed", kind="badge", is_for_wide=True,
+            "replay_outcome", "Replayed", kind="badge",
             value=lambda row: (row.replay_outcome, OUTCOMES.get(row.replay_outcome, "")) if row.replay_outcome else None,
         ),
     ]  # fmt: skip
