@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from governance import sql
 from governance.audit.services import audit_record
 from governance.errors import Conflict, Invalid
 from governance.ids import hash16
@@ -33,12 +34,20 @@ from ingest.redaction import REMOVED, broken_redacted, payload_redacted, tag_red
 MOST_AN_HOUR = 1_000
 MOST_AT_ONCE = 250
 MOST_KEPT = 10_000
+MOST_BYTES = 64 * 1024 * 1024
 PAYLOAD_BYTES = 65_536
 NOT_KEPT = "not_kept"
 UNREAD = "format_unknown"
 # A row of these codes stands for as many inputs as it says, of which nothing else was kept.
 STANDS_FOR = f"CASE WHEN code IN ('{NOT_KEPT}', '{UNREAD}') THEN (convert_from(payload, 'UTF8')::json ->> 'count')::bigint ELSE 1 END"
 MOST_CLIENTS = 20
+DROP_OLDEST = """
+DELETE FROM rejected_input WHERE organization_id = %(organization)s AND id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER newest AS place, sum(octet_length(payload)) OVER newest AS bytes
+        FROM rejected_input WHERE organization_id = %(organization)s WINDOW newest AS (ORDER BY received_at DESC, id DESC)
+    ) kept WHERE place > %(most)s OR bytes > %(bytes)s)
+"""
 # What is kept as a client's name, so that a prompt or a key under that field is not.
 NAME = re.compile(r"[a-z][a-z0-9._-]{0,39}")
 # The outcome of a replay of several events is the worst of them.
@@ -83,7 +92,7 @@ def misfits_keep(*, api_key: ApiKey, door: str, misfits: Sequence[Misfit]) -> in
         uncounted = Counter(told_of(misfit.payload, api_key) for misfit in misfits[min(room, len(rows)) :])
         for told, count in by_client(uncounted).items():
             count_up(mine, api_key=api_key, door=door, code=NOT_KEPT, count=count, now=now, told=told)
-        oldest_drop(mine)
+        oldest_drop(api_key.organization_id)
     return min(room, len(rows))
 
 
@@ -104,7 +113,7 @@ def unread_note(*, api_key: ApiKey, door: str, unread: Counter[str]) -> None:
         for client, count in unread.most_common(MOST_CLIENTS):
             told = Told(name_of(client), "")
             count_up(mine, api_key=api_key, door=door, code=UNREAD, count=count, now=now, client=client, told=told)
-        oldest_drop(mine)
+        oldest_drop(api_key.organization_id)
 
 
 def rejected_inputs(actor: Actor) -> QuerySet[RejectedInput]:
@@ -259,9 +268,9 @@ def count_up(
     row.save()
 
 
-def oldest_drop(mine: QuerySet[RejectedInput]) -> None:
-    """Keeps the newest MOST_KEPT."""
-    mine.filter(pk__in=mine.order_by("-received_at", "-id").values("pk")[MOST_KEPT:]).delete()
+def oldest_drop(organization_id: int) -> None:
+    """Keeps the newest, MOST_KEPT and MOST_BYTES of them at most."""
+    sql.execute(DROP_OLDEST, {"organization": organization_id, "most": MOST_KEPT, "bytes": MOST_BYTES})
 
 
 def lock_of(organization_id: int) -> None:

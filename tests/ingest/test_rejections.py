@@ -161,6 +161,12 @@ def test_the_newest_are_kept(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch
     assert [json.loads(bytes(row.payload))["id"] for row in rows] == ["call-1", "call-2", "call-9"]
 
 
+def test_what_is_kept_takes_no_more_room_than_is_set_aside(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejections, "MOST_BYTES", 3 * len(payload(id="call-0")))
+    rows = keep(api_key, *[payload(id=f"call-{number}") for number in range(5)])
+    assert [json.loads(bytes(row.payload))["id"] for row in rows] == ["call-2", "call-3", "call-4"]
+
+
 def test_others_are_not_touched_by_one_organizations_rubbish(api_key: KeyInHand, stranger: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = RejectedInput.objects.create(
         organization=stranger.organization,
