@@ -25,7 +25,9 @@ class Client(Protocol):
 
 
 class LogFormat(Client, Protocol):
-    """A client that reports calls in log records."""
+    """A client that reports calls in log records. `EVENTS` is how the names of its records begin, where nobody else's do."""
+
+    EVENTS: str
 
     def event_fields(self, record: LogRecord) -> dict[str, Any] | None:
         """The fields of the usage event in a record, not yet validated; None for a record that reports no call."""
@@ -71,6 +73,16 @@ def conventions() -> tuple[Convention, ...]:
     """Every module of this folder that knows a convention of spans, the narrower before the more general."""
     found = [cast("Convention", module) for module in _modules() if hasattr(module, "speaks")]
     return tuple(sorted(found, key=lambda module: module.RANK))
+
+
+@cache
+def _by_events() -> dict[str, Client]:
+    return {module.EVENTS: cast("Client", module) for module in _modules() if hasattr(module, "EVENTS")}
+
+
+def client_by_event(record: LogRecord) -> Client | None:
+    """Whose record it is by its name alone, for where neither scope nor service say; None when no module here has such names."""
+    return next((client for begun, client in _by_events().items() if record.name.startswith(begun) or record.kind.startswith(begun)), None)
 
 
 def client_of(source: Source) -> Client | None:

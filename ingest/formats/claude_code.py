@@ -16,7 +16,7 @@ from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "claude-code"
 SCOPE = "com.anthropic.claude_code"
-PREFIX = "claude_code."
+EVENTS = PREFIX = "claude_code."
 # Of a record only these become tags: anything else in it may be text that somebody wrote. `user.id` hashes a device, not a person.
 RECORD_TAGS = ("user.id", "organization.id", "query_source", "agent.name", "skill.name", "plugin.name", "effort", "status_code", "attempt")
 MOST_ID = 200

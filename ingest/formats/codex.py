@@ -13,6 +13,7 @@ from ingest.formats.scalars import count, milliseconds, raw_text, text
 from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "codex"
+EVENTS = "codex."
 COMPLETED = ("codex.sse_event", "codex.websocket_event")
 REFUSED = ("codex.api_request", "codex.websocket_request")
 COUNTS = (
@@ -29,8 +30,12 @@ LEAST_ERROR = 400
 
 
 def reads(source: Source) -> bool:
-    """Whether Codex sent it: `service.name` is the program of it that runs (codex_exec, codex_cli_rs, codex_vscode…)."""
-    return str(source.resource.get("service.name", "")).lower().startswith("codex") or source.scope.startswith("codex")
+    """Whether Codex sent it: `service.name` is the program of it that runs (codex_exec, codex_cli_rs, codex_vscode…), and so is the scope of its spans.
+
+    A service of somebody's own may begin so as well, with the scope of whatever instruments it.
+    """
+    service = str(source.resource.get("service.name", ""))
+    return source.scope.startswith("codex") or (service.lower().startswith("codex") and source.scope in ("", service))
 
 
 def event_fields(record: LogRecord) -> dict[str, Any] | None:

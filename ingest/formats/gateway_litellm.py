@@ -106,7 +106,10 @@ def ended(stamp: Any) -> str:
     """When the call ended. Raises Misread where nothing says of what zone that time is."""
     at = instant(stamp)
     if ZONELESS.fullmatch(at):
-        raise Misread("occurred_at", "The time has no zone. LiteLLM writes it so by generic_api_use_v1, with counts that are text: switch that off there.")
+        raise Misread(
+            "occurred_at",
+            "The time has no zone. LiteLLM writes it so by generic_api_use_v1, with counts that are text: switch that off there.",
+        )
     return at
 
 

@@ -14,7 +14,7 @@ from ingest.formats.scalars import count, milliseconds, raw_text, text
 from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "gemini-cli"
-PREFIX = "gemini_cli."
+EVENTS = PREFIX = "gemini_cli."
 PROVIDER = "google"
 RECORD_TAGS = ("installation.id", "auth_type", "error_type", "status_code")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.formats import Client, client_of, conventions
+from ingest.formats import Client, client_by_event, client_of, conventions
 from ingest.formats.batch import Parsed, Refusal
 from ingest.formats.event import Fault, UsageEvent
 from ingest.formats.fields import event_of
@@ -57,7 +57,7 @@ def parse(records: Sequence[LogRecord]) -> ParsedTelemetry:
     for index, record in enumerate(records):
         if counts_by_metrics(record.source):
             continue
-        client = clients.of(record.source)
+        client = clients.of(record.source) or client_by_event(record)
         if client is None:
             if tells_of_usage(record.attributes) and not is_repeated(record):
                 unread[record.source.client] += 1

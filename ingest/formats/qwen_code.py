@@ -13,7 +13,7 @@ from ingest.formats.scalars import raw_text, text
 from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "qwen-code"
-PREFIX = "qwen-code."
+EVENTS = PREFIX = "qwen-code."
 # Ways to sign in that do say who bills.
 PROVIDERS = {"qwen-oauth": "alibaba", "anthropic": "anthropic", "gemini": "google", "gemini-api-key": "google", "vertex-ai": "google"}
 

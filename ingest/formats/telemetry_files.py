@@ -8,7 +8,7 @@ from typing import Any
 
 from ingest.collector.readers.reading import Stateless
 from ingest.collector.readers.values import Fields, listed, mapping
-from ingest.formats import client_of
+from ingest.formats import client_by_event, client_of
 from ingest.formats.telemetry import LogRecord, Source
 
 NAME = "telemetry-file"
@@ -24,7 +24,7 @@ class Reader(Stateless):
         told = LogRecord(
             source, scalars(record["attributes"]), "", nanoseconds(record["hrTime"]), nanoseconds(record.get("hrTimeObserved"))
         )
-        reader = getattr(client_of(source), "event_fields", None)
+        reader = getattr(client_of(source) or client_by_event(told), "event_fields", None)
         if reader is not None and (fields := reader(told)) is not None:
             yield fields
 

@@ -18,7 +18,7 @@ from ingest.formats.wire import LENGTH, parts, varint_bytes
 from ingest.models import UsageEvent
 from ingest.services.identity import identity_key
 from tests.golden.captures import CAPTURES_OF_OTLP as CAPTURES
-from tests.golden.captures import FOLDER, PROTOBUF, Capture, joined, singles, twin, written
+from tests.golden.captures import FOLDER, ITEMS, PROTOBUF, Capture, joined, singles, twin, written
 
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "otlp_events.json").read_text())
 WITH_CALLS = [name for name, sent in CAPTURES.items() if sent.signal != "metrics"]
@@ -70,6 +70,34 @@ def test_the_other_encoding_says_the_same(name: str) -> None:
     assert other.content_type != sent.content_type
     if sent.signal != "metrics":
         assert other.parsed().usage.events == sent.parsed().usage.events
+
+
+def of_service(sent: Capture, service: str, **scope: str) -> Capture:
+    """The request as a company that names its services and strips its scopes passes it on."""
+    document = sent.document
+    for group in next(iter(document.values())):
+        for attribute in group["resource"]["attributes"]:
+            if attribute["key"] == "service.name":
+                attribute["value"] = {"stringValue": service}
+        for scoped in group[ITEMS[sent.signal][0]]:
+            scoped["scope"] |= scope
+    return written(document, sent)
+
+
+@pytest.mark.parametrize("name", ["claude-code/001", "codex-cli/004", "gemini-cli/002", "qwen-code/001"])
+def test_a_service_of_any_name_loses_no_call(name: str) -> None:
+    sent = CAPTURES[name]
+    other = of_service(sent, "acme-agents", name="").parsed()
+    assert (other.usage.events, other.unread) == (sent.parsed().usage.events, Counter())
+    assert sent.parsed().usage.events
+
+
+def test_a_service_that_is_named_like_codex_is_read_by_what_its_spans_say() -> None:
+    sent = CAPTURES["openinference-openai/001"]
+    found = of_service(sent, "codex-review-bot").parsed().usage.events
+    assert [msgspec.structs.replace(event, harness=None) for event in found] == [
+        msgspec.structs.replace(event, harness=None) for event in sent.parsed().usage.events
+    ]
 
 
 def renamed(node: Any, change: Callable[[str], str]) -> Any:
