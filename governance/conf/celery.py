@@ -18,6 +18,8 @@ app.autodiscover_tasks()
 # Celery warns of root because of pickled messages; ours are JSON.
 warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
 RARE_S = 3600
+# What can wait lets first whatever somebody waits for, such as a webhook that was due while no worker ran.
+SETTLED_S = 15
 
 
 @setup_logging.connect
@@ -32,8 +34,8 @@ def ready(**_: Any) -> None:
 
 @worker_ready.connect
 def begin(**_: Any) -> None:
-    """Runs at once what beat would first ask for after an hour or more, and leaves the first sign of life."""
+    """Leaves the first sign of life, and runs soon what beat would first ask for after an hour or more."""
+    app.send_task("governance.conf.tasks.heartbeat")
     for entry in app.conf.beat_schedule.values():
         if entry["schedule"] >= RARE_S:
-            app.send_task(entry["task"])
-    app.send_task("governance.conf.tasks.heartbeat")
+            app.send_task(entry["task"], countdown=SETTLED_S)
