@@ -108,7 +108,7 @@ def ended(stamp: Any) -> str:
     if ZONELESS.fullmatch(at):
         raise Misread(
             "occurred_at",
-            "The time has no zone. LiteLLM writes it so by generic_api_use_v1, with counts that are text: switch that off there.",
+            "The time has no zone. LiteLLM writes it so by `generic_api_use_v1`, with counts that are text: switch that off there.",
         )
     return at
 
