@@ -38,7 +38,7 @@ DOORS = (
         "Stop a frozen session",
     ),
     StoppingDoor("codex-hook", "Codex hook", "Before each prompt and tool, and tells the engineer why.", "codex", "Stop a frozen session"),
-    StoppingDoor("omnigent", "Omnigent policy", "Before each request, model call and tool.", "omnigent"),
+    StoppingDoor("omnigent", "Omnigent policy", "Before each request, turn of a model and tool.", "omnigent"),
 )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before anything that costs: what a person asks, each call of a model, each tool.
+# Before anything that costs: what a person asks, each turn of a model, each tool.
 ASKED_BEFORE = ("request", "llm_request", "tool_call")
 log = logging.getLogger("weighhouse")
 
