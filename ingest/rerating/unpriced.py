@@ -23,12 +23,15 @@ from ingest.services.amend_statements import selected
 # A process may rate by the book it had for a moment after prices have moved, and what it stores then is seen later still: until so long
 # after the last change, looking once is not enough.
 SETTLED = timedelta(minutes=10)
-# So many of a model's calls are tried: where none of them has a price, the rest is taken to have none.
+# So many of a model's calls are tried: where none of them has a price, the rest is taken to have none. A call of a closed month stays without a
+# cost once that was posted for it, and is not tried again.
 TRIED = 20
 SAMPLE = f"""
 SELECT {selected(ALSO)} FROM usage_event e
 WHERE e.organization_id = %(organization)s AND e.occurred_at >= %(first)s AND e.occurred_at < %(last)s AND e.provider = %(provider)s
-    AND e.model = %(model)s AND e.cost IS NULL AND (e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL)
+    AND e.model = %(model)s AND e.cost IS NULL AND (e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL) AND NOT EXISTS (
+        SELECT FROM event_amendment a WHERE a.organization_id = e.organization_id AND a.occurred_at = e.occurred_at AND a.event_id = e.id
+            AND a.is_posted AND a.new_cost IS NOT NULL)
 ORDER BY e.occurred_at DESC LIMIT {TRIED}
 """  # noqa: S608 - built from constants
 

@@ -20,12 +20,13 @@ from ingest.amending.models import Adjustment, EventAmendment
 from ingest.models import UsageEvent, UsageRollup, UsageRollupDay
 from ingest.rerating.models import ReratingRun
 from ingest.rerating.services import run_start
+from ingest.rerating.unpriced import unpriced_rerate
 from ingest.rerating.working import run_work
 from ingest.services import events_store
 from ingest.services.amend import Amended, Amendment, Cause, events_amend
 from ingest.verify import differences, organization_repair
 from tests.ingest.few_prices import few_prices
-from tests.ingest.rerating.prices_changed import price_of_sonnet
+from tests.ingest.rerating.prices_changed import model_made_up, price_of_sonnet
 from tests.ingest.rerating.test_runs import worked_out
 from tests.ingest.test_store import COST, event, statuses, store
 
@@ -142,6 +143,17 @@ def test_run_posts_for_closed_months_and_its_preview_says_so(admin: Member, last
     assert differences(admin.organization) == []
     assert Adjustment.objects.get().cost == COST
     assert worked_out(admin, starts_at=last_month - timedelta(days=1)).preview["events"] == 0
+
+
+def test_price_that_appears_is_posted_once_for_unpriced_calls_of_a_closed_month(admin: Member, organization: Organization, last_month: datetime) -> None:
+    store(admin, event(1, model="made-up-9", provider="acme-ai", occurred_at=last_month))
+    close(admin, last_month)
+    model_made_up()
+    (run_id,) = unpriced_rerate(organization)
+    run_work(run_id)
+    assert (Adjustment.objects.get().cost, UsageEvent.objects.get().cost) == (Decimal("0.011"), None)
+    model_made_up("made-up-10")
+    assert unpriced_rerate(organization) == []
 
 
 def test_months_are_closed_and_reopened_with_reason_and_record(admin: Member, lead: Member, last_month: datetime) -> None:
