@@ -2,9 +2,10 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 
 from governance.errors import Invalid
 from governance.periods import is_kept
-from governance.pricing.meters import METERS, MILLION, unit_key
+from governance.pricing.meters import EVERY_METER, METERS, MILLION, unit_key
 from governance.pricing.sources import amounts
 from governance.pricing.sources.rows import BEGINNING, Listing, SourceModel, SourceProvider, SourceRow, chain_key
 
@@ -32,8 +33,15 @@ COLUMNS = {
     "web_search": "web_searches",
     "request": "requests",
 }
-FACTS = frozenset({"model", "name", "aliases", "context_window", "valid_from", "announced_at", "currency", "kind", "per", "above"})
-KINDS = {"": {}, "batch": {"processing": "batch"}, "flex": {"service_tier": "flex"}, "priority": {"service_tier": "priority"}}
+FACTS = frozenset({
+    "model", "name", "aliases", "context_window", "valid_from", "announced_at", "currency", "kind", "region", "hours", "per", "above", "marginal", "factor",
+})  # fmt: skip
+KINDS = {
+    "": {}, "batch": {"processing": "batch"}, "flex": {"service_tier": "flex"}, "priority": {"service_tier": "priority"}, "fast": {"speed": "fast"},
+}  # fmt: skip
+YES = {"": False, "no": False, "false": False, "yes": True, "true": True}
+HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d) ?(?:-|to) ?([01]\d|2[0-3]):([0-5]\d)$")
+LARGEST_FACTOR = Decimal(100)
 UNITS = {"": MILLION, "1": 1, "token": 1, "1000": 1000, "1k": 1000, "1000000": MILLION, "1m": MILLION, "million": MILLION}
 
 
@@ -61,7 +69,7 @@ def read(body: bytes, *, provider: str) -> Listing:
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """One line: a model's amounts from an instant on, for a kind of call, above so many input tokens."""
+    """One line: a model's amounts from an instant on, for a kind of call, for hours of the day, above so many tokens; or a factor for its kind."""
 
     model: str
     name: str
@@ -71,8 +79,15 @@ class _Line(msgspec.Struct, frozen=True):
     announced_at: datetime | None
     currency: str
     context: dict[str, str]
+    hours: tuple[time, time] | None
     above: int
+    is_marginal: bool
+    factor: Decimal | None
     rates: dict[str, tuple[Decimal, int]]
+
+    @property
+    def chain(self) -> tuple[Any, ...]:
+        return chain_key(self.context, *(self.hours or (None, None)))
 
 
 def _lines(body: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -110,9 +125,7 @@ def _line(given: Mapping[str, Any]) -> _Line:
     per = UNITS.get(str(line.get("per") or "").lower())
     if per is None:
         raise Invalid("'per' is token, 1k or 1m.")
-    kind = KINDS.get(str(line.get("kind") or ""))
-    if kind is None:
-        raise Invalid("'kind' is empty, batch, flex or priority.")
+    context = _context(line)
     currency = str(line.get("currency") or "USD").upper()
     if len(currency) != 3 or not currency.isascii() or not currency.isalpha():
         raise Invalid("'currency' is a code of three letters.")
@@ -124,14 +137,58 @@ def _line(given: Mapping[str, Any]) -> _Line:
         valid_from=_instant(line, "valid_from") or BEGINNING,
         announced_at=_instant(line, "announced_at"),
         currency=currency,
-        context=dict(kind),
+        context=context,
+        hours=_hours(line),
         above=_whole(line, "above") or 0,
-        rates=_rates(line, per),
+        is_marginal=_is_marginal(line),
+        factor=(factor := _factor(line, context)),
+        rates=_rates(line, per, is_needed=factor is None),
     )
 
 
-def _rates(line: Mapping[str, Any], per: int) -> dict[str, tuple[Decimal, int]]:
-    """Amount and units by meter. Amounts for tokens are for `per` of them, others for the units of their meter."""
+def _context(line: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of call and the region that the line is for."""
+    kind = KINDS.get(str(line.get("kind") or "").lower())
+    if kind is None:
+        raise Invalid("'kind' is empty, batch, flex, priority or fast.")
+    region = str(line.get("region") or "").lower()
+    if region and not amounts.is_name(region, longest=80):
+        raise Invalid("'region' names no region.")
+    return dict(kind) | ({"region": region} if region else {})
+
+
+def _hours(line: Mapping[str, Any]) -> tuple[time, time] | None:
+    text = str(line.get("hours") or "")
+    if not text:
+        return None
+    found = HOURS.match(text)
+    if found is None or found.group(1, 2) == found.group(3, 4):
+        raise Invalid("'hours' are two times of day in UTC, such as 16:30-00:30.")
+    first, last = (time(int(hour), int(minute)) for hour, minute in (found.group(1, 2), found.group(3, 4)))
+    return first, last
+
+
+def _is_marginal(line: Mapping[str, Any]) -> bool:
+    found = YES.get(str(line.get("marginal") or "").lower())
+    if found is None:
+        raise Invalid("'marginal' is yes or empty.")
+    return found
+
+
+def _factor(line: Mapping[str, Any], context: Mapping[str, str]) -> Decimal | None:
+    """What multiplies every amount of calls of the line's kind or region."""
+    found = amounts.amount(line.get("factor"))
+    if found is None:
+        return None
+    if not context:
+        raise Invalid("'factor' is for a kind of call or a region.")
+    if not 0 < found <= LARGEST_FACTOR:
+        raise Invalid(f"'factor' is more than 0 and at most {LARGEST_FACTOR}.")
+    return found
+
+
+def _rates(line: Mapping[str, Any], per: int, *, is_needed: bool) -> dict[str, tuple[Decimal, int]]:
+    """Amount and units by meter; none but where there is a factor. Amounts for tokens are for `per` of them, others for the units of their meter."""
     found: dict[str, tuple[Decimal, int]] = {}
     for column, value in line.items():
         if column in FACTS:
@@ -143,15 +200,15 @@ def _rates(line: Mapping[str, Any], per: int) -> dict[str, tuple[Decimal, int]]:
         if price is not None:
             usual = METERS[meter].per
             found[meter] = (price, per if usual == MILLION and meter.endswith("_tokens") else usual)
-    if not found:
-        raise Invalid("there is no amount.")
+    if bool(found) != is_needed:
+        raise Invalid("there is no amount." if is_needed else "a line has amounts or a factor.")
     return found
 
 
 def _model(slug: str, lines: list[_Line]) -> SourceModel:
     chains: defaultdict[tuple[Any, ...], defaultdict[datetime, list[_Line]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        chains[chain_key(line.context, None, None)][line.valid_from].append(line)
+        chains[line.chain][line.valid_from].append(line)
     rows = []
     for order, steps in enumerate(chains.values()):
         for begins, ends in pairwise([*sorted(steps), None]):
@@ -170,11 +227,25 @@ def _row(slug: str, lines: list[_Line], ends: datetime | None, order: int) -> So
     base, above = ordered[0], ordered[1:]
     if base.above or any(line.above == earlier.above for earlier, line in pairwise(ordered)):
         raise Invalid(f"{slug} has two prices for the same calls, or none for short ones.")
+    if base.factor is not None:
+        if above:
+            raise Invalid(f"{slug} has a factor and amounts for the same calls.")
+        rates: dict[str, dict[str, Any]] = {EVERY_METER: {"factor": format(base.factor, "f")}}
+    else:
+        rates = _metered(base, above)
+    first, last = base.hours or (None, None)
+    return SourceRow(
+        base.valid_from, ends, rates, base.context, daily_from=first, daily_to=last, precedence=order, currency=base.currency, announced_at=base.announced_at
+    )
+
+
+def _metered(base: _Line, above: Sequence[_Line]) -> dict[str, dict[str, Any]]:
+    """The amounts below and above thresholds, by meter."""
     rates = {}
     for meter, (price, per) in base.rates.items():
         tiers = {line.above: line.rates[meter][0] * Decimal(per) / Decimal(line.rates[meter][1]) for line in above if meter in line.rates}
-        rates[meter] = amounts.rate_of(meter, price, tiers, per=per)
-    return SourceRow(base.valid_from, ends, rates, base.context, precedence=order, currency=base.currency, announced_at=base.announced_at)
+        rates[meter] = amounts.rate_of(meter, price, tiers, per=per) | ({"marginal": True} if tiers and any(line.is_marginal for line in above) else {})
+    return rates
 
 
 def _aliases(value: Any) -> tuple[str, ...]:

@@ -336,6 +336,28 @@ def test_price_that_begins_later_is_announced() -> None:
     assert (only().kind, only().change, cost(NOW)) == (Kind.ANNOUNCED, Decimal("0.34"), 1)
 
 
+def test_own_list_says_all_that_a_price_can_say() -> None:
+    catalogue("2")
+    lines = [
+        "model,kind,region,hours,above,marginal,factor,input,output",
+        "glm-5,,,,,,,2,8",
+        "glm-5,,,,1000000,yes,,1,4",
+        "glm-5,,,22:00-02:00,,,,0.5,2",
+        "glm-5,fast,,,,,,6,24",
+        "glm-5,,eu,,,,1.1,,",
+    ]
+    list_upload(actor=None, provider="zai", body="\n".join(lines).encode(), now=NOW)
+    assert PriceRow.objects.filter(source="own:zai").count() == 4
+    book, usage = current_book(refresh=True), Usage(input_tokens=1_500_000)
+
+    def costs(hour: int, **context: str) -> Decimal | None:
+        return book.rate(provider="zai", model="glm-5", at=NOW.replace(hour=hour) + DAY, usage=usage, context=context).cost
+
+    ordinary = Decimal("2.5")
+    assert (costs(12), costs(23), costs(1)) == (ordinary, Decimal("0.75"), Decimal("0.75"))
+    assert (costs(12, speed="fast"), costs(12, region="eu"), costs(12, speed="fast", region="eu")) == (9, ordinary * 11 / 10, Decimal("9.9"))
+
+
 def test_own_list_that_names_few_models_ends_nothing() -> None:
     catalogue("1")
     list_upload(actor=None, provider="zai", body=b"model,input,output\nglm-5,2,2\n", now=NOW)
