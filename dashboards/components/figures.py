@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from zoneinfo import ZoneInfo
 
 THIN = "\u202f"  # narrow no-break space
@@ -11,6 +11,7 @@ MINUS = "\u2212"
 UNKNOWN = "\u2013"
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CNY": "CN¥", "INR": "₹"}
 STEPS = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
+PRICE = Context(prec=6, rounding=ROUND_HALF_EVEN)
 SMALLEST_SHOWN = Decimal("0.0001")
 SLIGHT = Decimal("0.0005")  # a change written as 0.0 % is neither good nor bad news
 
@@ -32,6 +33,16 @@ def money_text(amount: Decimal | int | None, currency: str = "USD") -> str:
         return f"{sign}<{unit}{SMALLEST_SHOWN}"
     places = 0 if size >= 1000 else 2 if size >= Decimal("0.1") or size == 0 else 4
     return f"{sign}{unit}{_rounded(size, places):,}"
+
+
+def price_text(amount: Decimal | None, currency: str = "USD") -> str:
+    """What units cost, for reading: two decimal places, and more where it has them, to six significant digits: $25.00, $0.125, $0.003625."""
+    if amount is None:
+        return UNKNOWN
+    value = PRICE.create_decimal(amount).normalize()
+    places = max(2, -int(value.as_tuple().exponent))
+    unit = SYMBOLS.get(currency, currency + "\u00a0")
+    return f"{MINUS if value < 0 else ''}{unit}{abs(value):,.{places}f}"
 
 
 def money_exact(amount: Decimal | int | None, currency: str = "USD") -> str:

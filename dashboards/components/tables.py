@@ -13,8 +13,8 @@ from django.utils.encoding import escape_uri_path
 
 from dashboards.components import figures
 
-Kind = Literal["text", "strong", "money", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch", "day", "changes", "email"]
-NUMBERS = frozenset({"money", "tokens", "count", "percent", "duration", "delta"})
+Kind = Literal["text", "strong", "money", "price", "tokens", "count", "percent", "duration", "at", "ago", "badge", "meter", "spark", "delta", "swatch", "day", "changes", "email"]
+NUMBERS = frozenset({"money", "price", "tokens", "count", "percent", "duration", "delta"})
 NOT_SORTED = frozenset({"meter", "spark"})
 NOT_EXPORTED = frozenset({"meter", "spark"})
 CSV_ROWS = 100_000
@@ -26,7 +26,7 @@ class Column:
     """One column. `value` reads a row (default: attribute or key `key`); `href` makes the cell a link; `order` is the queryset's field to sort by.
     `currency` is one for all rows, or a function that reads each row's.
 
-    Values by kind: money Decimal; tokens, count int; percent a fraction; duration seconds; at, ago datetime; badge (text, tone);
+    Values by kind: money, price (of so many units, hardly rounded) Decimal; tokens, count int; percent a fraction; duration seconds; at, ago datetime; badge (text, tone);
     meter (spent, limit) or (spent, limit, held, forecast); spark a sequence of numbers; delta (current, previous); swatch (provider slug, name);
     day a date; changes what has `first`, `rest` and a text for the file; email an address, which may break after its @.
     """

@@ -14,7 +14,7 @@ from dashboards.access import PageRequest, page
 from dashboards.components.filters import FilterBar
 from dashboards.components.tables import Column, Table
 from dashboards.insights.market import BRANDS
-from dashboards.selectors.prices import Offer, makers_named, provider_names
+from dashboards.selectors.prices import Offer, makers_named, price_day, provider_names
 from governance.pricing.book import Book, current_book
 from governance.pricing.search import Wanted, models_search
 from governance.tenancy.access import Actor, Right
@@ -118,20 +118,20 @@ def _table(request: PageRequest, book: Book, wanted: Wanted, now: datetime) -> T
 
 
 def _columns(actor: Actor, names: dict[str, str]) -> list[Column]:
-    def money(key: str, label: str) -> Column:
-        return Column(key, label, "money", currency=lambda offer: offer.currency)
+    def price(key: str, label: str) -> Column:
+        return Column(key, label, "price", currency=lambda offer: offer.currency)
 
     return [
         Column("slug", "Model", "strong", href=lambda offer: model_address(actor, offer.provider, offer.slug), note=lambda offer: "retired" if offer.model.is_deprecated else ""),
         Column("provider", "Provider", "swatch", value=lambda offer: (offer.provider, names.get(offer.provider, offer.provider))),
         Column("maker", "Maker", value=lambda offer: BRANDS.get(offer.model.maker, offer.model.maker) or None, is_for_wide=True),
         Column("tier", "Tier", "badge", value=lambda offer: (offer.model.tier, TIER_TONES[offer.model.tier]) if offer.model.tier in TIER_TONES else None),
-        money("input", "Input"),
-        money("output", "Output"),
-        money("cache_read", "From cache"),
+        price("input", "Input"),
+        price("output", "Output"),
+        price("cache_read", "From cache"),
         Column("context_window", "Context", "tokens", value=lambda offer: offer.model.context_window),
         Column("kinds", "Depends on", value=lambda offer: offer.kinds or None, title="What changes the price: length of the context, hours of the day, kinds of call", is_for_wide=True),
-        Column("since", "Since", "day", value=lambda offer: offer.since.date() if offer.since else None, title="When the price took effect, where the lists say so"),
+        Column("since", "Since", "day", value=lambda offer: price_day(offer.since, actor.organization.zone) if offer.since else None, title="When the price took effect, where the lists say so"),
     ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from dashboards.pages.routing import COUNTRIES
 from dashboards.pages.spend import spend_address
 from dashboards.selectors import usage
 from dashboards.selectors.own_prices import own_prices
-from dashboards.selectors.prices import Offer, model_row, offers_elsewhere, per_million, provider_names
+from dashboards.selectors.prices import Offer, model_row, offers_elsewhere, per_million, price_day, provider_names
 from governance.errors import NotFound
 from governance.periods import Window
 from governance.pricing.book import Book, CatalogueModel, Row, current_book
@@ -77,6 +77,7 @@ def price_model(request: PageRequest, provider: str, model: str) -> HttpResponse
     values = {
         "model": found, "stored": stored, "offer": Offer(found, now), "kinds": kinds, "lines": price_lines(kinds), "chart": _chart(found, now), "tables": tables,
         "tone": TIER_TONES.get(found.tier, ""), "country": COUNTRIES.get(found.country, found.country), "maker": BRANDS.get(found.maker, found.maker),
+        "since": (begins := Offer(found, now).since) and price_day(begins, actor.organization.zone),
         "names": [name for name in found.names if name != found.slug.lower()], **_used(actor, found, now),
         "own": own_prices(actor, found, at=now) if actor.can(Right.VIEW_SPEND) else None, "may_see_terms": actor.can(Right.VIEW_AUDIT),
     }  # fmt: skip
@@ -89,9 +90,9 @@ def _listed(book: Book, provider: str, slug: str) -> CatalogueModel | None:
 
 def kinds_of(model: CatalogueModel, at: datetime) -> list[Kind]:
     """The ordinary amounts in force, and those of the hours and kinds of call that have their own."""
-    ordinary = model.row_at(at)
+    ordinary = next((row for row in reversed(model.standard) if row.holds(at)), None)
     rows = [] if ordinary is None else [ordinary]
-    rows += [row for row in [*model.daily, *model.special] if row is not ordinary and row.valid_from <= at and (row.valid_to is None or at < row.valid_to)]
+    rows += [row for row in [*model.daily, *model.special] if row.valid_from <= at and (row.valid_to is None or at < row.valid_to)]
     return [
         Kind(kind_label(row.context), hours_text(row.daily_from, row.daily_to), row, {amount.meter: amount for amount in amounts_of(row.rates)})
         for row in rows
@@ -144,14 +145,18 @@ def _is_per_million(row: Row, meter: str) -> bool:
 
 
 def _rows_table(request: PageRequest, stored: Model) -> Table:
+    zone = request.actor.organization.zone
     columns = [
-        Column("valid_from", "From", "day", value=lambda row: None if row.valid_from == BEGINNING else row.valid_from.date(), note=lambda row: "the beginning" if row.valid_from == BEGINNING else ""),
-        Column("valid_to", "To", "day", value=lambda row: row.valid_to.date() if row.valid_to else None, note=lambda row: "" if row.valid_to else "open"),
+        Column(
+            "valid_from", "From", "day", value=lambda row: None if row.valid_from == BEGINNING else price_day(row.valid_from, zone),
+            note=lambda row: "the beginning" if row.valid_from == BEGINNING else "",
+        ),
+        Column("valid_to", "To", "day", value=lambda row: price_day(row.valid_to, zone) if row.valid_to else None, note=lambda row: "" if row.valid_to else "open"),
         Column("context", "For", value=_for_text, is_sortable=False),
         Column("rates", "Amounts", value=rates_text, is_sortable=False),
         Column("currency", "Currency"),
         Column("source", "Source"),
-        Column("announced_at", "Announced", "day", value=lambda row: row.announced_at.date() if row.announced_at else None),
+        Column("announced_at", "Announced", "day", value=lambda row: price_day(row.announced_at, zone) if row.announced_at else None),
         Column("created_at", "Written", "at"),
         Column("pk", "Row", value=lambda row: row.pk),
     ]  # fmt: skip
@@ -188,11 +193,11 @@ def _elsewhere_table(request: PageRequest, model: CatalogueModel, now: datetime)
     columns = [
         Column("provider", "Provider", "swatch", value=lambda offer: (offer.provider, names.get(offer.provider, offer.provider))),
         Column("slug", "Named there", "strong", href=lambda offer: model_address(request.actor, offer.provider, offer.slug), note=lambda offer: "this one" if offer.model is model else ""),
-        Column("input", "Input", "money", currency=lambda offer: offer.currency),
+        Column("input", "Input", "price", currency=lambda offer: offer.currency),
         Column("input_change", "Against this", "delta", value=change("input")),
-        Column("output", "Output", "money", currency=lambda offer: offer.currency),
+        Column("output", "Output", "price", currency=lambda offer: offer.currency),
         Column("output_change", "Against this", "delta", value=change("output")),
-        Column("cache_read", "From cache", "money", currency=lambda offer: offer.currency),
+        Column("cache_read", "From cache", "price", currency=lambda offer: offer.currency),
         Column("kinds", "Depends on", value=lambda offer: offer.kinds or None, is_for_wide=True),
     ]  # fmt: skip
     offers = offers_elsewhere(current_book(), model, now)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from governance.pricing.book import Book, CatalogueModel, Row
 from governance.pricing.models import Model, Provider
@@ -69,6 +70,12 @@ class Offer:
         if self.row is None:
             return None
         return None if (rate := self.row.rates.get(meter)) is None else per_million(rate)
+
+
+def price_day(instant: datetime, zone: ZoneInfo) -> date:
+    """The day that a price begins or ends on, as it was said: price lists give days in UTC, people of the organization give theirs."""
+    said = instant.astimezone(UTC)
+    return said.date() if said.time() == time.min else instant.astimezone(zone).date()
 
 
 def per_million(rate: Mapping[str, Any]) -> Decimal:

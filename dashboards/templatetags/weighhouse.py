@@ -18,6 +18,8 @@ from dashboards.components import drawings, figures
 from dashboards.components.filters import FilterBar
 from dashboards.components.ranges import NAMES, Range
 from dashboards.components.tables import Table
+from dashboards.selectors import prices
+from governance.tenancy.models import Organization
 
 register = template.Library()
 Value = TypeVar("Value")
@@ -36,6 +38,19 @@ def money(amount: Decimal | None, currency: str = "USD") -> SafeString:
     """$25,656 with every digit on hover."""
     amount = _known(amount)
     return format_html('<span class="num" title="{}">{}</span>', figures.money_exact(amount, currency), figures.money_text(amount, currency))
+
+
+@register.simple_tag
+def price(amount: Decimal | None, currency: str = "USD") -> SafeString:
+    """$0.125: what units cost, not rounded where it can be read."""
+    amount = _known(amount)
+    return format_html('<span class="num" title="{}">{}</span>', figures.money_exact(amount, currency), figures.price_text(amount, currency))
+
+
+@register.filter
+def price_day(instant: datetime, organization: Organization) -> date:
+    """The day that a price begins or ends on, as its list or the organization's people said it."""
+    return prices.price_day(instant, organization.zone)
 
 
 @register.simple_tag

@@ -1,11 +1,14 @@
 """The pages of the price book: finding a model by any of its names, and one model with its rows, steps, sellers and use."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
 
+from dashboards.components.figures import price_text
+from dashboards.selectors.prices import price_day
 from governance.pricing.book import current_book
 from governance.pricing.models import Model
 from governance.pricing.naming import family_key
@@ -129,3 +132,16 @@ def test_model_that_is_not_in_the_book_is_not_found(visitor: Client) -> None:
 )
 def test_the_same_model_is_told_by_what_is_left_of_its_name(slug: str, key: str) -> None:
     assert family_key(slug) == key
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("25", "$25.00"), ("0.125", "$0.125"), ("3.125", "$3.125"), ("0.003625", "$0.003625"), ("1.23456789", "$1.23457"), ("1200", "$1,200.00"), ("0", "$0.00")]
+)
+def test_price_is_written_with_the_digits_it_has(amount: str, text: str) -> None:
+    assert price_text(Decimal(amount)) == text
+
+
+def test_day_of_a_price_is_the_one_that_was_said() -> None:
+    new_york = ZoneInfo("America/New_York")
+    listed, typed = datetime(2026, 11, 10, tzinfo=UTC), datetime(2026, 11, 10, tzinfo=new_york)
+    assert {price_day(listed, new_york), price_day(typed, new_york)} == {date(2026, 11, 10)}
