@@ -25,6 +25,7 @@ from dashboards.selectors.term_effects import effects_of
 from governance.periods import local_midnight
 from governance.pricing import agreements
 from governance.pricing.agreements import BalanceFacts, TermFacts
+from governance.pricing.book import current_book
 from governance.pricing.meters import in_order
 from governance.pricing.models import Term
 from governance.tenancy.access import Actor, Right, require
@@ -125,9 +126,22 @@ def terms_text(term: Term) -> str:
 
 def _state(term: Term) -> tuple[str, str]:
     now = timezone.now()
+    if not (is_known(term) or (term.valid_to is not None and term.valid_to <= now)):
+        return "the book has no such name", "warn"
     if term.valid_to is not None and term.valid_to <= now:
         return ("withdrawn" if term.valid_to == term.valid_from else "ended"), ""
     return ("to come", "accent") if term.valid_from > now else ("in force", "ok")
+
+
+def is_known(term: Term) -> bool:
+    """Whether the price book has what the term takes something off. A term with own amounts needs nothing there."""
+    if term.rates or not (term.provider or term.model):
+        return True
+    book = current_book()
+    if term.provider and term.model:
+        found = book.entry(term.provider, term.model)
+        return found is not None and found.slug == term.model
+    return any(term.model == model.slug or term.provider == model.provider for model in book.models())
 
 
 def _terms_table(request: PageRequest) -> Table:

@@ -111,9 +111,9 @@ def term_draft(*, actor: Actor, **facts: Unpack[TermFacts]) -> Term:
     _check_team(actor, facts.get("team"))
     if not facts["name"].strip():
         raise Invalid("Give the term a name, such as the contract's number.", field="name")
+    provider, model = _names_meant(facts.get("provider", ""), facts.get("model", ""))
     found = Term(
-        organization=organization, created_by=actor.member, name=facts["name"].strip()[:120], provider=facts.get("provider", "").strip().lower(),
-        model=facts.get("model", "").strip(), team=facts.get("team"), context=dict(facts.get("context") or {}),
+        organization=organization, created_by=actor.member, name=facts["name"].strip()[:120], provider=provider, model=model, team=facts.get("team"), context=dict(facts.get("context") or {}),
         rates=_amounts("rates", facts.get("rates")), amounts_off=_amounts("amounts_off", facts.get("amounts_off")),
         percent_off=_percent(facts.get("percent_off", ZERO)), currency=currency_code(facts.get("currency") or organization.currency),
         valid_from=facts["valid_from"], valid_to=valid_to,
@@ -169,9 +169,9 @@ def balance_add(*, actor: Actor, **facts: Unpack[BalanceFacts]) -> Balance:
         raise Invalid("It ends after it begins.", field="ends_on")
     currency = currency_code(facts.get("currency") or organization.currency)
     organization_touch(organization)
+    provider, model = _names_meant(facts.get("provider", ""), facts.get("model", ""))
     found = Balance.objects.create(
-        organization=organization, created_by=actor.member, kind=facts["kind"], name=facts["name"].strip()[:120],
-        provider=facts.get("provider", "").strip().lower(), model=facts.get("model", "").strip(), team=facts.get("team"), amount=facts["amount"],
+        organization=organization, created_by=actor.member, kind=facts["kind"], name=facts["name"].strip()[:120], provider=provider, model=model, team=facts.get("team"), amount=facts["amount"],
         currency=currency, exchange_rate=rate_on(organization, currency, starts_on), starts_on=starts_on, ends_on=ends_on,
     )  # fmt: skip
     kept = {name: getattr(found, name) for name in ("kind", "name", "provider", "model", "team_id", "amount", "currency", "exchange_rate", "starts_on", "ends_on")}
@@ -236,6 +236,15 @@ def term_facts(term: Term) -> dict[str, Any]:
     """The term as the record tells it."""
     columns = ("name", "provider", "model", "team_id", "context", "rates", "amounts_off", "percent_off", "currency", "valid_from", "valid_to")
     return {name: getattr(term, name) for name in columns}
+
+
+def _names_meant(provider: str, model: str) -> tuple[str, str]:
+    """The names under which calls of these are stored, where the price book is certain of them; else as they were written."""
+    provider, model = provider.strip().lower(), model.strip()
+    found = current_book().resolve(provider, model) if provider and model else None
+    if found is None or found.entry is None or found.kind or found.region:
+        return provider, model
+    return found.provider, found.entry.slug
 
 
 def _check_window(valid_from: datetime, valid_to: datetime | None) -> None:

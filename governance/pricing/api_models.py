@@ -87,7 +87,7 @@ class ReadOut(serializers.Serializer[Any]):
 
 
 class MappingIn(serializers.Serializer[Any]):
-    """What a name means from an instant on: a model by its names in the book."""
+    """What a name means from an instant on: a model by its names in the book, or by names that calls may report it by."""
 
     name = serializers.CharField(max_length=200, help_text="as calls report it")
     reported_provider = serializers.CharField(max_length=80, required=False, default="", allow_blank=True, help_text="empty: whoever bills")
@@ -193,13 +193,22 @@ class NameMappingsView(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         given = _valid(MappingIn(data=request.data))
-        model = Model.objects.filter(provider__slug=given["provider"], slug=given["model"]).first()
+        model = _model_named(given["provider"], given["model"])
         if model is None:
             raise NotFound("The price book has no such model.", provider=given["provider"], model=given["model"])
         row = name_mapping_add(
             actor=_actor(request), name=given["name"], provider=given["reported_provider"], model=model, valid_from=given["valid_from"]
         )
         return Response(_mapping_answer(row), status=201)
+
+
+def _model_named(provider: str, name: str) -> Model | None:
+    """The catalogue's model of exactly this name, else the one that calls of these names are priced as. None where that is not certain."""
+    exact = Model.objects.filter(provider__slug=provider, slug=name).first()
+    if exact is not None:
+        return exact
+    found = current_book().entry(provider, name)
+    return None if found is None else Model.objects.filter(provider__slug=found.provider, slug=found.slug).first()
 
 
 class NameMappingView(APIView):

@@ -105,9 +105,10 @@ def run_begin(*, actor: Actor, run: ReratingRun) -> None:
     if run.cause is None:
         cause = Cause(CAUSES[Kind(run.kind)], run.reason, f"run {run.pk}")
         run.cause = cause_record(actor=actor, cause=cause, now=now)
-        run.started_at, run.events_seen = now, 0
+        # Calls that came since it was worked out are counted too, when the work begins.
+        run.started_at, run.events_seen, run.events_total = now, 0, None
     _become(actor, run, State.RUNNING, old=old)
-    run.save(update_fields=["cause", "started_at", "events_seen"])
+    run.save(update_fields=["cause", "started_at", "events_seen", "events_total"])
     work_soon(run.pk)
 
 

@@ -69,6 +69,17 @@ def test_day_out_of_all_time_is_refused_in_a_sentence(visitor: Client, day: str)
     assert (page.status_code, page.context["forms"]["term"].errors["last"]) == (422, ["Write a day from 1970 to 2999."])
 
 
+def test_a_term_finds_its_model_by_any_name_and_one_that_fits_nothing_says_so(visitor: Client) -> None:
+    fields = typed("term", name="x", kind="percent", percent_off="10", currency="USD", first="2026-01-01")
+    for provider, model in (("anthropic", "anthropic/Claude-Sonnet-4-5"), ("antropic", "")):
+        assert visitor.post("/o/acme/prices/terms", {**fields, "term-provider": provider, "term-model": model}).status_code == 302
+    table = visitor.get("/o/acme/prices/terms").context["tables"][0]
+    state = next(column for column in table.columns if column.key == "state")
+    assert {(term.provider, term.model, state.value(term)[0]) for term in table.every_row} == {
+        ("anthropic", "claude-sonnet-4-5", "in force"), ("antropic", "", "the book has no such name"),
+    }  # fmt: skip
+
+
 def test_own_terms_of_others_are_not_shown(visitor: Client, other_organization: Organization) -> None:
     Term.objects.create(organization=other_organization, name="Globex secret", percent_off=Decimal(1), valid_from=BEGINNING)
     assert "Globex secret" not in visitor.get("/o/acme/prices/terms").content.decode()

@@ -160,4 +160,6 @@ def test_api_maps_a_name_for_the_key_s_organization_and_ends_it(prices: None, or
     assert stranger.delete(f"/api/v1/prices/names/{mapping['id']}").status_code == 404
     assert admin.delete(f"/api/v1/prices/names/{mapping['id']}").json()["valid_to"] is not None
     assert admin.post("/api/v1/prices/names", given | {"model": "GLM-99"}).status_code == 404
+    upper = admin.post("/api/v1/prices/names", given | {"name": "prod-too", "model": f"{given['provider']}/{given['model'].upper()}"})
+    assert (upper.status_code, upper.json()["model"]) == (201, mapping["model"])
     assert admin.post("/api/v1/prices/names", given | {"valid_from": "soon"}).status_code == 422
