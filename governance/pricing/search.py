@@ -1,11 +1,14 @@
 """Finds models of the book by what people type: parts of names, aliases, makers, providers. In memory, over thousands of models."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from governance.pricing.book import Book, CatalogueModel
 
+# What people type without the signs between: gpt5, glm45, gpt4o.
+RUN_TOGETHER = re.compile(r"[a-z]{1,30}[0-9][0-9.]{0,5}[a-z]{0,30}")
 Indexed = tuple[str, CatalogueModel]
 _indexes: WeakKeyDictionary[Book, list[Indexed]] = WeakKeyDictionary()
 
@@ -24,11 +27,22 @@ class Wanted:
 def models_search(book: Book, wanted: Wanted) -> list[CatalogueModel]:
     """The models whose names hold every word of the text, the closest first: the name itself, then what begins with it, then the rest."""
     words = wanted.text.lower().split()
-    found = [model for text, model in _index(book) if all(word in text for word in words) and _passes(model, wanted)]
+    patterns = [_loosely(word) for word in words]
+    found = [
+        model for text, model in _index(book)
+        if all(word in text or (loosely is not None and loosely.search(text)) for word, loosely in zip(words, patterns, strict=True)) and _passes(model, wanted)
+    ]  # fmt: skip
     if not words:
         return found
     whole = " ".join(words)
     return sorted(found, key=lambda model: _distance(model, whole))
+
+
+def _loosely(word: str) -> re.Pattern[str] | None:
+    """Finds `gpt-5` and `k2.5` by gpt5 and k25; None for a word that is no letters with digits after them."""
+    if not RUN_TOGETHER.fullmatch(word):
+        return None
+    return re.compile(r"(?<![a-z])" + "[-._ ]?".join(re.findall(r"[a-z]+|[0-9]", word)))
 
 
 def weights_of_model(model: CatalogueModel) -> str:

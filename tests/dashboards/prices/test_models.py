@@ -29,6 +29,11 @@ def slugs(visitor: Client, query: str) -> list[str]:
     return [offer.slug for offer in visitor.get(f"/o/acme/prices?{query}").context["table"].rows]
 
 
+def test_model_is_found_by_a_name_without_its_signs(visitor: Client) -> None:
+    assert slugs(visitor, "q=gpt5+mini")[:1] == ["gpt-5-mini"]
+    assert "claude-opus-4-5" in slugs(visitor, "q=opus4.5")
+
+
 def test_model_is_found_by_a_part_of_its_name_the_closest_first(visitor: Client) -> None:
     found = slugs(visitor, "q=claude-opus-4-5")
 
