@@ -5,7 +5,7 @@ from uuid import UUID
 from django.contrib import messages
 
 from dashboards.access import PageRequest
-from governance.errors import DomainError, Invalid, NotFound
+from governance.errors import Conflict, DomainError, Invalid, NotFound
 from governance.ids import row_id
 from governance.tenancy import access
 from governance.tenancy.access import Right
@@ -19,7 +19,7 @@ DECISIONS = {"split": "The report is a call of its own now.", "join": "The two a
 def decided(request: PageRequest, *, call_id: UUID | None = None, session: str | None = None) -> None:
     """Does what the form asks about a report of the call or a pair (of the session) and says what came of it on the page that follows.
 
-    Raises Forbidden, and NotFound for what is not there (any more).
+    Raises Forbidden, and NotFound for a report that is not there (any more).
     """
     access.require(request.actor, Right.MANAGE_ORGANIZATION)
     action, number = request.POST.get("action", ""), row_id(request.POST.get("number", "")) or 0
@@ -42,6 +42,7 @@ def decided(request: PageRequest, *, call_id: UUID | None = None, session: str |
 def _pair_decide(request: PageRequest, number: int, action: str, session: str | None) -> None:
     pair = pairs_undecided(request.actor, session=session).filter(pk=number).first()
     if pair is None:
-        raise NotFound("There is no such pair.")
+        # The pass decides as well, every half minute, and a page may stand open for long.
+        raise Conflict("This pair does not wait any more: it was decided meanwhile, or what came since has told.")
     decide = pair_join_by_hand if action == "join" else pair_keep_apart
     decide(actor=request.actor, pair_id=pair.pk)

@@ -47,7 +47,9 @@ def test_a_pair_that_is_undecided_is_decided_on_the_page(organization: Organizat
     assert client.post(PAGE, asked).status_code == 302
     assert Stored.objects.count() == calls
     assert "May be one call" not in client.get(PAGE).content.decode()
-    assert client.post(PAGE, asked).status_code == 404
+    assert client.post(PAGE, asked).status_code == 302
+    assert "does not wait any more" in client.get(PAGE).content.decode()
+    assert Stored.objects.count() == calls
 
 
 def test_a_calls_own_page_shows_its_reports_splits_one_off_and_follows_a_join(
@@ -88,7 +90,8 @@ def test_all_that_is_undecided_is_found_from_the_overview_and_decided_in_one_pla
     shown = client.get(ALL).content.decode()
     assert ("sessions/s-0#pairs" in shown, "sessions/s-2#pairs" in shown) == (True, False)
     assert Stored.objects.count() == 5
-    assert client.post(ALL, {"action": "join", "number": str(first.pk)}).status_code == 404
+    assert client.post(ALL, {"action": "join", "number": str(first.pk)}).status_code == 302
+    assert Stored.objects.count() == 5
     assert client.get(f"{ALL}?before={first.pk - 100}&days=x&by=weather").status_code == 200
 
 
