@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from governance.budgets.api import actor_of, api_key_of
-from governance.errors import NotFound
+from governance.errors import Invalid, NotFound
 from governance.tenancy.access import Actor
 from governance.tenancy.models import ApiKey
 from ingest import services
@@ -19,7 +19,7 @@ from ingest.doors.door import Door, misfits_of
 from ingest.doors.events import JSON_TYPES, LINE_TYPES, answer
 from ingest.doors.labels import cloud_event, labels_of
 from ingest.formats import native, records, streams
-from ingest.formats.batch import BadBody, Parsed, Unsupported
+from ingest.formats.batch import BadBody, Parsed, Unreadable, Unsupported
 from ingest.formats.event import Outcome, UsageEvent
 from ingest.rejections import misfits_keep
 from ingest.services.sightings import sightings_settle
@@ -36,7 +36,12 @@ class RecordsDoor(Door):
         if format_name not in records.record_formats():
             raise NotFound(f"There is no format `{format_name[:80]}`; known are {', '.join(sorted(records.record_formats()))}.")
         self.name = format_name
-        labels = labels_of(request._request)
+        try:
+            labels = labels_of(request._request)
+        except Invalid as error:
+            # Whoever sends this sends it with every post, and may well not read the answer.
+            self.envelope_keep(api_key_of(request), Unreadable("invalid_label", error.detail), b"")
+            raise
         try:
             body = self.body(request._request)
             parsed = self.parsed(request._request, body, labels, client=str(api_key_of(request).pk))

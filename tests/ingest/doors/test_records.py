@@ -100,6 +100,15 @@ def test_a_body_that_cannot_be_read_is_refused_and_none_of_it_is_kept(
     assert all(bytes(row.payload) == b"" for row in RejectedInput.objects.all())
 
 
+def test_a_label_that_does_not_exist_refuses_the_post_and_is_listed_where_an_admin_looks(api: APIClient) -> None:
+    """A gateway sends it with every post, and nobody reads its log."""
+    answer = api.post("/api/v1/events/litellm", batch(), headers={"X-Weighhouse-Taem": "platform"})
+    assert (answer.status_code, UsageEvent.objects.count()) == (422, 0)
+    kept = RejectedInput.objects.get()
+    assert (kept.door, kept.code, bytes(kept.payload)) == ("litellm", "invalid_label", b"")
+    assert "`taem`" in kept.reason
+
+
 def test_a_format_that_does_not_exist_is_named_with_those_that_do(api: APIClient) -> None:
     response = send(api, "litelm", b"[]")
     assert response.status_code == 404
