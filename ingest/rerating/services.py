@@ -15,6 +15,7 @@ from governance.tenancy.access import Actor, Right, get_scoped, require
 from governance.tenancy.models import Team
 from ingest.amending.models import AmendmentCause
 from ingest.rerating.models import ReratingRun
+from ingest.rerating.proposals import proposals_settle
 from ingest.services.amend import Cause, cause_record
 
 State = ReratingRun.State
@@ -143,6 +144,8 @@ def run_end(*, actor: Actor, run: ReratingRun, state: str, failure: str = "") ->
     run.failure = failure[:500]
     run.save(update_fields=["failure"])
     _become(actor, run, state, old=run.state)
+    if state == State.DONE:
+        proposals_settle(actor=actor, run=run)
 
 
 def _become(actor: Actor, run: ReratingRun, state: str, *, old: str) -> None:

@@ -11,8 +11,11 @@ from django.utils import timezone
 from governance.pricing.book import current_book
 from governance.pricing.models import PriceFinding, PriceRun, RatingProposal, SourceSetting, SourceTrust
 from governance.pricing.sync.services import list_upload
+from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member, Organization
 from ingest.price_changes.telling import changes_tell
+from ingest.rerating.services import run_create, run_start_at_once
+from ingest.rerating.working import run_work
 from tests.dashboards.usage_made import NOW, call, use
 
 pytestmark = pytest.mark.usefixtures("prices", "at_now")
@@ -104,6 +107,17 @@ def test_calls_whose_price_was_found_late_are_rated_again_from_here(visitor: Cli
     assert visitor.post(PAGE, {"action": "rate", "proposal": proposal.pk}).status_code == 302
     proposal.refresh_from_db()
     assert proposal.state == "taken"
+
+
+def test_an_offer_is_over_when_another_run_has_rated_its_calls(visitor: Client, organization: Organization, admin: Member) -> None:
+    use(organization, [call(occurred_at=NOW - timedelta(days=2), input_tokens=1_000_000, output_tokens=0)])
+    upload("4,20", day="2026-11-15")
+    changes_tell()
+    actor, starts_at, ends_at = member_actor(admin), NOW - timedelta(days=30), NOW + timedelta(days=1)
+    for model, state in (("claude-opus-4-8", "open"), ("claude-sonnet-4-5", "taken")):
+        run_start_at_once(actor=actor, run=(run := run_create(actor=actor, reason="why", models=[model], starts_at=starts_at, ends_at=ends_at)))
+        run_work(run.pk)
+        assert RatingProposal.objects.get().state == state
 
 
 def test_disagreements_stand_side_by_side(visitor: Client) -> None:
