@@ -1,6 +1,6 @@
 """Prices: an organization's own terms in the order they are tried, commitments and credits, and what teams are charged on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -118,10 +118,17 @@ def _for_text(row: Any) -> str:
 def terms_text(term: Term) -> str:
     """What a term changes, in one line."""
     amounts = [
-        f"{meter_label(meter)} {plain_decimal(Decimal(rate['base']))} {term.currency}" for meter, rate in in_order({**term.rates, **term.amounts_off}).items()
+        f"{meter_label(meter)} {plain_decimal(Decimal(rate['base']))}{_steps_text(rate)} {term.currency}" for meter, rate in in_order({**term.rates, **term.amounts_off}).items()
     ]
     said = [(" · ".join(amounts) + (" off" if term.amounts_off else ""))] if amounts else []
     return ", ".join([*said, *([f"{plain_decimal(term.percent_off)} % off"] if term.percent_off else [])])
+
+
+def _steps_text(rate: Mapping[str, Any]) -> str:
+    """The amounts above thresholds; of the whole call's input, or of the meter's own units where they are marginal."""
+    what = "for what is above" if rate.get("marginal") else "above"
+    steps = [f"{plain_decimal(Decimal(amount))} {what} {int(threshold):,}" for threshold, amount in rate.get("tiers", ())]
+    return f" ({', '.join(steps)})" if steps else ""
 
 
 def _state(term: Term) -> tuple[str, str]:

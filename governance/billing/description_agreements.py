@@ -32,11 +32,16 @@ DAY_NOTES = {"starts_on": "The first local day.", "ends_on": "The first local da
 
 
 class RateIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An amount for `per` units, the meter's usual ones where it is left out; `tiers` apply above so many input tokens, `least` is what a call costs at least."""
+    """An amount for `per` units, the meter's usual ones where it is left out.
+
+    `tiers` apply above so many input tokens of the call to all units; with `marginal` above so many units of the meter, to those beyond.
+    `least` is the smallest quantity that is billed.
+    """
 
     base: Decimal
     per: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] | None = None
     tiers: Annotated[list[tuple[Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)], Decimal]], msgspec.Meta(max_length=20)] = []
+    marginal: bool = False
     least: Decimal | None = None
 
 

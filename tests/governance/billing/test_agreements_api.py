@@ -28,9 +28,9 @@ def manage(organization: Organization) -> APIClient:
 def test_term_is_added_listed_and_ended(manage: APIClient, team: Team) -> None:
     made = manage.post("/api/v1/prices/terms", TERM | {"team": team.slug})
     assert (made.status_code, made.json()["percent_off"], made.json()["team"]) == (201, "12", team.slug), made.json()
-    tiered = OWN | {"rates": {"input_tokens": {"base": "2.4", "tiers": [[200000, "4.8"]]}}, "context": {"processing": "batch"}}
+    tiered = OWN | {"rates": {"input_tokens": {"base": "2.4", "tiers": [[200000, "4.8"]], "marginal": True}}, "context": {"processing": "batch"}}
     own = manage.post("/api/v1/prices/terms", tiered).json()
-    assert own["rates"] == {"input_tokens": {"per": 1_000_000, "base": "2.4", "tiers": [[200000, "4.8"]]}}
+    assert own["rates"] == {"input_tokens": {"per": 1_000_000, "base": "2.4", "tiers": [[200000, "4.8"]], "marginal": True}}
     ended = manage.post(f"/api/v1/prices/terms/{made.json()['id']}/end", {"valid_to": "2026-12-01T00:00:00Z"})
     assert (ended.status_code, ended.json()["valid_to"]) == (200, "2026-12-01T00:00:00Z")
     again = manage.post(f"/api/v1/prices/terms/{made.json()['id']}/end", {"valid_to": "2027-12-01T00:00:00Z"})
