@@ -1,12 +1,14 @@
-"""Replays the Zhipu price rise: a model of the demo's own in the price book, with a price before and after the rise."""
+"""Replays the Zhipu price rise: a model of the demo's own in the price book, whose provider's list announces another price."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
 
 from governance.pricing.models import Model
-from governance.pricing.services import model_add, price_row_add
+from governance.pricing.services import model_add
+from governance.pricing.sync.services import list_upload
 from ingest.demo import offers
 
 SOURCE = "demo"
@@ -19,7 +21,7 @@ NOTICE = timedelta(days=3)
 
 @transaction.atomic
 def contract_prices(*, begins: datetime, rises: datetime) -> Model:
-    """The demo's own model with its two price rows. A model that is there keeps the prices it has."""
+    """The demo's own model with its two price rows, from two lists that were read. A model that is there keeps the prices it has."""
     known = Model.objects.filter(provider__slug=offers.CONTRACT_PROVIDER, slug=offers.CONTRACT_MODEL).first()
     if known is not None:
         return known
@@ -32,6 +34,16 @@ def contract_prices(*, begins: datetime, rises: datetime) -> Model:
         tier="economy",
         context_window=202_752,
     )
-    price_row_add(actor=None, model=model, valid_from=begins, rates=BEFORE, source=SOURCE)
-    price_row_add(actor=None, model=model, valid_from=rises, rates=AFTER, source=SOURCE, announced_at=rises - NOTICE)
+    told = rises - NOTICE
+    first = _line(begins, "", BEFORE)
+    list_upload(actor=None, provider=offers.CONTRACT_PROVIDER, body=_listed([first]), now=begins)
+    list_upload(actor=None, provider=offers.CONTRACT_PROVIDER, body=_listed([first, _line(rises, told.isoformat(), AFTER)]), now=told)
     return model
+
+
+def _listed(lines: Sequence[str]) -> bytes:
+    return "\n".join([",".join(["model", "valid_from", "announced_at", *BEFORE]), *lines]).encode()
+
+
+def _line(begins: datetime, announced: str, rates: Mapping[str, Decimal]) -> str:
+    return ",".join([offers.CONTRACT_MODEL, begins.isoformat(), announced, *(format(amount, "f") for amount in rates.values())])
