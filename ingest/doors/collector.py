@@ -6,7 +6,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 SOURCES = Path(__file__).resolve().parents[1] / "collector"
 PACKAGE = "weighhouse_collector"
@@ -30,7 +30,7 @@ def add(archive: ZipFile, name: str, text: str) -> None:
     archive.writestr(ZipInfo(name), text, compress_type=ZIP_DEFLATED)
 
 
-@require_GET
+@require_safe
 def collector_file(request: HttpRequest) -> HttpResponse:
     """There is nothing secret in it: what it may post is the key's to say."""
     return HttpResponse(
