@@ -77,13 +77,15 @@ class Door(APIView):
         return self.store(actor, api_key, events, keeps_misfits=keeps_misfits)
 
     def refused_keep(self, api_key: ApiKey, refused: Iterable[Refusal]) -> None:
-        misfits = [
-            Misfit(
-                kind=RejectedInput.Kind.REJECTED, code=one.fault.code, reason=one.fault.reason, field=one.fault.field, payload=one.payload
-            )
-            for one in refused
-        ]
-        misfits_keep(api_key=api_key, door=self.name, misfits=misfits)
+        misfits_keep(api_key=api_key, door=self.name, misfits=misfits_of_refused(refused))
+
+
+def misfits_of_refused(refused: Iterable[Refusal]) -> list[Misfit]:
+    """What could not be read as events."""
+    return [
+        Misfit(kind=RejectedInput.Kind.REJECTED, code=one.fault.code, reason=one.fault.reason, field=one.fault.field, payload=one.payload)
+        for one in refused
+    ]
 
 
 def misfits_of(outcomes: Sequence[Outcome], events: Sequence[UsageEvent]) -> list[Misfit]:

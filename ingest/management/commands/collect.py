@@ -11,14 +11,17 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from governance.tenancy.access import Actor, system_actor
-from governance.tenancy.models import Organization
+from governance.tenancy.models import ApiKey, Organization
 from ingest.collector.collecting import Collector
 from ingest.collector.positions import Positions
 from ingest.collector.readers import readers
 from ingest.collector.readers.values import Fields
+from ingest.doors.door import misfits_of, misfits_of_refused
 from ingest.formats.batch import Refusal
 from ingest.formats.event import UsageEvent
 from ingest.formats.fields import event_of
+from ingest.quarantine.services import refusals_mend
+from ingest.rejections import misfits_keep
 from ingest.services import events_store
 from ingest.services.sightings import sightings_settle
 
@@ -65,14 +68,20 @@ class Counting:
         self.refused: Counter[str] = Counter()
 
     def __call__(self, harness: str, calls: list[Fields]) -> None:
+        """As the doors do: what rules mend is counted, and what is not counted is kept where an admin looks."""
         found = [event_of(fields, index) for index, fields in enumerate(calls)]
-        events = [event for event in found if isinstance(event, UsageEvent)]
-        refused = [one.fault.reason for one in found if isinstance(one, Refusal)]
+        refused = [one for one in found if isinstance(one, Refusal)]
+        mended = refusals_mend(organization_id=self.actor.organization.pk, door=harness, refused=refused)
+        lost = [one for place, one in enumerate(refused) if place not in mended]
+        events = [*(event for event in found if isinstance(event, UsageEvent)), *(one.event for one in mended.values())]
         stored = events_store(actor=self.actor, api_key=None, source=harness, events=events)
         outcomes = sightings_settle(organization_id=self.actor.organization.pk, events=events, outcomes=stored)
+        # No key brought them, so one that is nobody's stands for it and says the organization.
+        nobodys = ApiKey(organization=self.actor.organization)
+        misfits_keep(api_key=nobodys, door=harness, misfits=[*misfits_of(outcomes, events), *misfits_of_refused(lost)])
         self.outcomes.update(outcome.status for outcome in outcomes)
-        self.outcomes["rejected"] += len(refused)
-        self.refused.update([*refused, *(outcome.reason for outcome in outcomes if outcome.reason)])
+        self.outcomes["rejected"] += len(lost)
+        self.refused.update([*(one.fault.reason for one in lost), *(outcome.reason for outcome in outcomes if outcome.reason)])
 
     def told(self) -> str:
         return ", ".join(f"{self.outcomes[status]:,} {status}" for status in ("accepted", "duplicate", "conflict", "rejected"))

@@ -241,6 +241,23 @@ def test_the_server_collects_its_own_files_and_counts_them_once(organization: Or
     ]
 
 
+@pytest.mark.django_db
+def test_what_the_server_cannot_count_of_its_own_files_is_kept_where_an_admin_looks(
+    organization: Organization, tmp_path: Path, settings: Any
+) -> None:
+    settings.VAR_DIR = tmp_path / "var"
+    old = next(file for file in FILES if file.harness == "claude-code").path.read_text().replace("2026-11-21T", "2021-11-21T")
+    (tmp_path / "old.jsonl").write_text(old)
+    call_command(
+        "collect", "claude-code", str(tmp_path / "old.jsonl"), "--organization", organization.slug, stdout=StringIO(), stderr=StringIO()
+    )
+    assert not UsageEvent.objects.exists()
+    kept = RejectedInput.objects.all()
+    assert {(row.door, row.field, row.harness, row.api_key_id, row.is_whole) for row in kept} == {
+        ("claude-code", "occurred_at", "claude-code", None, True)
+    }
+
+
 def test_the_file_that_a_server_gives_runs_with_nothing_but_the_standard_library(client: Client, tmp_path: Path) -> None:
     """As it does on a machine that has none of the server's packages: -I and -S leave out everything that was installed."""
     packed = tmp_path / "collector.pyz"
