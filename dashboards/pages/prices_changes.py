@@ -1,6 +1,7 @@
 """Prices: what readings of price sources found, what waits for a decision, where sources disagree, and what it does to the bill."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from governance.pricing.sync import selectors, services
 from governance.pricing.sync.selectors import Disagreement
 from governance.pricing.sync.trust import DEFAULT, LABELS, kind_of, label_of
 from governance.tenancy.access import Actor, Right, require, scoped
+from governance.tenancy.models import Team
 from ingest.price_changes.effect import Effect, effects_of
 from ingest.price_changes.services import proposal_dismiss, proposal_take
 from ingest.price_changes.telling import percent_text
@@ -32,6 +34,7 @@ TONES = {"applied": "ok", "accepted": "ok", "waiting": "warn", "rejected": "", "
 RUN_TONES = {"done": "ok", "unchanged": "", "failed": "danger"}
 MOST_UPLOADED = 5 * 1024 * 1024
 WAITING_SHOWN = 25
+TEAMS_SHOWN = 5
 LINES_SHOWN = 8
 Kind, State = PriceFinding.Kind, PriceFinding.State
 
@@ -124,7 +127,7 @@ def _rated(request: PageRequest) -> tuple[str, str]:
 def _context(request: PageRequest) -> dict[str, Any]:
     now = timezone.now()
     waiting = list(selectors.findings_waiting()[: WAITING_SHOWN + 1])
-    effects = {effect.finding.pk: effect for effect in effects_of(request.actor.organization, waiting[:WAITING_SHOWN], now=now)} if waiting else {}
+    effects = {effect.finding.pk: effect for effect in effects_of(request.actor.organization, waiting[:WAITING_SHOWN], now=now, team_ids=request.actor.team_ids)} if waiting else {}
     return {
         "waiting": [_card(request, finding, effects.get(finding.pk)) for finding in waiting[:WAITING_SHOWN]],
         "more_wait": len(waiting) > WAITING_SHOWN,
@@ -141,7 +144,9 @@ def _context(request: PageRequest) -> dict[str, Any]:
 
 
 def proposals_open(actor: Actor) -> list[RatingProposal]:
-    """The latest offers to rate calls again that wait for an answer."""
+    """The latest offers to rate calls again that wait for an answer; none for who sees some teams' figures only."""
+    if actor.team_ids is not None:
+        return []
     return list(scoped(actor, RatingProposal.objects.filter(state=RatingProposal.State.OPEN)).order_by("-id")[:WAITING_SHOWN])
 
 
@@ -205,18 +210,31 @@ def reading_page(request: PageRequest, reading_id: int) -> HttpResponse:
     for finding in findings:
         finding.run = run
     compared = [finding for finding in findings if finding.state not in (State.REJECTED, State.OVERTAKEN)]
-    effects = {effect.finding.pk: effect for effect in effects_of(request.actor.organization, compared, now=timezone.now(), with_budgets=True)}
+    actor = request.actor
+    found = effects_of(actor.organization, compared, now=timezone.now(), with_budgets=True, team_ids=actor.team_ids)
+    effects = {effect.finding.pk: effect for effect in found}
     table = _findings_table(request, findings, effects)
     if table.is_asked_as_csv:
         return table.csv_response(f"price-reading-{run.pk}")
     felt = [effect for effect in effects.values() if effect.is_felt]
     values = {
-        "run": run, "tone": RUN_TONES[run.state], "source": source_text(run.source), "table": table, "felt": felt[:10], "left_out": sorted(run.left_out.items()),
+        "run": run, "tone": RUN_TONES[run.state], "source": source_text(run.source), "table": table, "felt": felt[:10], "felt_by": _felt_by(actor, felt[:10]), "left_out": sorted(run.left_out.items()),
         "before": sum(effect.before for effect in felt), "after": sum(effect.after for effect in felt), "currency": request.actor.organization.currency,
         "budgets": [(effect, budget) for effect in felt for budget in effect.budgets][:10],
         "seconds": (run.finished_at - run.started_at).total_seconds(),
     }  # fmt: skip
     return shown(request, "reading", TAB, values)
+
+
+def _felt_by(actor: Actor, felt: Sequence[Effect]) -> list[tuple[Effect, list[tuple[str, Decimal]]]]:
+    """The effects, each with the teams that feel it most and by how much."""
+    names = dict(scoped(actor, Team.objects.all()).values_list("pk", "name")) if felt else {}
+
+    def teams(effect: Effect) -> list[tuple[str, Decimal]]:
+        shares = sorted(effect.by_team.items(), key=lambda item: -abs(item[1]))[:TEAMS_SHOWN]
+        return [(names.get(team or 0, "no team"), amount) for team, amount in shares if amount]
+
+    return [(effect, teams(effect)) for effect in felt]
 
 
 def _findings_table(request: PageRequest, findings: Sequence[PriceFinding], effects: dict[int, Effect]) -> Table:

@@ -1,7 +1,7 @@
 """What found prices change for one organization: last month's bill at the new price, by team, and the forecasts of budgets."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -80,12 +80,22 @@ class Changed:
     growths: dict[str, Decimal] = field(default_factory=dict)
 
 
-def effects_of(organization: Organization, findings: Iterable[PriceFinding], *, now: datetime, with_budgets: bool = False) -> list[Effect]:
-    """The effect of each finding that changes a price, those that are felt most first. Others (new models, vanished ones) have none."""
+def effects_of(
+    organization: Organization,
+    findings: Iterable[PriceFinding],
+    *,
+    now: datetime,
+    with_budgets: bool = False,
+    team_ids: Collection[int] | None = None,
+) -> list[Effect]:
+    """The effect of each finding that changes a price, those that are felt most first. Others (new models, vanished ones) have none.
+
+    With `team_ids`, what only these teams would feel, without budgets: those are shared with others.
+    """
     book = current_book(refresh=True)
     changed = [found for finding in findings if (found := changed_of(finding, book)) is not None]
-    effects = [_effect(organization, each, book, now=now) for each in changed]
-    if with_budgets:
+    effects = [_effect(organization, each, book, now=now, team_ids=team_ids) for each in changed]
+    if with_budgets and team_ids is None:
         budgets = _budget_effects(organization, changed, book, now=now)
         effects = [_with_budgets(effect, budgets.get(effect.finding.pk, ())) for effect in effects]
     return sorted(effects, key=lambda effect: (-abs(effect.difference), effect.finding.provider, effect.finding.slug))
@@ -107,12 +117,12 @@ def changed_of(finding: PriceFinding, book: Book) -> Changed | None:
     return Changed(finding, model, before, after)
 
 
-def _effect(organization: Organization, changed: Changed, book: Book, *, now: datetime) -> Effect:
+def _effect(organization: Organization, changed: Changed, book: Book, *, now: datetime, team_ids: Collection[int] | None) -> Effect:
     first, end = month_before(organization, min(now, changed.finding.valid_from or now))
     calls, billed = 0, Decimal(0)
     by_team: defaultdict[int | None, Decimal] = defaultdict(Decimal)
     for row in _usage(organization, changed, book, since=first, until=end):
-        share = _growth(changed, row)
+        share = _growth(changed, row) if team_ids is None or row["team_id"] in team_ids else None
         if share is not None:
             calls += row["count"]
             billed += row["billed"]

@@ -76,6 +76,16 @@ def test_finance_decides_and_an_approver_only_looks(client: Client, organization
     assert client.post(PAGE, {"action": "accept", "finding": PriceFinding.objects.get(state="waiting").pk}).status_code == 403
 
 
+def test_who_sees_some_teams_only_sees_what_these_would_feel(client: Client, organization: Organization, lead: Member, used: None) -> None:
+    run = upload("4,20")
+    client.force_login(lead.user)
+    assert client.get(f"{PAGE}/{run.pk}").context["felt"] == []
+    own = [call(occurred_at=NOW - timedelta(days=30), input_tokens=200_000, output_tokens=0, team=lead.team.slug)]
+    use(organization, own)
+    ((effect, teams),) = client.get(f"{PAGE}/{run.pk}").context["felt_by"]
+    assert (effect.before, effect.budgets, teams) == (Decimal("0.6"), (), [(lead.team.name, Decimal("0.2"))])
+
+
 def test_list_is_uploaded_and_a_broken_one_is_refused_with_its_line(visitor: Client) -> None:
     good = SimpleUploadedFile("own.csv", b"model,input,output\nclaude-sonnet-4-5,4,20\n")
     assert visitor.post(PAGE, {"action": "upload", "provider": "anthropic", "file": good}).status_code == 302
