@@ -22,7 +22,7 @@ from governance.errors import NotFound
 from governance.tenancy.access import Actor, Right, require
 
 TAB = "prices-hardware"
-STATES = {"fixed": ("fixed", ""), "running": ("running", "accent"), "open": ("open for hours", ""), "hours": ("hours are missing", "warn")}
+STATES = {"fixed": ("fixed", ""), "running": ("running", "accent"), "open": ("not fixed yet", ""), "hours": ("hours are missing", "warn")}
 
 
 @page(Right.VIEW_SPEND)
