@@ -80,10 +80,11 @@ _pipeline: ContextVar[list[Sent] | None] = ContextVar("pipeline", default=None)
 
 
 @contextmanager
-def pipeline() -> Iterator[None]:
+def pipeline(*, unlocks_early: bool = False) -> Iterator[None]:
     """What is sent in the block goes to the server when it ends, in order, in one message; then the rows are there.
 
-    One transaction where none is open. Raises what the first statement that fails raises; then none of them has happened.
+    One transaction where none is open; for rows that everybody waits for it may unlock them early, before it returns.
+    Raises what the first statement that fails raises; then none of them has happened.
     """
     sent: list[Sent] = []
     token = _pipeline.set(sent)
@@ -92,7 +93,7 @@ def pipeline() -> Iterator[None]:
     finally:
         _pipeline.reset(token)
     if sent:
-        pipelines.run(_connected(), sent)
+        pipelines.run(_connected(), sent, unlocks_early=unlocks_early)
 
 
 def send(statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> Answer:
@@ -128,6 +129,11 @@ def _is_silent(kept: psycopg.Connection[Any]) -> bool:
     waiting = select.poll()
     waiting.register(kept.fileno(), select.POLLIN)
     return not waiting.poll(0)
+
+
+def ensure_on_disk() -> None:
+    """Returns once a crash cannot take what was read just now: it may have been unlocked early by a request that still waits for the disk itself."""
+    execute(pipelines.ON_DISK)
 
 
 def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:

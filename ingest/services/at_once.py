@@ -93,7 +93,7 @@ def _is_stored(storing: Storing, rules: Rules, *, batch: Batch, claims: Sequence
     store = statements.store_at_once(parts, is_among_freezes=is_among_freezes(organization_id))
     asked = {"version": rules.directory.version, "budgets": budgets, **remembered}
     try:
-        with sql.pipeline():
+        with sql.pipeline(unlocks_early=True):
             # A statement of its own: the snapshot that the version is read from must not predate it.
             sql.send(LOCK_CONFIGURATION, [organization_id])
             storing_now = sql.send(store, {**moving, **stored, **asked, **opening_parameters(claims)})

@@ -1,5 +1,6 @@
 """Statements of a pipeline are answered together, and happen together or not at all."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -103,3 +104,46 @@ def test_an_ended_connection_is_an_error_of_the_database(transactional_db: None)
         sql.send("SELECT pg_terminate_backend(pg_backend_pid())", [])
     connection.close()
     assert sql.rows("SELECT 1 AS one")[0].one == 1
+
+
+@pytest.fixture
+def disk(transactional_db: None) -> Iterator[None]:
+    """Commits of this connection wait for the disk, as they do outside of tests."""
+    sql.execute("SET synchronous_commit = on")
+    yield
+    sql.execute("RESET synchronous_commit")
+
+
+def keep_unlocking(*numbers: int) -> tuple[str, str]:
+    """Keeps them, unlocked early. Returns how the commit waits, and where the log was by then."""
+    with sql.pipeline(unlocks_early=True):
+        for one in numbers:
+            sql.send("INSERT INTO kept VALUES (%s)", [one])
+        told = sql.send("SELECT current_setting('synchronous_commit') AS waits, pg_current_wal_insert_lsn()::text AS place", [])
+    found = told.fetchall()[0]
+    return found.waits, found.place
+
+
+def test_unlocked_early_it_is_on_disk_before_anybody_is_told(kept: None, disk: None) -> None:
+    for start in (1, 3):  # with plans that are made, and kept ones
+        waits, place = keep_unlocking(start, start + 1)
+        assert waits == "off"
+        assert sql.rows("SELECT pg_current_wal_flush_lsn() > %s::text::pg_lsn AS is_there", [place])[0].is_there
+        assert sql.rows("SHOW synchronous_commit")[0].synchronous_commit == "on"
+    assert number() == 4
+
+
+def test_unlocked_early_all_of_it_happens_or_nothing(kept: None, disk: None) -> None:
+    for _ in range(3):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            keep_unlocking(1, -1)
+        assert number() == 0
+    keep_unlocking(1)
+    assert number() == 1
+
+
+def test_within_a_transaction_the_commit_waits_as_ever(kept: None, disk: None) -> None:
+    with transaction.atomic():
+        waits, _ = keep_unlocking(1)
+        assert waits == "on"
+    assert number() == 1

@@ -231,6 +231,7 @@ def earlier_of(actor: Actor, api_key: ApiKey | None, request: AuthorizationIn, *
     if refusal := _refusal_since(actor, api_key, request, rows=rows, now=now):
         raise refusal
     left = [row.limit_amount + row.topup - row.spent - row.held - row.asked for row in rows if row.is_hard and row.measure == Budget.Measure.MONEY]
+    sql.ensure_on_disk()
     return Held(found, min(left, default=None), is_new=False)
 
 
@@ -273,7 +274,7 @@ def _hold_at_once(
     keys, version = list(asked.keys), rules.directory.version
     parts, remembered = parts_of([unconfirmed])
     parameters = parameters_of(organization, request, asked, request_hash=request_hash, now=now)
-    with sql.pipeline():
+    with sql.pipeline(unlocks_early=True):
         # A statement of its own: the snapshot that the version is read from must not predate the lock.
         sql.send(LOCK_CONFIGURATION, [organization.pk])
         # The deciding statement holds nothing where one of them is missing.

@@ -232,7 +232,7 @@ def hold_together(*, organization: Organization, asks: Sequence[Ask], now: datet
         entries.append(entry)
     keys = [key for entry in entries for key in entry.asked.keys]
     parts, remembered = parts_of([ask.unconfirmed for ask in asks])
-    with sql.pipeline():
+    with sql.pipeline(unlocks_early=True):
         sql.send(LOCK_CONFIGURATION, [organization.pk])
         if not are_seen(organization.pk, keys):
             periods_ensure(organization_id=organization.pk, rules=rules, keys=keys, now=now, version=rules.directory.version)
