@@ -132,11 +132,19 @@ def lies_within(inner: Call, outer: Call) -> bool:
     return (
         inner.span.source.scope != outer.span.source.scope
         and inner.span.source.resource == outer.span.source.resource
-        and outer.span.start_unix_nano <= inner.span.start_unix_nano <= inner.span.end_unix_nano <= outer.span.end_unix_nano
+        and took_place_within(inner.span, outer)
         and are_one_model(str(inner.fields.get("model")), str(outer.fields.get("model")))
         and are_same_counts(comparable(inner), comparable(outer))
         and (inner.fields.get("status") == outer.fields.get("status") or bool(counted(inner) and counted(outer)))
     )
+
+
+def took_place_within(inner: Span, outer: Call) -> bool:
+    """Whether the inner span's time is within the outer's. What has no length was told when a stream ended, and says how long that was."""
+    began, ended = outer.span.start_unix_nano, outer.span.end_unix_nano
+    if began == ended and type(lasted := outer.fields.get("latency_ms")) is int:
+        return inner.start_unix_nano <= ended - lasted * 1_000_000 <= inner.end_unix_nano <= ended
+    return began <= inner.start_unix_nano <= inner.end_unix_nano <= ended
 
 
 def are_one_model(first: str, second: str) -> bool:

@@ -128,6 +128,19 @@ def test_calls_that_only_look_alike_are_two(other: dict[str, Any]) -> None:
     assert len(calls((CHAIN, [span(NAMELESS, trace=1, start=0, end=2)]), (OPENAI, [other]))) == 2
 
 
+def test_logfires_log_of_a_stream_is_the_call_and_the_one_that_the_vendors_library_tells_of() -> None:
+    """logfire 5.2.0 with Anthropic's SDK 2.12.0: a span until the headers, the SDK's span in it, and a log in a trace of its own."""
+    shared = CHAT | {"gen_ai.request.model": "claude-sonnet-4-5-20250929"}
+    headers = span(shared | {"logfire.span_type": "span"}, trace=1, end=0.5)
+    block = '{"input_tokens": 120, "cache_read_input_tokens": 10240, "cache_creation_input_tokens": 2048, "output_tokens": 57}'
+    log = span(shared | {"logfire.span_type": "log", "duration": 0.5, "gen_ai.usage.raw": block}, trace=2, start=1, end=1)
+    (alone,) = calls(("logfire.anthropic", [headers, log]))
+    assert (alone.input_tokens, alone.cache_read_tokens, alone.output_tokens, alone.latency_ms) == (120, 10240, 57, 500)
+    within = (SDK, [span(NATIVE, trace=1, number=2, parent=1, start=0.1, end=0.99)])
+    (event,) = calls(("logfire.anthropic", [headers, log]), within)
+    assert (event.request_id, event.cache_write_1h_tokens) == ("msg_01Abcdef12345", 512)
+
+
 def test_a_failed_attempt_is_not_the_answer_around_it() -> None:
     failed = UNTOLD | {"error.type": "OverloadedError"}
     assert len(calls((CHAIN, [span(UNTOLD, trace=1, end=2)]), (OPENAI, [span(failed, trace=2, start=0.5, end=1.5)]))) == 2
