@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from ingest.formats.nesting import are_one_model
+from ingest.once.sources import HARNESS, SIGN
 
 # Clocks of machines that keep time differ by less; the report of a call's end and the log of it lie closer still.
 NEAR = timedelta(seconds=10)
@@ -24,6 +25,8 @@ TELLING_TOKENS = 1_000
 SORTS = ("req_", "msg_", "resp_", "chatcmpl-", "gen-")
 # Figures that are nearly the same are shown to a person; nothing is done about them.
 NEARLY = timedelta(seconds=3)
+HARNESSES = f"{HARNESS}{SIGN}"
+NAMELESS = ("", "unknown")
 NEARLY_INPUT, NEARLY_OUTPUT = 0.05, 5
 
 
@@ -108,6 +111,14 @@ def are_alike_models(first: Print, second: Print) -> bool:
     return any(are_one_model(bare(one), bare(other)) for one in first.models for other in second.models if one and other)
 
 
+def are_models_apart(first: Print, second: Print) -> bool:
+    """Whether harnesses alone tell of both, which know no gateway's aliases, under names of which none is in another."""
+    if not all(reporter.startswith(HARNESSES) for reporter in first.reporters | second.reporters):
+        return False
+    names = [[bare(model) for model in one.models if bare(model) not in NAMELESS] for one in (first, second)]
+    return all(names) and not any(one in other or other in one for one in names[0] for other in names[1])
+
+
 def bare(model: str) -> str:
     return model.rpartition("/")[2].lower()
 
@@ -121,7 +132,8 @@ def verdict(first: Print, second: Print, offset: timedelta = timedelta(0)) -> Ve
         return Verdict.DIFFERENT
     if apart > near:
         return Verdict.UNDECIDED
-    return Verdict.SAME if first.tokens >= TELLING_TOKENS or are_alike_models(first, second) else Verdict.UNDECIDED
+    is_telling = first.tokens >= TELLING_TOKENS and not are_models_apart(first, second)
+    return Verdict.SAME if is_telling or are_alike_models(first, second) else Verdict.UNDECIDED
 
 
 def are_nearly_one(first: Print, second: Print, offset: timedelta = timedelta(0)) -> bool:
@@ -153,18 +165,18 @@ class Found:
 
 
 def recognise(report: Print, calls: Sequence[Print], offset: timedelta = timedelta(0)) -> Found:
-    """Which of the session's calls the report tells of. Of several that it may equally be the nearest in time is taken: they count alike.
+    """Which of the session's calls the report tells of. Of several that it may equally be those of its model go first, then the nearest in time.
 
     `offset` is how far the clock of the calls' reporters is ahead of the report's.
     """
     found = Found()
-    best: tuple[timedelta, datetime, UUID] | None = None
+    best: tuple[bool, timedelta, datetime, UUID] | None = None
     for call in calls:
         thought = verdict(report, call, offset)
         if thought is Verdict.UNDECIDED:
             found.undecided.append(call)
         elif thought is Verdict.SAME:
-            rank = (distance(report, call, offset), call.at, call.key)
+            rank = (not are_alike_models(report, call), distance(report, call, offset), call.at, call.key)
             if best is None or rank < best:
                 best, found.same = rank, call
     return found
@@ -191,7 +203,7 @@ def pairs_settled(first: Sequence[Print], second: Sequence[Print], known: Sequen
         for call in ours:
             fitting = [other for other in left if verdict(call, other, offset) is Verdict.SAME]
             if fitting:
-                nearest = min(fitting, key=lambda other: (distance(call, other, offset), other.key))
+                nearest = min(fitting, key=lambda other: (not are_alike_models(call, other), distance(call, other, offset), other.key))
                 left.remove(nearest)
                 settled.append((call, nearest))
     return settled

@@ -1,5 +1,6 @@
 """A call that two sources report counts once, in whatever order they come; two calls stay two."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 from governance.tenancy.models import Organization, Team
 from ingest.models import EventSighting, SightingPair
 from ingest.models import UsageEvent as Stored
-from tests.ingest.once.told import assert_true, gateway, harness, statuses, sums, told
+from tests.ingest.once.told import AT, assert_true, gateway, harness, statuses, sums, told
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +49,19 @@ def test_each_of_many_calls_is_told_once_more_and_stays_one(organization: Organi
 def test_what_differs_in_what_is_common_is_another_call(organization: Organization, changes: dict[str, Any]) -> None:
     told(organization, "otlp", harness())
     assert statuses(told(organization, "litellm", gateway(**changes))) == ["accepted"]
+
+
+def test_calls_of_two_models_with_the_same_tokens_find_their_own_reports(organization: Organization) -> None:
+    """Claude Code 2.0.50 beside its transcript: no id in common, a small model asked at the same moment."""
+    small = "claude-haiku-4-5-20251001"
+    told(organization, "otlp", harness(request_id="", id="a", model=small, after=0.2), harness(request_id="", id="b", after=0.3))
+    again = (harness(1, after=0.1), harness(2, after=0.4, model=small))
+    assert statuses(told(organization, "claude-code", *again)) == ["duplicate"] * 2
+    assert sorted(Stored.objects.values_list("occurred_at", "model")) == [
+        (AT + timedelta(seconds=0.2), small),
+        (AT + timedelta(seconds=0.3), "claude-sonnet-4-5"),
+    ]
+    assert statuses(told(organization, "opencode", harness(3, model="claude-opus-4-8"))) == ["accepted"]
 
 
 def test_one_source_never_repeats_itself_under_another_id(organization: Organization) -> None:
