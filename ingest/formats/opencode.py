@@ -17,6 +17,8 @@ from ingest.formats.telemetry import LogRecord, Source, Span
 NAME = "opencode"
 COUNTS = ("input_tokens", "output_tokens", "reasoning_tokens", "cache_read_tokens", "cache_creation_tokens")
 RECORD_TAGS = ("agent", "agent.name", "agent.type")
+# What OpenCode calls its environment is the channel that it was installed from.
+CHANNEL = ("environment", "latest")
 
 
 def reads(source: Source) -> bool:
@@ -61,4 +63,6 @@ def usage(attributes: Attributes) -> dict[str, Any]:
 
 def call_fields(span: Span) -> dict[str, Any] | None:
     fields = vercel_ai.call_fields(span) if vercel_ai.speaks(span) else None
-    return fields if fields and "output_tokens" in fields else None
+    if not fields or "output_tokens" not in fields:
+        return None
+    return {name: value for name, value in fields.items() if (name, value) != CHANNEL}

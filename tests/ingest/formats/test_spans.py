@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ingest.formats.event import UsageEvent
-from tests.ingest.telemetry_made import call, calls, none_of, span
+from tests.ingest.telemetry_made import SERVICE, call, calls, none_of, span
 
 CHAT: dict[str, Any] = {
     "gen_ai.operation.name": "chat",
@@ -126,6 +126,9 @@ def test_the_vercel_ai_sdk_and_opencode() -> None:
     }, "ai")  # fmt: skip
     assert (buckets(event), event.provider, event.model) == ((476, 1024, None, None, 200, 64), "openai", "gpt-5")
     assert (event.request_id, event.ttft_ms, event.session) == ("resp_Abcdef12345", 413, "ses_1")
+    title = {"ai.operationId": "ai.streamText.doStream", "ai.model.id": "gpt-5", "ai.usage.outputTokens": 9}
+    channel = SERVICE | {"service.name": "opencode", "deployment.environment.name": "latest"}
+    assert calls(("opencode", [span(title)]), resource=channel)[0].environment == ""
 
 
 def test_copilot_counts_chat_spans_and_not_the_agents() -> None:
