@@ -24,6 +24,7 @@ from tests.bench.grounds import grounds
 SAMPLE = 20_000
 SESSIONS = 2_000
 DAYS = 10
+APART_S = 7
 PACE = 50.0
 BASELINE_S = 20.0
 WATCH_S = 0.005
@@ -62,15 +63,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.rerating", description=__doc__)
     parser.add_argument("--profile", action="store_true", help="print where the worker's own time goes")
     parser.add_argument("--events", type=int, default=1_000_000, help="so many calls are re-rated (1,000,000)")
+    parser.add_argument("--apart", type=int, default=APART_S, help=f"calls of a session that are alike are so many seconds apart ({APART_S}); 900 and more: sums are added to by one call each")
     wanted = parser.parse_args(arguments)
     with grounds() as folder:
         from governance.conf import embedded
 
-        measure(embedded.database_url(folder), wanted.events, is_profiled=wanted.profile)
+        measure(embedded.database_url(folder), wanted.events, apart=timedelta(seconds=wanted.apart), is_profiled=wanted.profile)
     return 0
 
 
-def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
+def measure(address: str, events: int, *, apart: timedelta, is_profiled: bool = False) -> None:
     from django.conf import settings
     from django.core.management import call_command
 
@@ -86,12 +88,13 @@ def measure(address: str, events: int, *, is_profiled: bool = False) -> None:
     world_make()
     organization = Organization.objects.get(slug=labels.SLUG)
     began = time.monotonic()
-    calls_make(organization, events)
+    first = datetime.now(UTC) - timedelta(days=DAYS) - apart * (events // SAMPLE)
+    calls_make(organization, events, first=first, apart=apart)
     bare, bare_us = bare_update(organization.pk, min(events, BARE_ROWS))
     print(f"{events:,} calls of {SESSIONS:,} sessions over {DAYS} days stored in {time.monotonic() - began:,.0f} s", flush=True)
     with Meanwhile(address, organization.pk) as meanwhile:
         before, log_files = meanwhile.posts(BASELINE_S), log_files_made()
-        found = profiled(rerate, organization) if is_profiled else rerate(organization)
+        found = profiled(rerate, organization, first) if is_profiled else rerate(organization, first)
         during, log_files = meanwhile.stop(), log_files_made() - log_files
     found |= {"bare UPDATE of the same table, rows/s": bare, "  processor time of a row, database, us": bare_us}
     found["re-rated to bare UPDATE, by the clock"] = found[RATE] / bare
@@ -115,7 +118,7 @@ def compare(title: str, before: Sequence[float], during: Sequence[float]) -> Non
     print(f"{'  with a run (aim: p99 not doubled)':<70}{percentile(during, 50):>14,.1f}{percentile(during, 99):>10,.1f}")
 
 
-def calls_make(organization: Any, events: int) -> None:
+def calls_make(organization: Any, events: int, *, first: datetime, apart: timedelta) -> None:
     """Stores a sample as it comes in, copies it in the database, and has verify make the sums."""
     from django.db import connection, transaction
     from django.utils import timezone
@@ -129,15 +132,16 @@ def calls_make(organization: Any, events: int) -> None:
     from tests.bench import labels
 
     copy = COPY.format(names=", ".join(EVENT_COLUMNS), values=", ".join(COPIED.get(name, f"e.{name}") for name in EVENT_COLUMNS))
-    months_ensure(today=timezone.now().date())
-    actor, first = system_actor(organization), timezone.now() - timedelta(days=DAYS)
+    for day in (first.date(), timezone.now().date()):
+        months_ensure(today=day)
+    actor = system_actor(organization)
     sample = min(SAMPLE, events)
     for start in range(0, sample, 1000):
         events_store(actor=actor, api_key=None, source="rest", events=[call(number, first, labels.TEAMS) for number in range(start, min(start + 1000, sample))])
     until, left, copies = timezone.now(), events - sample, 0
     while left > 0:
         copies += 1
-        sql.execute(copy, {"organization": organization.pk, "until": until, "later": f"{copies * 7} seconds", "more": copies, "most": min(left, sample)})
+        sql.execute(copy, {"organization": organization.pk, "until": until, "later": apart * copies, "more": copies, "most": min(left, sample)})
         left -= sample
     with transaction.atomic():
         sql.execute(SPANS, {"organization": organization.pk})
@@ -157,16 +161,16 @@ def call(number: int, first: datetime, teams: Sequence[str]) -> Any:
     )  # fmt: skip
 
 
-def profiled(work: Callable[[Any], dict[str, float]], organization: Any) -> dict[str, float]:
+def profiled(work: Callable[[Any, datetime], dict[str, float]], organization: Any, first: datetime) -> dict[str, float]:
     """What the work returns, having printed where its time went."""
     with cProfile.Profile() as profile:
-        found = work(organization)
+        found = work(organization, first)
     pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     return found
 
 
-def rerate(organization: Any) -> dict[str, float]:
-    """A run over every call, with another price for each of its models."""
+def rerate(organization: Any, first: datetime) -> dict[str, float]:
+    """A run over every call, the first of which this is the time of, with another price for each of its models."""
     from django.utils import timezone
 
     from governance.pricing.models import Model
@@ -179,8 +183,8 @@ def rerate(organization: Any) -> dict[str, float]:
     until, actor = timezone.now(), system_actor(organization)
     for model in Model.objects.filter(provider__slug="anthropic", slug__in=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")):
         rates = {"input_tokens": Decimal("2.5"), "cache_read_tokens": Decimal("0.25"), "output_tokens": Decimal("12.5")}
-        price_row_add(actor=None, model=model, valid_from=until - timedelta(days=DAYS + 2), rates=rates)
-    run = run_create(actor=actor, reason="bench", starts_at=until - timedelta(days=DAYS + 1), ends_at=until - timedelta(minutes=30))
+        price_row_add(actor=None, model=model, valid_from=first - timedelta(days=1), rates=rates)
+    run = run_create(actor=actor, reason="bench", starts_at=first - timedelta(minutes=1), ends_at=until - timedelta(minutes=30))
     began = time.monotonic()
     run_work(run.pk)
     worked_out = time.monotonic() - began
