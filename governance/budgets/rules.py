@@ -1,7 +1,7 @@
 """Which budgets a call counts against, and which switches are off: an organization's in memory, matched by attribution."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -15,6 +15,7 @@ from governance.periods import PeriodKind, Window, window_at
 from governance.tenancy.directory import Directory
 
 QUARTER_HOUR = 900
+MOST_SCOPES = 10_000
 ZERO = Decimal(0)
 
 
@@ -113,6 +114,7 @@ class Rules:
     templates: Sequence[Rule]
     looks: Looks
     switches: Sequence[Switch] = ()
+    _scopes: dict[tuple[Hashable, ...], tuple[Sequence[int], Sequence[Rule]]] = field(default_factory=dict, compare=False, repr=False)
 
     def switch_over(self, call: Call, *, named_model: str = "") -> Switch | None:
         """The freeze of a wide scope that reaches the call. `named_model` is what its sender calls the model."""
@@ -123,12 +125,24 @@ class Rules:
 
     def matching(self, call: Call, *, is_lenient: bool = False) -> Iterator[Rule]:
         """Every budget the call counts against, widest scope first; lenient: those too of which it is not known."""
-        lineage = self.directory.lineage.get(call.who.team_id, ()) if call.who.team_id is not None else ()
-        for rule in self._in_scope(call, lineage):
+        lineage, in_scope = self._in_scope(call)
+        for rule in in_scope:
             if not rule.filters or covers(rule.filters, call, lineage, is_lenient=is_lenient):
                 yield rule
 
-    def _in_scope(self, call: Call, lineage: Sequence[int]) -> Iterator[Rule]:
+    def _in_scope(self, call: Call) -> tuple[Sequence[int], Sequence[Rule]]:
+        """The call's team and those above it, and the budgets whose scope it is in; remembered by whose the call is."""
+        who = call.who
+        key = who.team_id, who.project_id, who.member_id, call.service_account_id, call.api_key_id, bool(call.session_key), bool(call.task)
+        found = self._scopes.get(key)
+        if found is None:
+            if len(self._scopes) >= MOST_SCOPES:
+                self._scopes.clear()
+            lineage = self.directory.lineage.get(who.team_id, ()) if who.team_id is not None else ()
+            found = self._scopes[key] = lineage, tuple(self._scoped(call, lineage))
+        return found
+
+    def _scoped(self, call: Call, lineage: Sequence[int]) -> Iterator[Rule]:
         who = call.who
         yield from self.of_organization
         for team_id in reversed(lineage):

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from ingest.services.sums import DIMENSIONS, ZERO, Batch, Origin, Sums, labels_o
 # Columns whose change alone leaves an event where it is in every table of sums.
 MONEY = frozenset({"cost", "price_id", "list_cost", "price_currency", "exchange_rate", "term_id", "reported_cost"})
 TOKENS = frozenset({"input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"})
+dimensions_of = attrgetter(*DIMENSIONS)
 # What a session says of its calls beyond their sums, and of whose it is.
 COURSE = frozenset({"session", "provider", "model", "api_key_id", "occurred_at"}) | TOKENS
 OWNERS = frozenset({"session", "team_id", "project_id", "member_id", "harness", "gateway", "task", "parent_session"})
@@ -93,7 +95,7 @@ class Differences:
         """Events that are alike in all that anything is added up by, whose money alone changes: a row of `rerating.statements.GROUPS`."""
         labels = labels_of(self.rules.looks, task=group.task, environment=group.environment, tags=group.tags)
         quarter = int(group.quarter_at.timestamp()) // QUARTER_HOUR
-        key = (group.api_key_id, quarter, group.session, group.member_id, *(getattr(group, name) for name in DIMENSIONS), labels)
+        key = (group.api_key_id, quarter, group.session, group.member_id, *dimensions_of(group), labels)
         sums, _ = self._fine.setdefault(key, (Sums(), group.at))
         sums.counts[2] += group.unpriced_calls
         sums.cost += group.cost

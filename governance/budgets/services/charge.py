@@ -1,6 +1,6 @@
 """Charges usage to every budget it counts against: the last step of the storing transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from typing import Any
 from governance import sql
 from governance.budgets.calls import Call
 from governance.budgets.models import Freeze, ThresholdCrossing
-from governance.budgets.rules import PeriodKey, Rule, Rules, quarter_hour
+from governance.budgets.rules import QUARTER_HOUR, PeriodKey, Rule, Rules, quarter_hour
 from governance.budgets.services import tell
 from governance.budgets.services.freezes import freeze_by_budget
 from governance.budgets.services.periods import Spent, periods_ensure, periods_move_send
@@ -58,20 +58,54 @@ def charge_follow(*, actor: Actor, rules: Rules, moved: Sequence[Any], now: date
             _note_thresholds(actor, rules.by_id[period.budget_id], period, now=now)
 
 
+@dataclass(slots=True)
+class _Used:
+    """What a budget counts in one quarter hour for one session and task, where it looks at these."""
+
+    rule: Rule
+    first: Spend
+    amount: Decimal = ZERO
+    tokens: int = 0
+    calls: int = 0
+    unpriced_calls: int = 0
+
+    def add(self, spend: Spend) -> None:
+        self.amount += spend.amount
+        self.tokens += spend.tokens
+        self.calls += spend.calls
+        self.unpriced_calls += spend.unpriced_calls
+
+
 def period_totals(rules: Rules, spends: Sequence[Spend]) -> dict[tuple[PeriodKey, datetime | None], tuple[Decimal, int]]:
     """(amount in the budget's measure, calls) for each period the spends count against; for rolling ones by quarter hour."""
     totals: dict[tuple[PeriodKey, datetime | None], tuple[Decimal, int]] = {}
-    for spend in spends:
-        for rule in rules.matching(spend.call):
-            if spend.call.is_notional and not rule.counts_notional:
-                continue
-            key = rules.period(rule, spend.occurred_at, spend.call)
-            if key is not None:
-                place = key, quarter_hour(spend.occurred_at) if rule.rolling_hours else None
-                amount, calls = totals.get(place, (ZERO, 0))
-                used = rule.measured(amount=spend.amount, tokens=spend.tokens, calls=spend.calls, unpriced_calls=spend.unpriced_calls)
-                totals[place] = (amount + used, calls + spend.calls)
+    for used in _used_by_quarter(rules, spends):
+        rule, at = used.rule, used.first.occurred_at
+        key = rules.period(rule, at, used.first.call)
+        if key is not None:
+            place = key, quarter_hour(at) if rule.rolling_hours else None
+            amount, calls = totals.get(place, (ZERO, 0))
+            measured = rule.measured(amount=used.amount, tokens=used.tokens, calls=used.calls, unpriced_calls=used.unpriced_calls)
+            totals[place] = (amount + measured, calls + used.calls)
     return totals
+
+
+def _used_by_quarter(rules: Rules, spends: Sequence[Spend]) -> Iterable[_Used]:
+    """What each budget counts, by quarter hours, each of which lies in one period: many spends have it in common, and a period is dear to name."""
+    found: dict[tuple[int, int, str, str], _Used] = {}
+    for spend in spends:
+        call, at = spend.call, spend.occurred_at
+        is_notional, quarter = call.is_notional, int(at.timestamp()) // QUARTER_HOUR
+        for rule in rules.matching(call):
+            if at < rule.counts_from or (is_notional and not rule.counts_notional):
+                continue
+            kind = rule.scope_kind
+            place = rule.id, quarter, call.session_key if kind == "session" else "", call.task if kind == "task" else ""
+            used = found.get(place)
+            if used is None:
+                used = found[place] = _Used(rule, spend)
+            used.add(spend)
+    return found.values()
 
 
 def _freeze(actor: Actor, rule: Rule, period: Any, now: datetime) -> None:
