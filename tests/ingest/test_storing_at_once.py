@@ -149,7 +149,7 @@ def test_call_that_another_process_stores_meanwhile_is_counted_once(post: Post, 
     assert StoredEvent.objects.count() == sum(UsageRollup.objects.values_list("calls", flat=True)) == 1
 
 
-def test_frozen_session_is_taken_step_by_step_from_then_on(post: Post, messages: list[int], admin: Member) -> None:
+def test_frozen_session_is_taken_step_by_step_from_then_on(post: Post, messages: list[int], admin: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     session_freeze(actor=member_actor(admin), session_key="s-1", reason="look at it")
     # The first finds that some session is frozen, the second that its own is.
     for number, steps in ((1, 3), (2, 3), (3, 2)):
