@@ -29,6 +29,7 @@ from ingest.price_changes.rates import Rates, before_and_after, growth
 BUCKETS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens")
 LABELS = ("provider", "maker", "model", "tier", "harness", "gateway", "role", "task_class", "billing_mode")
 Kind, State = PriceFinding.Kind, PriceFinding.State
+KNOWN_AFTER = timedelta(days=1)
 PRICED = (Kind.CHANGED, Kind.ANNOUNCED)
 
 
@@ -159,6 +160,8 @@ def _budget_effects(organization: Organization, changed: Sequence[Changed], book
     today = now.astimezone(organization.zone).date()
     found: dict[int, tuple[BudgetEffect, ...]] = {}
     for each in changed:
+        if _is_known(each.finding, now):
+            continue
         daily: defaultdict[int, Decimal] = defaultdict(Decimal)
         extra = ("project_id", "member_id", *(label for label in LABELS if label not in ("provider", "billing_mode")))
         for row in _usage(organization, each, book, since=today - timedelta(days=HISTORY_DAYS), until=today, columns=extra):
@@ -167,6 +170,14 @@ def _budget_effects(organization: Organization, changed: Sequence[Changed], book
                 daily[rule_id] += row["billed"] * (share or 0) / HISTORY_DAYS
         found[each.finding.pk] = _forecasts(actor, directory, rules, daily, begins=each.finding.valid_from or now, now=now)
     return found
+
+
+def _is_known(finding: PriceFinding, now: datetime) -> bool:
+    """Whether calls have been rated by the price for days, so that forecasts go by it already."""
+    if finding.state not in (State.APPLIED, State.ACCEPTED):
+        return False
+    applied = finding.decided_at or finding.run.started_at
+    return max(applied, finding.valid_from or applied) < now - KNOWN_AFTER
 
 
 def _counting(rules: Rules, row: dict[str, Any]) -> list[int]:

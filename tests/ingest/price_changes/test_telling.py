@@ -141,6 +141,11 @@ def test_budget_that_the_new_price_takes_over_its_limit_is_named(glm: None, cloc
     assert budget.expected < 80 <= budget.expected_after
     assert "Budget Platform: forecast" in Notice.objects.get(kind=Notice.Kind.PRICES).body
     assert "over its limit" in Notice.objects.get(kind=Notice.Kind.PRICES).body
+    # Once calls have been rated by it for days, forecasts go by it already.
+    (later,) = effects_of(
+        admin.organization, PriceFinding.objects.select_related("run"), now=datetime(2026, 2, 14, 9, tzinfo=UTC), with_budgets=True
+    )
+    assert later.budgets == ()
 
 
 def test_nobody_is_told_of_models_that_are_not_used(glm: None, admin: Member) -> None:
