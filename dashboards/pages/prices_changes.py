@@ -180,7 +180,7 @@ def _runs_table(request: PageRequest) -> Table:
         Column("state", "Outcome", kind="badge", value=lambda run: (run.get_state_display(), RUN_TONES[run.state])),
         Column("models_read", "Models", kind="count", value=lambda run: run.models_read or None),
         Column("found", "Found", value=_found_text, is_sortable=False),
-        Column("by", "Asked by", value=lambda run: run.by or "daily", is_for_wide=True),
+        Column("by", "Asked by", value=lambda run: run.by or ("the operator" if run.source.startswith(PREFIX) else "daily"), is_for_wide=True),
     ]
     return Table.from_request(
         request, id="runs", title="Readings", columns=columns, rows=selectors.runs(), sort="-started_at", search=("source", "by"),

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from governance.pricing.models import Model
+from governance.pricing.models import Model, PriceRun
 from governance.pricing.services import model_add
 from governance.pricing.sync.services import list_upload
 from ingest.demo import offers
@@ -17,6 +17,7 @@ BEFORE = {"input_tokens": Decimal("0.60"), "cache_read_tokens": Decimal("0.12"),
 FACTOR = Decimal("1.83")
 AFTER = {meter: amount * FACTOR for meter, amount in BEFORE.items()}
 NOTICE = timedelta(days=3)
+LASTED = timedelta(seconds=1)
 
 
 @transaction.atomic
@@ -36,9 +37,15 @@ def contract_prices(*, begins: datetime, rises: datetime) -> Model:
     )
     told = rises - NOTICE
     first = _line(begins, "", BEFORE)
-    list_upload(actor=None, provider=offers.CONTRACT_PROVIDER, body=_listed([first]), now=begins)
-    list_upload(actor=None, provider=offers.CONTRACT_PROVIDER, body=_listed([first, _line(rises, told.isoformat(), AFTER)]), now=told)
+    _read([first], at=begins)
+    _read([first, _line(rises, told.isoformat(), AFTER)], at=told)
     return model
+
+
+def _read(lines: Sequence[str], *, at: datetime) -> None:
+    """Has the provider's list read, as it was at the instant."""
+    run = list_upload(actor=None, provider=offers.CONTRACT_PROVIDER, body=_listed(lines), now=at)
+    PriceRun.objects.filter(pk=run.pk).update(finished_at=at + LASTED)
 
 
 def _listed(lines: Sequence[str]) -> bytes:
