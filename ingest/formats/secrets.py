@@ -39,6 +39,8 @@ SHORTEST_SECRET = 12
 # With how long each may be, because what stands for a short secret is longer.
 LABELS = {"member": 254, "team": 200, "project": 200, "environment": 80, "task": 200}
 OF_VENDORS = "vendor."
+# Such as sk-learn-experiments-2026, or basic authentication: no key is made of words.
+WORDS = re.compile(r"[a-z]{1,14}(?:[-_.:/ ](?:[a-z]{1,14}|[0-9]{1,8}))*")
 MOST_REMEMBERED = 4_096
 # Who signs in, as it stands in the address of a repository, with a password or a token.
 USERINFO = re.compile(r"(\bhttps?://)[^/\s@]+@")
@@ -78,8 +80,8 @@ def counted_tag(name: str, value: str) -> tuple[str, str]:
 
 @lru_cache(MOST_REMEMBERED)
 def known_redacted(label: str) -> str:
-    """As without_secrets: labels are few and come with every call."""
-    return without_secrets(USERINFO.sub(r"\1", label))
+    """As without_secrets, but for plain words: labels are few and come with every call."""
+    return label if WORDS.fullmatch(label) else without_secrets(USERINFO.sub(r"\1", label))
 
 
 @lru_cache(MOST_REMEMBERED)

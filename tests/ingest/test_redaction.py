@@ -250,5 +250,7 @@ def test_secrets_in_the_labels_of_a_call_are_cut_and_nothing_else_of_it() -> Non
         "sk-pro…[secret removed]": "true",
     }
     assert kept == msgspec.structs.replace(event, member="sk-pro…[secret removed]", tags=kept.tags)
-    plain = msgspec.structs.replace(event, member="kim@acme.example", tags={"feature": "checkout-and-payment"})
+    plain = msgspec.structs.replace(
+        event, member="kim@acme.example", project="sk-learn-experiments-2026", task="basic authentication", tags={"feature": "checkout-and-payment"}
+    )
     assert labels_redacted(plain) is plain
