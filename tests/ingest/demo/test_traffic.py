@@ -23,7 +23,7 @@ from ingest.demo import traffic
 from ingest.demo.budgets import SANDBOX
 from ingest.demo.gateway import KEY_FILE, Gateway, Unwelcome, gateway_secret
 from ingest.demo.organization import organization_build
-from ingest.demo.traffic import Live, Traffic
+from ingest.demo.traffic import SANDBOX_GUESS_USD, Live, Traffic
 from ingest.models import UsageEvent
 from ingest.verify import differences
 
@@ -124,8 +124,9 @@ def test_a_sandbox_session_runs_into_its_limit_waits_and_goes_on_when_there_is_m
     while live.refused_at is None and live.made < 60:
         running.turn(live)
     period = BudgetPeriod.objects.get(organization=northwind, session_key=live.run.key)
-    assert period.frozen_at is not None
-    assert period.spent >= 3
+    # Nearly always a call passes the limit and freezes the session; now and then what is left is less than the next one asks for.
+    assert (period.frozen_at is not None) == (period.spent >= 3)
+    assert period.spent + Decimal(SANDBOX_GUESS_USD) > 3
     assert Session.objects.get(key=live.run.key).cost == period.spent
     assert said == [f"{live.run.key} is refused; waiting for somebody to decide."]
     running.turn(live)

@@ -187,8 +187,9 @@ def test_more_records_than_a_batch_holds_are_stored_in_turns(api: APIClient, set
 
 
 def test_unread_clients_are_counted_in_one_row_an_hour(api: APIClient) -> None:
+    unread = call() | {"body": {"stringValue": "somebody.call"}}
     for _ in range(3):
-        send(api, logs(call(), call(), scope="somebody.else"))
+        send(api, logs(unread, unread, scope="somebody.else"))
     note = RejectedInput.objects.get()
     assert (note.code, note.field, msgspec.json.decode(bytes(note.payload))) == ("format_unknown", "somebody.else", {"count": 6})
 
