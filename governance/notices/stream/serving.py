@@ -26,7 +26,7 @@ BEAT_S = 15.0
 LOOK_AT_KEYS_S = 2.0
 PATIENCE_S = 10.0
 MOST_STREAMS = 2000
-# Batches that wait for a slow reader, beside what the socket takes. A reader further behind is cut and comes back with its mark.
+# Messages that wait for a slow reader, beside what the socket takes. A reader further behind is cut and comes back with its mark.
 MOST_WAITING = 256
 LONGEST_HEAD = 16 * 1024
 AWAY = (Error, psycopg.Error)
@@ -48,8 +48,17 @@ class Reader:
 
     secret: str
     actor: Actor
-    waiting: "asyncio.Queue[tuple[Sequence[Heard], Mark]]" = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    waiting: "asyncio.Queue[tuple[Sequence[Heard], Mark]]" = field(default_factory=asyncio.Queue)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    behind: int = 0
+
+    def hears(self, heard: Sequence[Heard], mark: Mark) -> None:
+        """Has it told these, however many at once; but not while it is too far behind with others, nor anything after that."""
+        if self.behind and self.behind + len(heard) > MOST_WAITING:
+            self.over.set()
+        if not self.over.is_set():
+            self.behind += len(heard)
+            self.waiting.put_nowait((heard, mark))
 
 
 class Server:
@@ -84,10 +93,7 @@ class Server:
         for reader in self.readers:
             mine = [one for one in heard if one.is_for(reader.actor)]
             if mine:
-                try:
-                    reader.waiting.put_nowait((mine, mark))
-                except asyncio.QueueFull:
-                    reader.over.set()
+                reader.hears(mine, mark)
 
     async def _look_at_keys(self) -> None:
         while True:
@@ -165,6 +171,7 @@ class Server:
                 await asyncio.wait([leaving, cut, next_one], timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
                 if cut.done() or leaving.done():
                     return
+                heard: Sequence[Heard] = ()
                 if next_one.done():
                     heard, mark = next_one.result()
                     outgoing.write(b"".join([*(_message(one) for one in heard[:-1]), _message(heard[-1], mark)]))
@@ -173,6 +180,7 @@ class Server:
                     # Nothing waits, so everything up to the present mark was heard.
                     outgoing.write(f": still here\nid: {self.hearing.mark}\n\n".encode())
                 await asyncio.wait_for(outgoing.drain(), PATIENCE_S)
+                reader.behind -= len(heard)
         finally:
             for task in (leaving, cut, next_one):
                 task.cancel()
