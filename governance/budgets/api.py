@@ -11,7 +11,6 @@ from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.budgets import description, services
 from governance.budgets.answers import refused_out
@@ -26,6 +25,7 @@ from governance.tenancy.access import Actor, visible
 from governance.tenancy.authentication import KeyMoved, RememberedKeyAuthentication, confirmed, unconfirmed_of
 from governance.tenancy.models import ApiKey, Scope
 from governance.tenancy.rendering import json_answer
+from governance.tenancy.views import ProgramView
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_KEY = 200
@@ -122,7 +122,7 @@ def _unpriced_notice(held: services.Held) -> str:
     return f"Not priced: {what}. Send `amount`, or a model that the price book knows with its tokens."
 
 
-class Authorizations(APIView):
+class Authorizations(ProgramView):
     """POST /api/v1/authorizations."""
 
     scope = Scope.AUTHORIZE
@@ -148,7 +148,7 @@ class Authorizations(APIView):
         return hold(actor=actor_of(request), api_key=api_key_of(request), request=asked)
 
 
-class OneAuthorization(APIView):
+class OneAuthorization(ProgramView):
     """GET and DELETE /api/v1/authorizations/<id>."""
 
     scope = Scope.AUTHORIZE
@@ -162,7 +162,7 @@ class OneAuthorization(APIView):
         return Response(authorization_facts(services.authorization_void(actor=actor_of(request), authorization_id=authorization_id)))
 
 
-class OneSession(APIView):
+class OneSession(ProgramView):
     """GET /api/v1/sessions/<key>."""
 
     scope = Scope.READ

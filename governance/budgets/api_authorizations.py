@@ -7,7 +7,6 @@ import msgspec
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.audit.services import plain
 from governance.budgets import description, services
@@ -24,6 +23,7 @@ from governance.budgets.api import (
 from governance.errors import DomainError, Invalid
 from governance.tenancy.models import Scope
 from governance.tenancy.problems import document
+from governance.tenancy.views import ProgramView
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 LARGEST_BATCH = 1000
@@ -41,7 +41,7 @@ _batches = msgspec.json.Decoder(BatchIn)
 _extensions = msgspec.json.Decoder(services.ExtensionIn)
 
 
-class BatchOfAuthorizations(APIView):
+class BatchOfAuthorizations(ProgramView):
     """POST /api/v1/authorizations/batch."""
 
     scope = Scope.AUTHORIZE
@@ -83,7 +83,7 @@ def _answer(verdict: services.Held | DomainError) -> dict[str, Any]:
     return {"status": 201 if verdict.is_new else 200} | granted_facts(verdict)
 
 
-class ExtendAuthorization(APIView):
+class ExtendAuthorization(ProgramView):
     """POST /api/v1/authorizations/<id>/extend."""
 
     scope = Scope.AUTHORIZE

@@ -9,7 +9,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from governance.audit.services import plain
 from governance.budgets.api import actor_of, api_key_of
@@ -20,6 +19,7 @@ from governance.tenancy.authentication import KeyMoved, RememberedKeyAuthenticat
 from governance.tenancy.models import Scope
 from governance.tenancy.openapi import KEY_NEEDED, problems
 from governance.tenancy.problems import document, problem
+from governance.tenancy.views import ProgramView
 
 LABELS = (
     "session", "parent_session", "team", "project", "member", "provider", "model", "harness", "gateway", "role", "task_class", "environment", "task",
@@ -105,7 +105,7 @@ PARAMETERS = [
 ]
 
 
-class Check(APIView):
+class Check(ProgramView):
     """GET /api/v1/check, and by whatever method a proxy asks with."""
 
     scope = Scope.AUTHORIZE

@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, get_script_name
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch, set_script_prefix
 from django.utils.module_loading import import_string
@@ -23,11 +22,10 @@ class MachineHandler(WSGIHandler):
         self._found: dict[str, ResolverMatch] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # type: ignore[override] # all that a server asks for
-        """As Django does, without its signals of a request's beginning and end: of what listens to them only the look at the connection concerns us."""
+        """As Django does, without its signals of a request's beginning and end: what listens to them looks after connections, which is done (lending.py)."""
         if settings.DEBUG:
             return super().__call__(environ, start_response)
         set_script_prefix(get_script_name(environ))
-        connection_check()
         response = self.get_response(self.request_class(environ))
         cookies = [("Set-Cookie", cookie.output(header="")) for cookie in response.cookies.values()]
         start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *cookies])
@@ -54,14 +52,11 @@ class MachineHandler(WSGIHandler):
         self._middleware_chain = chain
 
 
-def connection_check() -> None:
-    """Drops the thread's connection where the request before has left it broken or in a transaction."""
-    connection.close_if_unusable_or_obsolete()
-
-
 def _sent(response: HttpResponse) -> Iterable[bytes]:
     """The answer's bytes. What the request had open is closed by now, because nothing of the answer is still to be made."""
     content = response.content
+    # An answer that the framework has rendered knows what it was rendered by, which knows it: a circle, see ProgramView.
+    vars(response).pop("renderer_context", None)
     for close in response._resource_closers:  # type: ignore[attr-defined]
         close()
     return (content,)

@@ -6,11 +6,11 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest
-from rest_framework.views import APIView
 
 from governance.tenancy.access import Actor
 from governance.tenancy.authentication import Remembered
 from governance.tenancy.models import ApiKey, Scope
+from governance.tenancy.views import ProgramView
 from ingest import services
 from ingest.doors.body import body_read
 from ingest.formats.batch import BadBody, Refusal
@@ -20,7 +20,7 @@ from ingest.quarantine.services import refusals_mend
 from ingest.rejections import PAYLOAD_BYTES, Misfit, misfits_keep
 
 
-class Door(APIView):
+class Door(ProgramView):
     """A view that takes usage in. It reads the body itself, so that limits hold before anything is parsed."""
 
     scope = Scope.INGEST
