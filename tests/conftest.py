@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from rest_framework.test import APIClient
 
-from governance.conf import embedded
+from governance.conf import embedded, lending
 from governance.pricing.models import PriceBook
 from governance.tenancy import keys
 from governance.tenancy.models import ApiKey, Member, Organization, Role, Scope, Team, User
@@ -92,6 +92,8 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     post_migrate.connect(_price_book_again, dispatch_uid="tests")
     yield
     post_migrate.disconnect(dispatch_uid="tests")
+    # Served requests have left them; the database is dropped next.
+    lending.connections_close()
 
 
 def _price_book_again(**_: Any) -> None:

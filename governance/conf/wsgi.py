@@ -19,6 +19,7 @@ SWITCH_S = 0.001
 pages = get_wsgi_application()
 
 from governance.collecting import YOUNG_OF_REQUESTS, collect_rarely  # noqa: E402 - Django is set up by now
+from governance.conf.lending import connection_lent  # noqa: E402 - Django is set up by now
 from governance.conf.machines import MachineHandler, split  # noqa: E402 - Django is set up by now
 
 django = split(pages=pages, machines=MachineHandler())
@@ -36,7 +37,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if settings.BEHIND_PROXY and (forwarded := environ.get("HTTP_X_FORWARDED_FOR")):
         # The last entry is the one our own proxy wrote; those before it are whatever the client claimed.
         environ["REMOTE_ADDR"] = forwarded.rpartition(",")[2].strip()
-    return django(environ, start_response)
+    with connection_lent():
+        return django(environ, start_response)
 
 
 def beginning(stream: Any) -> bytes:

@@ -16,7 +16,6 @@ from rest_framework.test import APIClient
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
-from governance.conf import machines
 from governance.conf.wsgi import application
 from ingest.models import UsageEvent
 from tests.conftest import KeyInHand
@@ -89,9 +88,8 @@ def test_any_bytes_get_an_answer(api: APIClient, path: str, body: bytes, content
 
 
 @pytest.fixture
-def connection_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def connection_kept() -> Iterator[None]:
     """Between requests a server closes connections it need not keep; the test's transaction lives on this one."""
-    monkeypatch.setattr(machines, "connection_check", lambda: None)
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
