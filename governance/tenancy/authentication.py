@@ -1,8 +1,10 @@
 """API authentication by bearer key, and the scope each view asks for."""
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -15,7 +17,12 @@ from governance import sql
 from governance.tenancy import access, keys
 from governance.tenancy.models import ApiKey
 
-USE_RESOLUTION = timedelta(minutes=1)
+USE_RESOLUTION_S = 60.0
+NOTE_USE = """
+INSERT INTO api_key_use AS noted (api_key_id, organization_id, last_used_at)
+SELECT id, organization_id, now() FROM api_key WHERE id = %(key)s AND revoked_at IS NULL
+ON CONFLICT (api_key_id) DO UPDATE SET last_used_at = excluded.last_used_at WHERE noted.last_used_at < excluded.last_used_at
+"""
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -93,23 +100,21 @@ def key_for(secret: str) -> ApiKey:
     key = _key_with(keys.secret_hash(secret))
     if key is None:
         raise AuthenticationFailed("This API key is not known.", code="key_unknown")
-    now = timezone.now()
-    _check(key, now)
-    if _is_use_to_note(key, now):
-        note_use(key.pk)
+    _check(key, timezone.now())
+    _note_use(key)
     return key
 
 
 def remembered_for(secret: str, *, scope: str | None) -> "Remembered | None":
     """The key from memory without asking the database, where it was live and had the scope; None where it has to be looked up."""
     found = _remembered.get(keys.secret_hash(secret))
-    now = timezone.now()
-    if found is None or scope not in found.key.scopes or _is_use_to_note(found.key, now):
+    if found is None or scope not in found.key.scopes:
         return None
     try:
-        _check(found.key, now)
+        _check(found.key, timezone.now())
     except AuthenticationFailed:
         return None
+    _note_use(found.key)
     return found
 
 
@@ -123,8 +128,17 @@ def _check(key: ApiKey, now: datetime) -> None:
         raise AuthenticationFailed("The holder of this API key is no longer active.", code="key_holder_inactive")
 
 
-def _is_use_to_note(key: ApiKey, now: datetime) -> bool:
-    return key.last_used_at is None or now - key.last_used_at > USE_RESOLUTION
+# When this process noted that each key was used, by the monotonic clock.
+_noted: dict[int, float] = {}
+
+
+def _note_use(key: ApiKey) -> None:
+    """Notes once in a while that the key was used just now, if it was not revoked meanwhile."""
+    now = time.monotonic()
+    if now - _noted.get(key.pk, -math.inf) < USE_RESOLUTION_S:
+        return
+    _noted[key.pk] = now
+    sql.execute(NOTE_USE, {"key": key.pk})
 
 
 class RowVersion(NamedTuple):
@@ -201,11 +215,6 @@ def _rows_of(key: ApiKey, stamp: str) -> tuple[RowVersion, ...]:
     if len(words) != 2 * len(there):
         return ()
     return tuple(RowVersion(table, number, ctid, xmin) for (table, number), xmin, ctid in zip(there, words[::2], words[1::2], strict=True))
-
-
-def note_use(key_id: int) -> None:
-    """Notes that the key was used just now; gives way to whoever else is noting it."""
-    sql.execute("UPDATE api_key SET last_used_at = now() WHERE id = (SELECT id FROM api_key WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)", [key_id])
 
 
 class HasScope(BasePermission):

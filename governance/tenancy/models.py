@@ -1,5 +1,6 @@
 """Who: organizations, teams, projects, people with roles, service accounts and API keys."""
 
+from datetime import datetime
 from typing import ClassVar
 from zoneinfo import ZoneInfo
 
@@ -183,7 +184,6 @@ class ApiKey(models.Model):
     member = models.ForeignKey(Member, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys")
     service_account = models.ForeignKey(ServiceAccount, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys")
     expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -200,6 +200,26 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When it was used last, to the minute. Comes with `select_related("use")`."""
+        use: ApiKeyUse | None = getattr(self, "use", None)
+        return None if use is None else use.last_used_at
+
+
+class ApiKeyUse(models.Model):
+    """When a key was used last. Apart from the key, so that its row stays as processes remember it."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    api_key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="use")
+    last_used_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "api_key_use"
+
+    def __str__(self) -> str:
+        return f"{self.api_key_id} at {self.last_used_at}"
 
 
 class MonthClose(models.Model):

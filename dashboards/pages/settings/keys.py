@@ -47,11 +47,11 @@ def keys_table(request: PageRequest) -> Table:
         Column("prefix", "Begins with"),
         Column("scopes", "Scopes", value=lambda row: ", ".join(row.scopes), is_sortable=False),
         Column("holder", "Belongs to", value=lambda row: str(row.service_account or row.member or "organization"), is_sortable=False),
-        Column("last_used_at", "Last use", kind="ago"),
+        Column("last_used_at", "Last use", kind="ago", order="use__last_used_at"),
         Column("expires_at", "Expires", kind="at"),
         Column("state", "State", kind="badge", value=lambda row: key_state(row, now), is_sortable=False),
     ]
-    rows = scoped(actor, ApiKey.objects.select_related("member__user", "service_account"))
+    rows = scoped(actor, ApiKey.objects.select_related("member__user", "service_account", "use"))
     return Table.from_request(
         request, id="keys", title="API keys", columns=columns, rows=rows, sort="", search=("name", "prefix", "service_account__name", "member__user__email"), empty="No keys yet."
     )
@@ -70,7 +70,7 @@ def key_state(key: ApiKey, now: datetime) -> tuple[str, str]:
 def key_page(request: PageRequest, key_id: int) -> HttpResponse:
     """One key: what it may do, and revoking it."""
     actor = request.actor
-    key = get_scoped(actor, ApiKey.objects.select_related("member__user", "service_account", "created_by"), pk=key_id)
+    key = get_scoped(actor, ApiKey.objects.select_related("member__user", "service_account", "created_by", "use"), pk=key_id)
     if request.method == "POST":
         key_revoke(actor=actor, key=key, reason=request.POST.get("reason", ""))
         messages.success(request, f"{key.name} is revoked. Calls with it are refused from now on.")

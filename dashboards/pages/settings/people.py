@@ -111,7 +111,7 @@ def account_list(request: PageRequest) -> HttpResponse:
 def accounts_table(request: PageRequest, actor: Actor) -> Table:
     """Service accounts with their live keys and last use."""
     rows = scoped(actor, ServiceAccount.objects.select_related("team")).annotate(
-        keys=Count("api_keys", filter=Q(api_keys__revoked_at=None)), used_at=Max("api_keys__last_used_at")
+        keys=Count("api_keys", filter=Q(api_keys__revoked_at=None)), used_at=Max("api_keys__use__last_used_at")
     )
     slug = actor.organization.slug
     columns = [

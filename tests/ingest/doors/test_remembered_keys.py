@@ -1,5 +1,6 @@
 """POST /api/v1/events takes a key from memory and asks for it in the storing transaction: every answer is as if it had been looked up first."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from governance.tenancy import authentication
-from governance.tenancy.models import ApiKey, Member, Organization, Scope
+from governance.tenancy.models import ApiKey, ApiKeyUse, Member, Organization, Scope
 from ingest.models import EventIdentity, IdempotencyKey, RejectedInput, UsageEvent
 from tests.conftest import KeyInHand, client_with, key_of
 from tests.ingest.doors.test_events import call, send
@@ -20,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 def remembered(key: KeyInHand) -> APIClient:
-    """A client whose key is in memory: two uses, because the first notes the use, which is a change."""
+    """A client whose key is in memory."""
     api = client_with(key)
     for number in (1, 2):
         assert send(api, call(number)).status_code == 201
@@ -115,11 +116,19 @@ def test_key_that_changed_and_still_stands_counts_once_and_as_it_is_now(api_key:
     assert send(api, call(3)).status_code == 200
 
 
-def test_use_is_noted_though_the_key_is_in_memory(api_key: KeyInHand) -> None:
+def test_use_is_noted_though_the_key_is_in_memory(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
     api = remembered(api_key)
-    ApiKey.objects.filter(pk=api_key.row.pk).update(last_used_at=timezone.now() - HOUR)
+    ApiKeyUse.objects.filter(pk=api_key.row.pk).update(last_used_at=timezone.now() - HOUR)
+    monkeypatch.setitem(authentication._noted, api_key.row.pk, time.monotonic() - authentication.USE_RESOLUTION_S)
     assert send(api, call(3)).status_code == 201
-    assert timezone.now() - ApiKey.objects.get(pk=api_key.row.pk).last_used_at < HOUR
+    assert timezone.now() - ApiKeyUse.objects.get(pk=api_key.row.pk).last_used_at < HOUR
+
+
+def test_noting_its_use_leaves_a_key_as_it_is_remembered(api_key: KeyInHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = remembered(api_key)
+    monkeypatch.delitem(authentication._noted, api_key.row.pk)
+    monkeypatch.setattr(authentication, "key_for", never)
+    assert send(api, call(3)).status_code == 201
 
 
 def test_other_methods_look_the_key_up(api_key: KeyInHand) -> None:
