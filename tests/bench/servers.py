@@ -44,9 +44,11 @@ class Web:
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
-        while not self._ended.wait(0.25):
+        # Seldom: to find a process's children looks through all processes of the machine, beside what is measured.
+        while not self._ended.wait(1.0):
             with contextlib.suppress(psutil.Error):
-                family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+                first = psutil.Process(self.process.pid)
+                family = [first, *first.children(recursive=True)]
                 self.workers = len(family) - 1
                 self.peak_rss_mb = max(self.peak_rss_mb, sum(one.memory_info().rss for one in family) / 1024 / 1024)
 
