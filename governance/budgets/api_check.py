@@ -139,6 +139,7 @@ class Check(ProgramView):
             asked = self._asked(request)
             self._check(request, asked)
         except (PaymentRequired, Invalid) as refusal:
+            refusal.__traceback__ = None
             confirmed(request)
             return _refused(refusal, as_status=self._refused_as(request))
         return Response({"goes_on": True, "session": asked.session})
