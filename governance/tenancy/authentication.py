@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -137,8 +138,9 @@ def _note_use(key: ApiKey) -> None:
     now = time.monotonic()
     if now - _noted.get(key.pk, -math.inf) < USE_RESOLUTION_S:
         return
-    _noted[key.pk] = now
     sql.execute(NOTE_USE, {"key": key.pk})
+    # A try that is taken back takes its note with it.
+    transaction.on_commit(lambda: _noted.__setitem__(key.pk, now))
 
 
 class RowVersion(NamedTuple):
