@@ -120,7 +120,7 @@ def run(connection: psycopg.Connection[Any], sent: Sequence[Sent], *, unlocks_ea
         found = [_answer(server) for _ in range(begins)]
         for statements in transactions:
             found += [_answer(server) for one in statements for _ in range(1 + one.is_new)]
-            _next(server)
+            _ended(server)
         server.exit_pipeline_mode()
     except BaseException:
         # Nobody would wait for the answers that are still under way.
@@ -207,6 +207,15 @@ def _answer(server: PGconn) -> PGresult:
     if found is None:
         raise psycopg.OperationalError("the server answered less than it was asked")
     return found
+
+
+def _ended(server: PGconn) -> None:
+    """Reads the end of a transaction. All its statements may have answered, and its commit fail or its server end."""
+    found = _next(server)
+    if found is None:
+        raise psycopg.OperationalError("the server did not say how the transaction ended")
+    if found.status != ExecStatus.PIPELINE_SYNC:
+        raise errors.error_from_result(found)
 
 
 def _next(server: PGconn) -> PGresult | None:

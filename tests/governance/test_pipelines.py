@@ -1,5 +1,6 @@
 """Statements of a pipeline are answered together, and happen together or not at all."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -147,3 +148,40 @@ def test_within_a_transaction_the_commit_waits_as_ever(kept: None, disk: None) -
         waits, _ = keep_unlocking(1)
         assert waits == "on"
     assert number() == 1
+
+
+@pytest.fixture
+def slow_to_commit(kept: None) -> None:
+    """What is kept is looked at once more as it is committed, for half a second."""
+    sql.execute("CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'")
+    sql.execute("CREATE CONSTRAINT TRIGGER pause AFTER INSERT ON kept DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pause()")
+
+
+@pytest.mark.parametrize("unlocks_early", [False, True])
+def test_ended_while_it_is_committed_it_is_not_taken_for_done(slow_to_commit: None, unlocks_early: bool) -> None:
+    """All statements have answered by then, and the server says so before it ends."""
+    backend = sql.rows("SELECT pg_backend_pid() AS id")[0].id
+    ending = threading.Timer(0.2, _end, [backend, connection.connection.info.dsn])
+    ending.start()
+    with pytest.raises(psycopg.OperationalError), sql.pipeline(unlocks_early=unlocks_early):
+        sql.send("INSERT INTO kept VALUES (%s)", [1])
+    ending.join()
+    connection.close()
+    assert number() == 0
+    sql.execute("DROP FUNCTION pause CASCADE")
+
+
+def _end(backend: int, address: str) -> None:
+    with psycopg.connect(address, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [backend])
+
+
+def test_what_its_commit_finds_wrong_is_raised(kept: None) -> None:
+    sql.execute("CREATE TABLE above (number bigint REFERENCES kept DEFERRABLE INITIALLY DEFERRED)")
+    try:
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), sql.pipeline():
+            sql.send("INSERT INTO above VALUES (%s)", [7])
+        connection.close()
+        assert sql.rows("SELECT count(*) AS number FROM above")[0].number == 0
+    finally:
+        sql.execute("DROP TABLE above")
