@@ -25,6 +25,7 @@ from governance.tenancy import keys
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import ApiKey, Member, Organization, Scope
 from ingest.models import UsageEvent
+from tests.apart import apart
 from tests.governance.budgets.test_freezes import freeze, seen
 from tests.governance.enforcement.vendor import Vendor, vendor_running
 from tests.ingest.doors.test_live import free_port
@@ -59,9 +60,7 @@ def vendor() -> Iterator[Vendor]:
 @pytest.fixture(scope="module")
 def proxy(vendor: Vendor, live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The proxy's address; one for all tests here, because it takes long to start."""
-    found = subprocess.run(["sh", "tools/litellm"], cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.fail(found.stderr)
+    program = apart("litellm[proxy]==1.106.2") / "bin/litellm"
     folder, port = tmp_path_factory.mktemp("litellm"), free_port()
     shutil.copy(FILE, folder)
     (folder / "config.yaml").write_text(CONFIG.format(vendor=vendor.url), encoding="utf-8")
@@ -69,7 +68,7 @@ def proxy(vendor: Vendor, live_server: LiveServer, tmp_path_factory: pytest.Temp
         "LITELLM_MASTER_KEY": MASTER, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "WEIGHHOUSE_URL": live_server.url, "WEIGHHOUSE_KEY": SECRET,
         "WEIGHHOUSE_POLICY_S": "0", "WEIGHHOUSE_TIMEOUT_S": "30", "HOME": str(folder),
     }  # fmt: skip
-    command = [str(settings.BASE_DIR / found.stdout.strip()), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(program), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as process:
         try:
             _wait_for(f"http://127.0.0.1:{port}", process, folder / "log")
