@@ -1,6 +1,7 @@
 """Errors as problem documents (RFC 9457, application/problem+json) with a stable `code`."""
 
 import logging
+import sys
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -21,6 +23,8 @@ API_ADDRESSES = ("/api/", "/otlp/")
 # The database is away, or gave way to another transaction: the same request may succeed a moment later.
 PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 RETRY_AFTER_SECONDS = "2"
+PAGE_AGAIN_S = 5  # a page that could not be shown is asked for again after so long
+UNAVAILABLE = (503, "unavailable", "Weighhouse cannot do this just now", "The database did not answer in time; send the same again.")
 log = logging.getLogger(__name__)
 
 
@@ -43,10 +47,23 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Something that nobody foresaw: a document under the API's addresses, a page elsewhere."""
+    """Something that nobody foresaw, or the database is away: a document under the API's addresses, a page elsewhere."""
+    if isinstance(sys.exception(), PASSING):
+        return _unavailable_outside_views(request)
     if request.path.startswith(API_ADDRESSES):
         return plain_problem(500, "server_error", "Something went wrong here", "It is in the log. Sending the same again is safe.")
     return defaults.server_error(request)
+
+
+def _unavailable_outside_views(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith(API_ADDRESSES):
+        answer = plain_problem(*UNAVAILABLE)
+    else:
+        # Only what was merely looked at is asked for again by itself.
+        again_s = PAGE_AGAIN_S if request.method == "GET" else None
+        answer = HttpResponse(render_to_string("503.html", {"again_s": again_s}), status=503)
+    answer["Retry-After"] = RETRY_AFTER_SECONDS
+    return answer
 
 
 def plain_problem(status: int, code: str, title: str, detail: str) -> HttpResponse:
@@ -77,7 +94,7 @@ def _unavailable(error: Exception, context: dict[str, Any]) -> Response:
     """The answer while the database cannot be asked, with the time after which to send again."""
     log.warning("%s has to ask a client to send again.", type(context.get("view")).__name__, exc_info=error)
     set_rollback()
-    answer = problem(503, "unavailable", "Weighhouse cannot do this just now", "The database did not answer in time; send the same again.")
+    answer = problem(*UNAVAILABLE)
     answer["Retry-After"] = RETRY_AFTER_SECONDS
     return answer
 
