@@ -12,6 +12,7 @@ from governance.conf.addresses import Address
 from governance.conf.processes import Program
 
 CELERY = ("-m", "celery", "--quiet", "-A", "governance.conf.celery")
+LOG = Path(__file__).with_name("granian_log.json")  # what granian's log leaves out
 # How many connections all web processes together may come to keep.
 WEB_CONNECTIONS = 64
 
@@ -43,7 +44,7 @@ class Installation:
         threads = os.environ.get("WEB_THREADS") or str(max(8, min(16, WEB_CONNECTIONS // int(workers))))
         listen = ["--host", self.address.bind, "--port", str(self.address.port), "--interface", "wsgi", "--no-ws"]
         size = ["--workers", workers, "--blocking-threads", threads, "--respawn-failed-workers", "--workers-kill-timeout", "8"]
-        return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "governance.conf.wsgi:application")
+        return self._python("web", "-m", "granian", *listen, *size, "--log-level", "warning", "--log-config", str(LOG), "governance.conf.wsgi:application")
 
     def stream(self) -> Program:
         listening = self.stream_address or self.address

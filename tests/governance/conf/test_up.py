@@ -56,6 +56,7 @@ def running_up(var: Path, port: int) -> Iterator[subprocess.Popen[str]]:
                     break
             else:
                 pytest.fail("".join(said))
+            assert "WARN" not in "".join(said)  # a stranger's first lines leave nothing to wonder about
             yield process
         finally:
             process.kill()
