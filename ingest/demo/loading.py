@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from django.db.models import Max
 from django.utils import timezone
 
 from governance import sql
@@ -23,7 +24,7 @@ from governance.pricing.models import PriceRow
 from governance.pricing.services import prices_load
 from governance.tenancy import access
 from governance.tenancy.access import Actor, system_actor
-from governance.tenancy.models import ApiKey, Organization
+from governance.tenancy.models import ApiKey, ApiKeyUse, Organization
 from ingest.demo import budgets, guard, quarantine, rules, seats, stories, terms, told_twice
 from ingest.demo import organization as build
 from ingest.demo.prices import SOURCE as DEMO_PRICES
@@ -33,7 +34,7 @@ from ingest.demo.shapes import Stream
 from ingest.demo.simulation import DaySimulation, Plan
 from ingest.demo.workers import Job, Work, spread
 from ingest.formats.event import UsageEvent
-from ingest.models import EventIdentity
+from ingest.models import ArrivalHour, EventIdentity
 from ingest.models import UsageEvent as StoredEvent
 from ingest.partitions import months_ensure
 from ingest.services import events_store
@@ -108,6 +109,7 @@ def demo_load(*, plan: Plan, again: bool = False, processes: int = 2, folder: Pa
     quarantine.quarantine_load(actor=actor, plan=plan, key=build.keys_of(organization)["nightly"])
     guard.rules_create(actor=actor)
     say(f"The runaway guard looked back: {guard.look_back(actor=actor, until=plan.until)} findings.")
+    uses_note(organization)
     completed_note(actor, plan)
     return Loaded(organization, plan, outcomes, (timezone.now() - started).total_seconds(), password, path)
 
@@ -127,6 +129,13 @@ def completed_note(actor: Actor, plan: Plan) -> None:
     """Notes once that the history is whole, so that pages stop saying it is not."""
     if not AuditRecord.objects.filter(organization=actor.organization, action=COMPLETED).exists():
         audit_record(actor=actor, action=COMPLETED, target=("organization", actor.organization.pk), new={"events": plan.events})
+
+
+def uses_note(organization: Organization) -> None:
+    """Notes when each key was used last: what came with it did not come by its door."""
+    came = ArrivalHour.objects.filter(organization=organization, api_key_id__gt=0).values_list("api_key_id").annotate(at=Max("last_at"))
+    uses = [ApiKeyUse(organization=organization, api_key_id=key_id, last_used_at=at) for key_id, at in came]
+    ApiKeyUse.objects.bulk_create(uses, update_conflicts=True, unique_fields=["api_key"], update_fields=["last_used_at"])
 
 
 def history_load(organization: Organization, plan: Plan, *, processes: int, say: Say) -> Counter[str]:

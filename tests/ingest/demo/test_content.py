@@ -13,9 +13,10 @@ from governance.budgets.models import Budget, BudgetPeriod, Session
 from governance.errors import Conflict
 from governance.pricing.models import PriceRow
 from governance.tenancy.access import system_actor
-from governance.tenancy.models import Member, Role, Team
+from governance.tenancy.models import ApiKey, Member, Role, Team
 from ingest.demo import cast, offers, stories, terms
 from ingest.demo.loading import Loaded, demo_load
+from ingest.demo.organization import KEYS
 from ingest.models import EventAmendment, EventSighting, ReportedLabel, UsageEvent, UsageRollupDay
 from ingest.once.later import pass_run
 from ingest.once.selectors import coverage, pairs_described, pairs_undecided, shares_of
@@ -46,6 +47,12 @@ def test_it_is_a_demo_of_eight_teams_and_about_ninety_people(loaded: Loaded) -> 
     members = Member.objects.filter(organization=loaded.organization)
     assert 85 <= members.count() <= 95
     assert set(members.values_list("role", flat=True)) == set(Role.values)
+
+
+def test_keys_that_history_came_by_were_used(loaded: Loaded) -> None:
+    keys = ApiKey.objects.filter(organization=loaded.organization, name__in=KEYS.values()).select_related("use")
+    assert len(keys) == len(KEYS)
+    assert all(key.last_used_at for key in keys)
 
 
 def test_flagships_think_and_low_cost_models_work(loaded: Loaded) -> None:
