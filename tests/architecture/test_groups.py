@@ -1,10 +1,13 @@
-"""What tests of one group rely on: they share a worker, and with it a browser's house, a proxy, a port."""
+"""What is relied on where several workers run the tests: those of a group share one, with a browser's house, a proxy, a port, and none is left out."""
 
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 GROUPED = """
 import pytest
@@ -26,3 +29,9 @@ def test_tests_of_a_group_share_a_worker(tmp_path: Path) -> None:
     workers = re.findall(r"\[(gw\d)\].* PASSED", done.stdout)
     assert len(workers) == 8
     assert len(set(workers)) == 1
+
+
+def test_no_two_tests_have_one_name(request: pytest.FixtureRequest) -> None:
+    """xdist runs one of those that have the same; where pytest is 9.2 or newer, schemathesis gives all of a schema's operations one."""
+    names = Counter(item.nodeid for item in request.session.items)
+    assert not [name for name, count in names.items() if count > 1]
