@@ -302,8 +302,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "filters": {"news": {"()": "governance.conf.logs.NewsOnly"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["news"]}},
+    "filters": {"news": {"()": "governance.conf.logs.NewsOnly"}, "once": {"()": "governance.conf.logs.OnceInAWhile"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["news", "once"]}},
     # One line for every request made or task run would bury what matters.
     "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery", "kombu", "amqp", "stamina")},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
