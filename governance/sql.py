@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Dumper
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import JsonbDumper, JsonbLoader
 from psycopg.types.numeric import Int8Dumper
@@ -111,6 +111,18 @@ def check_health() -> None:
     One on which nothing waits to be read is taken to live: to ask it, as Django does, costs a round trip.
     """
     _check_health(connections[DEFAULT_DB_ALIAS])
+
+
+def check_transaction() -> None:
+    """Raises OperationalError where the transaction that is open cannot be committed any more, though nobody has raised until here.
+
+    Whoever catches an error in the midst of a transaction may have caught its end, such as that of the connection under a savepoint. Django
+    takes it back then, and the server as well, without a word: ask before what was done is told to anybody.
+    """
+    ours = connections[DEFAULT_DB_ALIAS]
+    kept = ours.connection
+    if ours.needs_rollback or kept is None or kept.closed or kept.pgconn.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
+        raise OperationalError("the transaction was ended in its midst")
 
 
 def _check_health(ours: Any) -> None:

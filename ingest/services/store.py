@@ -68,9 +68,11 @@ def events_keep(
         storing = Storing(actor, api_key, source, now=now, unconfirmed=unconfirmed, attempt=attempt)
         try:
             with transaction.atomic():
-                return storing.store(events), storing.touched
+                outcomes = storing.store(events)
+                sql.check_transaction()
         except Overtaken:
             continue
+        return outcomes, storing.touched
     raise RuntimeError("Calls that nobody else could store were overtaken.")
 
 

@@ -14,14 +14,15 @@ from governance.budgets.services import holds_expire
 from governance.tenancy.models import Organization
 from ingest.models import UsageEvent
 from ingest.verify import organization_verify
-from tests.proof.report import REPORT, End, text
-from tests.proof.stage import run
-from tests.proof.world import World, world_make
+from tests.proof.report import REPORT, End, Kept, text
+from tests.proof.stage import posts, run
+from tests.proof.world import COST, World, world_make
 
 LEVELS = ("organization", "team", "member", "session")
+POSTERS = 8
 
 
-def prove(*, calls: int, processes: int, strikes: int, seed: int, report: Path | None = None) -> int:
+def prove(*, calls: int, processes: int, strikes: int, events: int, seed: int, report: Path | None = None) -> int:
     """Returns 0 when everything that must be true was. The database is the one in settings, migrated and used up."""
     call_command("migrate", verbosity=0)
     world = world_make(calls)
@@ -29,10 +30,14 @@ def prove(*, calls: int, processes: int, strikes: int, seed: int, report: Path |
     told = run(organization_id=world.organization_id, calls=calls, processes=processes, strikes=strikes, seed=seed)
     connection.close()  # it may be one of those that were cut
     end = _end(world)
-    written = text(told=told, end=end, world=world, calls=calls, processes=processes, seed=seed)
+    posted = posts(organization_id=world.posting_id, events=events, processes=POSTERS)
+    connection.close()
+    kept = _kept(world, events)
+    written = text(told=told, end=end, posted=posted, kept=kept, world=world, calls=calls, processes=processes, seed=seed)
     (report or REPORT).write_text(written)
     print(written)
-    return 0 if end.is_true and not told.wrong and not told.failures else 1
+    is_true = end.is_true and kept.is_true
+    return 0 if is_true and not (told.wrong or told.failures or posted.failures) else 1
 
 
 def _end(world: World) -> End:
@@ -48,7 +53,7 @@ def _end(world: World) -> End:
     return End(
         deadlocks=deadlocks,
         leaked=periods.aggregate(held=Sum("held"))["held"] or Decimal(0),
-        differences=[f"{one.table} {one.row}: {one.stored}, true is {one.true}" for one in organization_verify(organization)],
+        differences=_differences(organization),
         spent=whole.spent.normalize(),
         events=UsageEvent.objects.filter(organization_id=organization.pk).count(),
         levels=[
@@ -57,3 +62,21 @@ def _end(world: World) -> End:
         ],
         room=(whole.allowance - whole.spent).normalize(),
     )
+
+
+def _kept(world: World, events: int) -> Kept:
+    """What there is of events that were all acknowledged."""
+    organization = Organization.objects.get(pk=world.posting_id)
+    stored = UsageEvent.objects.filter(organization_id=organization.pk).values_list("external_id", flat=True)
+    whole = BudgetPeriod.objects.get(organization=organization, budget__scope_kind=Budget.ScopeKind.ORGANIZATION)
+    return Kept(
+        acknowledged=events,
+        lost=events - len(set(stored)),
+        twice=len(stored) - len(set(stored)),
+        off_by=whole.spent - len(stored) * COST,
+        differences=_differences(organization),
+    )
+
+
+def _differences(organization: Organization) -> list[str]:
+    return [f"{one.table} {one.row}: {one.stored}, true is {one.true}" for one in organization_verify(organization)]

@@ -1,4 +1,4 @@
-"""What the processes do: callers that hold, call and end their holds; sweepers; and observers that write nothing."""
+"""What the processes do: callers that hold, call and end their holds; posters that only report; sweepers; and observers that write nothing."""
 
 import random
 import time
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from multiprocessing.synchronize import Event as EventType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
@@ -33,6 +33,9 @@ from governance.tenancy.models import Organization
 from ingest.formats.event import UsageEvent
 from ingest.services import events_store
 from tests.proof.world import COST, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Place, place_of
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 # Callers' clocks differ by up to this much either way.
 SKEW_S = 120.0
@@ -140,7 +143,7 @@ def _lease(actor: Actor, chance: random.Random, numbers: Sequence[int], skew: ti
     return Counter({way: len(numbers)})
 
 
-def _event(number: int, made: UUID, *, at: datetime, place: Place) -> UsageEvent:
+def _event(number: int, made: UUID | None, *, at: datetime, place: Place) -> UsageEvent:
     return UsageEvent(
         id=f"call-{number}", occurred_at=_plausible(at), provider="anthropic", model=MODEL, session=place.session, team=place.team,
         member=place.member, input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS, authorization=made,
@@ -161,6 +164,24 @@ def _ended(actor: Actor, made: UUID, number: int, way: str, *, at: datetime) -> 
         except Conflict:
             way = f"{way} (too late)"
     return way or "left to expire"
+
+
+def poster(organization_id: int, numbers: Sequence[int], seed: int, acknowledged: "Synchronized[int]") -> int:
+    """Reports the calls with these numbers, up to three in a post. Returns how many posts it sent, those whose connection was lost included."""
+    actor, chance, tries, place = _actor(organization_id), random.Random(seed), 0, 0
+
+    def post(events: Sequence[UsageEvent]) -> None:
+        nonlocal tries
+        tries += 1
+        events_store(actor=actor, api_key=None, source="rest", events=events)
+
+    while chosen := numbers[place : place + chance.randint(1, 3)]:
+        place += len(chosen)
+        at = timezone.now()
+        _again(partial(post, [_event(number, None, at=at, place=place_of(number)) for number in chosen]))
+        with acknowledged.get_lock():
+            acknowledged.value += 1
+    return tries
 
 
 def _plausible(now: datetime) -> datetime:

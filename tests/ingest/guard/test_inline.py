@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from governance.budgets.selectors import session_freeze_of
 from governance.tenancy.access import Actor
 from governance.tenancy.models import Organization
-from ingest.guard import looking
+from ingest.guard import looking, rule_sets
 from ingest.guard.models import GuardFinding, GuardRule
 from ingest.guard.services import rule_change, rule_create
 from ingest.models import UsageEvent
@@ -102,6 +103,27 @@ def test_whatever_breaks_in_the_guard_usage_is_stored(
             store(organization, loop(30, 14))
         assert len(callbacks) == 1
     assert UsageEvent.objects.filter(organization=organization).count() == 14
+
+
+@pytest.mark.django_db(transaction=True)
+def test_usage_is_not_acknowledged_where_the_connection_ends_under_the_guard(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard takes whatever fails for its own; the end of the connection ends the storing transaction with it, in silence."""
+    address = connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
+
+    def ended(*_: object, **__: object) -> list[object]:
+        with psycopg.connect(**address, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+        return []
+
+    sent = [call(1)]
+    with monkeypatch.context() as patched:
+        patched.setattr(rule_sets, "active_rules", ended)
+        with pytest.raises(OperationalError):
+            store(organization, sent)
+    connection.close()
+    assert not UsageEvent.objects.exists()
+    store(organization, sent)
+    assert UsageEvent.objects.count() == 1
 
 
 def test_a_rule_whose_stored_parameters_make_no_sense_is_left_out(organization: Organization, by_admin: Actor, django_capture_on_commit_callbacks: Any) -> None:
