@@ -1,4 +1,4 @@
-"""`make prove`: hard limits under many processes, crashes and lost connections, on a durable server of its own; writes docs/proof.md."""
+"""`make prove`: hard limits and acknowledged events under many processes, crashes and lost connections, on a durable server of its own; writes docs/proof.md."""
 
 import argparse
 import os
@@ -14,7 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=64)
-    parser.add_argument("--strikes", type=int, default=60, help="processes killed, and connections cut")
+    parser.add_argument("--strikes", type=int, default=60, help="times that a process is killed and some connections are cut")
+    parser.add_argument("--events", type=int, default=20_000, help="posted without authorization while connections are cut")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, default=None, help="where the report goes (docs/proof.md)")
     wanted = parser.parse_args(arguments)
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         stack.enter_context(embedded.running(folder, parts=("postgres",), settings={"max_connections": "200"}))
         from tests.proof.play import prove
 
-        return prove(calls=wanted.calls, processes=wanted.processes, strikes=wanted.strikes, seed=wanted.seed, report=wanted.report)
+        scale = {"calls": wanted.calls, "processes": wanted.processes, "strikes": wanted.strikes, "events": wanted.events}
+        return prove(**scale, seed=wanted.seed, report=wanted.report)
 
 
 if __name__ == "__main__":

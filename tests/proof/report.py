@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from tests.proof.stage import Told
+from tests.proof.stage import Posted, Told
 from tests.proof.world import COST, World
 
 REPORT = Path("docs/proof.md")
@@ -30,12 +30,28 @@ class End:
         return not (self.deadlocks or self.leaked or self.differences)
 
 
-def text(*, told: Told, end: End, world: World, calls: int, processes: int, seed: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is stored of events that were posted until each was acknowledged."""
+
+    acknowledged: int
+    lost: int
+    twice: int
+    off_by: Decimal  # USD by which the organization's balance is more than the events' cost
+    differences: Sequence[str]
+
+    @property
+    def is_true(self) -> bool:
+        return not (self.lost or self.twice or self.off_by or self.differences)
+
+
+def text(*, told: Told, end: End, posted: Posted, kept: Kept, world: World, calls: int, processes: int, seed: int) -> str:
     """The report as Markdown."""
-    verdict = "held" if not (told.wrong or told.failures) and end.is_true else "DID NOT HOLD"
+    failures = [*told.failures, *posted.failures]
+    verdict = "held" if not (told.wrong or failures) and end.is_true and kept.is_true else "DID NOT HOLD"
     ways = "\n".join(f"| {way} | {number:,} |" for way, number in sorted(told.callers.items(), key=lambda pair: -pair[1]))
     levels = "\n".join(f"| {level} | {periods} | {limit} | {most} |" for level, limit, periods, most in end.levels)
-    wrong = "\n".join(f"- {line}" for line in [*told.wrong[:20], *told.failures[:20], *end.differences[:20]])
+    wrong = "\n".join(f"- {line}" for line in [*told.wrong[:20], *failures[:20], *end.differences[:20], *kept.differences[:20]])
     return f"""# Proof: hard limits {verdict}
 
 Made by `make prove` on {datetime.now(UTC):%d %B %Y} (seed {seed}). Nothing in it is written by hand.
@@ -67,4 +83,15 @@ ledger in one snapshot, {told.looks:,} times. They write nothing and there is no
 {ways}
 
 The calls of killed processes are in none of the rows; what they held ran out.
+
+Then {kept.acknowledged:,} calls without authorization were reported, up to three in a post, each again until it was acknowledged and some
+once more with later ones, while the configuration moved now and then and {posted.cut:,} connections were cut within {posted.seconds:.0f} s:
+{posted.tries:,} posts came to an answer or to an end.
+
+| what must be | what was |
+|---|---|
+| acknowledged events that are not stored | {kept.lost} |
+| events stored twice | {kept.twice} |
+| what the balance is off their cost | {kept.off_by.normalize()} USD |
+| differences found by `verify` | {len(kept.differences)} |
 {f"{chr(10)}What was wrong:{chr(10)}{chr(10)}{wrong}{chr(10)}" if wrong else ""}"""

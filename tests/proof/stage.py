@@ -18,12 +18,15 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.proof.loaded"])
 PATIENCE_S = 1500.0
 STRIKE_EVERY_S = 0.3
+# At each strike one process is killed and so many connections are cut. Of those that only post one is, after so many posts.
+CUT_AT_ONCE = 4
+CUT_EVERY = 3
 # Numbers come from the database: a lock in memory would stay with a process that is killed holding it.
 NUMBERS = "proof_number"
 CUT = """
 SELECT pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-    ORDER BY random() LIMIT 1) one
+    ORDER BY random() LIMIT %s) chosen
 """
 
 
@@ -37,6 +40,16 @@ class Told:
     wrong: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     killed: int = 0
+    cut: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Posted:
+    """What posting while connections are cut came to. `tries` counts posts, those sent again included."""
+
+    tries: int = 0
+    failures: list[str] = field(default_factory=list)
     cut: int = 0
     seconds: float = 0.0
 
@@ -57,7 +70,7 @@ class Hand:
 
 
 def run(*, organization_id: int, calls: int, processes: int, strikes: int, seed: int) -> Told:
-    """Makes the calls with so many processes. `strikes` of them are killed and replaced, and as many connections are cut."""
+    """Makes the calls with so many processes. `strikes` of them are killed and replaced, and CUT_AT_ONCE times as many connections are cut."""
     from tests.proof import workers
 
     told, over = Told(), CONTEXT.Event()
@@ -68,12 +81,34 @@ def run(*, organization_id: int, calls: int, processes: int, strikes: int, seed:
     started = time.monotonic()
     callers = [_begin(workers.caller, organization_id, calls, number) for number in range(processes)]
     _strikes(callers, told, strikes, lambda number: _begin(workers.caller, organization_id, calls, number), chance=random.Random(seed))
-    _gather(callers, told, told.callers.update, patience_s=PATIENCE_S)
+    _gather(callers, told.failures, told.callers.update, patience_s=PATIENCE_S)
     told.seconds = time.monotonic() - started
     over.set()
-    _gather(sweepers, told, told.sweeps.update, patience_s=60)
-    _gather(observers, told, lambda found: _seen(told, *found), patience_s=60)
+    _gather(sweepers, told.failures, told.sweeps.update, patience_s=60)
+    _gather(observers, told.failures, lambda found: _seen(told, *found), patience_s=60)
     return told
+
+
+def posts(*, organization_id: int, events: int, processes: int) -> Posted:
+    """Posts so many events with so many processes, each again until it is acknowledged, while their connections are cut one after the other."""
+    from tests.proof import workers
+
+    found, acknowledged = Posted(), CONTEXT.Value("q", 0)
+    started = time.monotonic()
+    posters = [_begin(workers.poster, organization_id, range(number, events, processes), number, acknowledged) for number in range(processes)]
+    with _striking() as striking:
+        while any(one.process.is_alive() and not one.receiving.poll(0.002) for one in posters) and time.monotonic() < started + PATIENCE_S:
+            if acknowledged.value >= CUT_EVERY * (found.cut + 1):
+                found.cut += len(striking.execute(CUT, [1]).fetchall())
+    tries: list[int] = []
+    _gather(posters, found.failures, tries.append, patience_s=60)
+    found.tries, found.seconds = sum(tries), time.monotonic() - started
+    return found
+
+
+def _striking() -> psycopg.Connection[Any]:
+    """A connection that cuts others, and not itself."""
+    return psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}, autocommit=True)
 
 
 def _seen(told: Told, looks: int, wrong: list[str]) -> None:
@@ -83,7 +118,7 @@ def _seen(told: Told, looks: int, wrong: list[str]) -> None:
 
 def _strikes(callers: list[Hand], told: Told, strikes: int, begin: Callable[[int], Hand], *, chance: random.Random) -> None:
     """Kills callers wherever they are and starts others in their place; cuts connections of whoever has one."""
-    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}, autocommit=True) as striking:
+    with _striking() as striking:
         for number in range(strikes):
             time.sleep(STRIKE_EVERY_S)
             place = chance.randrange(len(callers))
@@ -92,20 +127,20 @@ def _strikes(callers: list[Hand], told: Told, strikes: int, begin: Callable[[int
                 callers[place].process.join()
                 told.killed += 1
                 callers[place] = begin(1000 + number)
-            told.cut += len(striking.execute(CUT).fetchall())
+            told.cut += len(striking.execute(CUT, [CUT_AT_ONCE]).fetchall())
 
 
-def _gather(hands: list[Hand], told: Told, take: Callable[[Any], None], *, patience_s: float) -> None:
+def _gather(hands: list[Hand], failures: list[str], take: Callable[[Any], None], *, patience_s: float) -> None:
     until = time.monotonic() + patience_s
     for hand in hands:
         if not hand.receiving.poll(max(0.0, until - time.monotonic())):
-            told.failures.append("a process did not end in time")
+            failures.append("a process did not end in time")
             hand.process.kill()
             continue
         try:
             take(hand.answer())
         except (EOFError, RuntimeError) as error:
-            told.failures.append(str(error) or "a process died without an answer")
+            failures.append(str(error) or "a process died without an answer")
         hand.process.join()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from governance import sql
@@ -30,6 +30,7 @@ from governance.budgets.services import (
 from governance.errors import Conflict, PaymentRequired
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import Organization
+from governance.tenancy.services import organization_touch
 from ingest.formats.event import UsageEvent
 from ingest.services import events_store
 from tests.proof.world import COST, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Place, place_of
@@ -44,6 +45,8 @@ WAYS = ("event",) * 6 + ("amount, event", "event, amount", "void", "event, event
 # So many calls are asked for in one batch, or made on one lease; such a share of the others takes a part of more where that is all there is.
 TOGETHER = 4
 PARTS = 0.1
+# Such a share of posts repeats a call of the one before; after such a share the configuration moves, and everybody reads it anew.
+REPEATS, MOVES = 0.2, 0.02
 TRIES = 50
 # Hard balances past their limit, and balances that are not the sum of their holds, in one snapshot.
 WRONG = """
@@ -167,7 +170,10 @@ def _ended(actor: Actor, made: UUID, number: int, way: str, *, at: datetime) -> 
 
 
 def poster(organization_id: int, numbers: Sequence[int], seed: int, acknowledged: "Synchronized[int]") -> int:
-    """Reports the calls with these numbers, up to three in a post. Returns how many posts it sent, those whose connection was lost included."""
+    """Reports the calls with these numbers, up to three in a post, some of them again with later ones; now and then the configuration moves.
+
+    Returns how many posts it sent, those whose connection was lost included.
+    """
     actor, chance, tries, place = _actor(organization_id), random.Random(seed), 0, 0
 
     def post(events: Sequence[UsageEvent]) -> None:
@@ -175,13 +181,23 @@ def poster(organization_id: int, numbers: Sequence[int], seed: int, acknowledged
         tries += 1
         events_store(actor=actor, api_key=None, source="rest", events=events)
 
+    last: list[UsageEvent] = []
     while chosen := numbers[place : place + chance.randint(1, 3)]:
         place += len(chosen)
         at = timezone.now()
-        _again(partial(post, [_event(number, None, at=at, place=place_of(number)) for number in chosen]))
+        sent = [_event(number, None, at=at, place=place_of(number)) for number in chosen]
+        _again(partial(post, [*sent, *last[: chance.random() < REPEATS]]))
+        last = sent
+        if chance.random() < MOVES:
+            _again(partial(_move, actor))
         with acknowledged.get_lock():
             acknowledged.value += 1
     return tries
+
+
+@transaction.atomic
+def _move(actor: Actor) -> None:
+    organization_touch(actor.organization)
 
 
 def _plausible(now: datetime) -> datetime:

@@ -22,10 +22,11 @@ COST = Decimal("0.0045")  # of each call: 1000 x 3 + 100 x 15 per million
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where it takes place, and the limits by level."""
+    """Where it takes place, the limits by level, and where others only post."""
 
     organization_id: int
     limits: dict[str, Decimal]
+    posting_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +68,13 @@ def world_make(calls: int) -> World:
         for person in range(PEOPLE_PER_TEAM):
             member = tenancy.member_add(actor=actor, email=f"{slug}-{person}@proof.example", role=Role.ENGINEER, team=team)
             budget_create(actor=actor, name=str(member), scope_kind="member", member=member, period_kind="month", limit_amount=limits["member"])
-    return World(organization.pk, limits)
+    return World(organization.pk, limits, _posting_make())
+
+
+def _posting_make() -> int:
+    """An organization whose budgets tell and do not hold."""
+    organization = tenancy.organization_create(slug="posts", name="Posts", time_zone="Europe/Berlin")
+    actor = system_actor(organization)
+    for kind, period in (("organization", "month"), ("session", "session")):
+        budget_create(actor=actor, name=kind, scope_kind=kind, period_kind=period, limit_amount=Decimal(1000), is_hard=False)
+    return organization.pk
