@@ -185,7 +185,7 @@ def _locked(actor: Actor, budget: Budget) -> Budget:
     if budget.organization_id != actor.organization.pk:
         raise Forbidden("This belongs to another organization.")
     organization_touch(actor.organization)
-    return Budget.objects.select_for_update(of=("self",)).select_related("organization").get(pk=budget.pk)
+    return Budget.objects.select_for_update(of=("self",), no_key=True).select_related("organization").get(pk=budget.pk)
 
 
 def _open(budget: Budget) -> Any:

@@ -17,7 +17,7 @@ from governance.approvals.policy import ADMINS, APPROVERS, Band, Override, Rules
 from governance.approvals.services import request_create, request_decide, request_override, request_withdraw
 from governance.audit.models import AuditRecord
 from governance.budgets.models import BudgetPeriod, TopUp
-from governance.budgets.services import period_topup
+from governance.budgets.services import budget_change, period_topup
 from governance.errors import Conflict
 from governance.tenancy.access import member_actor
 from governance.tenancy.models import Member
@@ -78,6 +78,21 @@ def test_grant_against_denial(engineer: Member, lead: Member, admin: Member, fro
         assert Decision.objects.count() == done
         frozen.refresh_from_db()
         assert frozen.topup == 10 * Decision.objects.filter(is_grant=True).count()
+
+
+def test_decision_against_a_change_of_the_budget(engineer: Member, lead: Member, admin: Member, frozen: BudgetPeriod) -> None:
+    """Both go through: neither waits for what the other needs."""
+    for done in range(1, 2 * ROUNDS + 1):
+        request = ask(engineer, frozen)
+
+        answers = at_once(
+            lambda: decide(lead, request, is_grant=True),  # noqa: B023
+            lambda: budget_change(actor=member_actor(admin), budget=frozen.budget, limit_amount=Decimal(100 + done)),  # noqa: B023
+        )
+
+        assert conflicts(answers) == []
+        frozen.refresh_from_db()
+        assert (frozen.topup, frozen.limit_amount) == (10 * done, 100 + done)
 
 
 def test_decision_against_withdrawal(engineer: Member, lead: Member, frozen: BudgetPeriod) -> None:
