@@ -2,6 +2,7 @@
 
 from django.urls import include, path
 
+handler400 = "governance.tenancy.problems.bad_request"
 handler404 = "governance.tenancy.problems.page_not_found"
 handler500 = "governance.tenancy.problems.server_error"
 

@@ -39,6 +39,13 @@ def document(status: int, code: str, title: str, detail: str = "") -> dict[str, 
     return body | {"detail": detail} if detail else body
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Something that Django refuses to read, such as a thousand parameters: a document under the API's addresses, a page elsewhere."""
+    if request.path.startswith(API_ADDRESSES):
+        return plain_problem(400, "unreadable", "This request could not be read", "Its host, parameters or headers are nothing that is taken here.")
+    return defaults.bad_request(request, exception)
+
+
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """No such address: a document under the API's, a page elsewhere."""
     if request.path.startswith(API_ADDRESSES):
