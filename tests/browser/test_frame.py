@@ -51,6 +51,15 @@ def test_slash_searches_and_escape_closes(owner: Page) -> None:
     owner.wait_for_url(re.compile(r"/budgets/\d+$"))
 
 
+def test_page_says_that_it_is_not_renewed_until_it_is(owner: Page) -> None:
+    owner.goto(f"{HOME}/sessions")
+    owner.route("**/sessions", lambda route: route.fulfill(status=503, body="away"))
+    note = owner.get_by_text("The server does not answer: what you see is as it was at")
+    expect(note).to_be_visible(timeout=15_000)
+    owner.unroute("**/sessions")
+    expect(note).to_have_count(0, timeout=15_000)
+
+
 def test_g_and_a_letter_goes_to_every_page(owner: Page) -> None:
     owner.goto(f"{HOME}/budgets")
     letters = {link.get_attribute("data-key"): link.get_attribute("href") for link in owner.locator(".side nav a").all()}

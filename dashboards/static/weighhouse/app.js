@@ -200,6 +200,18 @@
     });
   }
   document.addEventListener("htmx:afterSwap", tidyToasts);
+  /* Figures that are not renewed look like those that are: where the server does not answer the page says so, until it does. */
+  function unanswered(event) {
+    if ($("#unanswered") || (event.detail.xhr?.status || 503) < 500) return;
+    const note = document.createElement("div");
+    const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    note.id = "unanswered";
+    note.className = "toast error";
+    note.textContent = event.target.hasAttribute("data-live") ? `The server does not answer: what you see is as it was at ${since}. It is asked again by itself.` : "The server does not answer. Try again in a moment.";
+    $("#toasts")?.append(note);
+  }
+  for (const fault of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(fault, unanswered);
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) $("#unanswered")?.remove(); });
   document.addEventListener("htmx:historyRestore", () => location.reload());
   /* A live fragment must not take the focus or an open panel away from the person using it. */
   document.addEventListener("htmx:beforeRequest", (event) => {
