@@ -296,8 +296,16 @@ def request_new(request: PageRequest) -> HttpResponse:
                 return HttpResponseRedirect(reverse("request", args=[actor.organization.slug, made.pk]))
             except DomainError as error:
                 refusal, status = error.detail, error.status
-    hint = "Filled in with one hour at the pace of its last 15 minutes, at most the limit of the budget." if asked.suggestion else f"In {asked.unit}."
-    return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal, "amount_hint": hint}, status=status)
+    return render(request, "approvals/new.html", {"form": form, "asked": asked, "refusal": refusal, "amount_hint": asking_hint(asked)}, status=status)
+
+
+def asking_hint(asked: Asked) -> str:
+    """Where the amount in the form comes from, and what of it buys nothing."""
+    over = money_text(asked.overrun, asked.unit)
+    if not asked.suggestion:
+        return f"In {asked.unit}." + (f" The first {over} make up for what is over the limit already." if asked.overrun else "")
+    hour = "Filled in with one hour at the pace of its last 15 minutes, at most the limit of the budget"
+    return f"{hour}; on top of it {over}, which are over the limit already and buy nothing." if asked.overrun else f"{hour}."
 
 
 def request_form(request: PageRequest, asked: Asked) -> RequestForm:

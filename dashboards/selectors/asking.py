@@ -23,7 +23,10 @@ HOUR_MINUTES = 60
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked on: the session (None: none), what blocks it, the periods to choose from and the one chosen at first."""
+    """What is asked on: the session (None: none), what blocks it, the periods to choose from and the one chosen at first.
+
+    `overrun` is how far the chosen period is past its limit already: asking for no more than that lets no call pass.
+    """
 
     session: Session | None
     freeze: Freeze | None
@@ -34,6 +37,7 @@ class Asked:
     suggestion: Decimal | None
     waiting: ApprovalRequest | None
     unit: str = "USD"
+    overrun: Decimal = Decimal(0)
 
     @property
     def session_key(self) -> str:
@@ -68,15 +72,27 @@ def asked_for(actor: Actor, *, session_key: str, period_id: str, now: datetime) 
         pace=pace,
         suggestion=suggested(pace, period) if unit == actor.organization.currency else None,
         unit=unit,
+        overrun=overrun_of(period) if period else Decimal(0),
         waiting=waiting_request(actor, options),
     )
 
 
 def suggested(pace: Decimal, period: BudgetPeriod | None) -> Decimal | None:
-    """What to ask for: an hour at this pace a minute, but never more than the budget's own limit. None without a pace."""
+    """What to ask for: an hour at this pace a minute, but never more than the budget's own limit, on top of what is over it already.
+
+    None without a pace.
+    """
+    if pace <= 0:
+        return None
     hour = (pace * HOUR_MINUTES).quantize(Decimal(1), rounding=ROUND_UP)
-    most = period.limit_amount if period else hour
-    return (min(hour, most) if most > 0 else hour) if pace > 0 else None
+    most = period.limit_amount if period and period.limit_amount > 0 else hour
+    over = overrun_of(period) if period else Decimal(0)
+    return min(hour, most) + over.quantize(Decimal(1), rounding=ROUND_UP)
+
+
+def overrun_of(period: BudgetPeriod) -> Decimal:
+    """How far the period is past its limit with what is spent and held; 0 when it is not."""
+    return max(-period.left, Decimal(0))
 
 
 def own_periods(actor: Actor) -> list[BudgetPeriod]:

@@ -235,6 +235,13 @@ def test_a_grant_promises_to_resume_only_what_it_can(admin: Member, engineer: Me
     assert "The session is still frozen" in text_of(at(engineer).get(page_of(engineer, request)))
 
 
+def test_a_form_asks_for_what_is_over_the_limit_as_well(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    use(admin.organization, session="run-1", member=engineer.user.email, calls=4)
+    page = text_of(at(engineer).get(address(engineer, "approvals/new?session=run-1")))
+    assert "on top of it $6.00, which are over the limit already and buy nothing." in page
+    assert 'name="amount" value="9"' in page
+
+
 def test_the_queue_begins_with_what_is_blocked_now(admin: Member, engineer: Member, team: Team, period: BudgetPeriod) -> None:
     use(admin.organization, session="run-2", member=engineer.user.email)
     idle = BudgetPeriod.objects.get(session_key="run-2")

@@ -17,3 +17,9 @@ def test_an_hour_at_the_pace_is_suggested_up_to_the_budgets_own_limit() -> None:
 def test_nothing_is_suggested_without_a_pace_and_a_limit_of_zero_is_no_bound() -> None:
     assert suggested(Decimal(0), SMALL) is None
     assert suggested(Decimal(1), BudgetPeriod(limit_amount=Decimal(0))) == 60
+
+
+def test_what_is_over_the_limit_already_comes_on_top() -> None:
+    over = BudgetPeriod(limit_amount=Decimal(100), topup=Decimal(20), spent=Decimal("240.10"), held=Decimal("0.40"))
+    assert suggested(Decimal("7.5"), over) == 100 + 121
+    assert suggested(Decimal("0.5"), over) == 30 + 121
