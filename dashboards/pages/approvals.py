@@ -210,7 +210,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         else "Empty: to the end of the period",
         "lasts": lasts_text(case.lasting) if case.lasting else "",
         "case": case,
-        "resumes": case.is_blocked and all(freeze.period_id == asked.period_id for freeze in case.freezes),
+        "resumes": case.is_blocked and case.buys > 0 and all(freeze.period_id == asked.period_id for freeze in case.freezes),
         "tone": TONES[asked.state],
         "state_word": WORDS.get(asked.state, asked.state),
         "form": form,

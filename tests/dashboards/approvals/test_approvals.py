@@ -242,6 +242,13 @@ def test_a_form_asks_for_what_is_over_the_limit_as_well(admin: Member, engineer:
     assert 'name="amount" value="9"' in page
 
 
+def test_a_grant_that_only_makes_up_for_the_past_promises_no_call(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    use(admin.organization, session="run-1", member=engineer.user.email, calls=4)
+    page = text_of(at(admin).get(page_of(admin, asked(engineer, period, "6"))))
+    assert "Grant and resume" not in page
+    assert "It stays frozen: the amount only makes up for what was spent over the limit." in page
+
+
 def test_the_queue_begins_with_what_is_blocked_now(admin: Member, engineer: Member, team: Team, period: BudgetPeriod) -> None:
     use(admin.organization, session="run-2", member=engineer.user.email)
     idle = BudgetPeriod.objects.get(session_key="run-2")
