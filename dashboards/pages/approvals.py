@@ -28,6 +28,7 @@ from governance.approvals.overrides import override_refusal, review_of, review_r
 from governance.approvals.selectors import decision_refusal, request_get, requests_to_decide
 from governance.approvals.services import request_create, request_decide, request_override, request_withdraw, review_record
 from governance.approvals.standing import Standing
+from governance.budgets.models import Budget
 from governance.errors import DomainError
 from governance.tenancy.access import Actor, Right
 
@@ -209,6 +210,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         if asked.session_key
         else "Empty: to the end of the period",
         "lasts": lasts_text(case.lasting) if case.lasting else "",
+        "why_not_lasting": why_not_lasting(case),
         "case": case,
         "resumes": case.is_blocked and case.buys > 0 and all(freeze.period_id == asked.period_id for freeze in case.freezes),
         "tone": TONES[asked.state],
@@ -269,6 +271,17 @@ def lasts_text(lasting: Lasting) -> str:
     if high < 120:
         return f"{low}–{high} min" if low != high else f"{low} min"  # noqa: RUF001
     return f"{(lasting.low / 60).quantize(TENTH)}–{(lasting.high / 60).quantize(TENTH)} h"  # noqa: RUF001
+
+
+def why_not_lasting(case: requests.Docket) -> str:
+    """Why nobody can say how long a grant lasts, or why it does not last at all; empty where it can be said."""
+    if case.lasting:
+        return ""
+    if case.buys <= 0:
+        return "it only makes up for what was spent over the limit"
+    if case.request.period.budget.measure != Budget.Measure.MONEY:
+        return "only money is forecast"
+    return "too few calls to say" if case.burn > 0 else "its last calls cost nothing"
 
 
 @page(Right.REQUEST)

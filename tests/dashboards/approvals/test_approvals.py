@@ -249,6 +249,13 @@ def test_a_grant_that_only_makes_up_for_the_past_promises_no_call(admin: Member,
     assert "It stays frozen: the amount only makes up for what was spent over the limit." in page
 
 
+def test_how_long_a_grant_lasts_says_why_where_it_is_not_known(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    request = asked(engineer, period)
+    assert "<dd>too few calls to say</dd>" in text_of(at(admin).get(page_of(admin, request)))
+    use(admin.organization, session="run-1", member=engineer.user.email, calls=60)
+    assert "<dd>it only makes up for what was spent over the limit</dd>" in text_of(at(admin).get(page_of(admin, request)))
+
+
 def test_the_queue_begins_with_what_is_blocked_now(admin: Member, engineer: Member, team: Team, period: BudgetPeriod) -> None:
     use(admin.organization, session="run-2", member=engineer.user.email)
     idle = BudgetPeriod.objects.get(session_key="run-2")
