@@ -86,7 +86,7 @@ def percent_text(share: Decimal | float | None, places: int | None = None) -> st
     percent = Decimal(str(share)) * 100
     if places is None:
         places = 1 if 0 < abs(percent) < 10 else 0
-    return f"{_rounded(percent, places)}{THIN}%".replace("-", MINUS)
+    return f"{_rounded(percent, places):,}{THIN}%".replace("-", MINUS)
 
 
 def duration_text(seconds: float | timedelta | None) -> str:
