@@ -46,6 +46,13 @@ def window_words(budget: Budget) -> str:
     return f"{kind} from {day_name[day - 1]}" if kind == Budget.Kind.WEEK else f"{kind} from the {ordinal(day)}"
 
 
+def per_window(budget: Budget) -> str:
+    """After an amount: "a month", "in any 24 hours", "in all"."""
+    if budget.period_kind == Budget.Kind.LIFETIME and not budget.rolling_hours:
+        return "in all"
+    return f"{'in' if budget.rolling_hours else 'a'} {window_words(budget)}"
+
+
 def ordinal(day: int) -> str:
     ending = "th" if 10 <= day % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return f"{day}{ending}"

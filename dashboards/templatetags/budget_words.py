@@ -23,6 +23,11 @@ def window_words(budget: Budget) -> str:
 
 
 @register.filter
+def per_window(budget: Budget) -> str:
+    return words.per_window(budget)
+
+
+@register.filter
 def action_words(budget: Budget) -> str:
     return words.ACTIONS[budget.action]
 

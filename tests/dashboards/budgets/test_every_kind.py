@@ -62,6 +62,8 @@ def test_figures_are_in_the_budgets_own_measure(admin: Member, every_kind: list[
     assert "3\u00a0calls" in page
     assert "every task" in page
     assert "any 24 hours" in page
+    assert "in any 24 hours, <strong>" in page
+    assert "a any" not in page
     assert "quarter from the 15th" in page
     assert "week from Wednesday" in page
     rolling = text_of(at(admin).get(address(admin, f"budgets/{every_kind[4].pk}")))
