@@ -10,7 +10,7 @@ WIDTHS = (1440, 1360, 1280)
 CUT = "elements => elements.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => `${each.getAttribute('aria-label') || each.className}: ${each.scrollWidth} in ${each.clientWidth}`)"
 
 
-@pytest.mark.parametrize("path", ["", "/sessions", "/spend", "/budgets", "/settings/members", "/settings/keys", "/routing", "/lock-in"])
+@pytest.mark.parametrize("path", ["", "/sessions", "/spend", "/budgets", "/settings/members", "/settings/keys", "/settings/connections", "/routing", "/lock-in"])
 def test_no_column_is_cut(owner: Page, path: str) -> None:
     owner.goto(HOME + path)
     for width in WIDTHS:
