@@ -30,6 +30,18 @@ def test_spend_leaves_columns_out_where_there_is_no_room(owner: Page) -> None:
     assert set(shown[2]) < set(shown[1]) < set(shown[0])
 
 
+def test_what_shares_a_line_is_level(owner: Page) -> None:
+    owner.set_viewport_size({"width": 1440, "height": 900})
+    owner.goto(f"{HOME}/sessions")
+    middles = owner.locator("#narrowing .pick > summary, #narrowing > a").evaluate_all("elements => elements.map(each => each.getBoundingClientRect()).map(box => Math.round(box.top + box.bottom))")
+    assert len(middles) > 1
+    assert len(set(middles)) == 1
+    owner.goto(f"{HOME}/freezes")
+    ends = owner.locator("#switch form.row > .field > :last-child, #switch form.row > button").evaluate_all("elements => elements.map(each => Math.round(each.getBoundingClientRect().bottom))")
+    assert len(ends) == 3
+    assert len(set(ends)) == 1
+
+
 def test_a_table_that_ends_a_card_leaves_its_edge(owner: Page) -> None:
     owner.goto(HOME)
     rounded = owner.locator(".card > .table-scroll:last-child").evaluate_all("elements => elements.map(each => parseFloat(getComputedStyle(each).borderBottomLeftRadius))")
