@@ -118,20 +118,23 @@ def _table(request: PageRequest, book: Book, wanted: Wanted, now: datetime) -> T
 
 
 def _columns(actor: Actor, names: dict[str, str]) -> list[Column]:
-    def price(key: str, label: str) -> Column:
-        return Column(key, label, "price", currency=lambda offer: offer.currency)
+    def price(key: str, label: str, *, is_for_wide: bool = False) -> Column:
+        return Column(key, label, "price", currency=lambda offer: offer.currency, is_for_wide=is_for_wide)
 
     return [
         Column("slug", "Model", "strong", href=lambda offer: model_address(actor, offer.provider, offer.slug), note=lambda offer: "retired" if offer.model.is_deprecated else ""),
         Column("provider", "Provider", "swatch", value=lambda offer: (offer.provider, names.get(offer.provider, offer.provider))),
         Column("maker", "Maker", value=lambda offer: BRANDS.get(offer.model.maker, offer.model.maker) or None, is_for_wide=True),
-        Column("tier", "Tier", "badge", value=lambda offer: (offer.model.tier, TIER_TONES[offer.model.tier]) if offer.model.tier in TIER_TONES else None),
+        Column("tier", "Tier", "badge", value=lambda offer: (offer.model.tier, TIER_TONES[offer.model.tier]) if offer.model.tier in TIER_TONES else None, is_for_wide=True),
         price("input", "Input"),
         price("output", "Output"),
-        price("cache_read", "From cache"),
-        Column("context_window", "Context", "tokens", value=lambda offer: offer.model.context_window),
+        price("cache_read", "From cache", is_for_wide=True),
+        Column("context_window", "Context", "tokens", value=lambda offer: offer.model.context_window, is_for_wide=True),
         Column("kinds", "Depends on", value=lambda offer: offer.kinds or None, title="What changes the price: length of the context, hours of the day, kinds of call", is_for_wide=True),
-        Column("since", "Since", "day", value=lambda offer: price_day(offer.since, actor.organization.zone) if offer.since else None, title="When the price took effect, where the lists say so"),
+        Column(
+            "since", "Since", "day", value=lambda offer: price_day(offer.since, actor.organization.zone) if offer.since else None,
+            title="When the price took effect, where the lists say so", is_for_wide=True,
+        ),
     ]  # fmt: skip
 
 

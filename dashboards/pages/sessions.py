@@ -77,17 +77,17 @@ class Rows:
         return [
             Column("key", "Session", "strong", href=lambda row: reverse("session", args=[slug, row.key]), note=lambda row: row.task),
             Column("state", "State", "badge", value=lambda row: (row.state, TONES[row.state])),
-            Column("last_at", "Last call", "ago"),
-            Column("member", "Member", value=self.member, note=self.team, is_sortable=False),
-            Column("model", "Model", note=lambda row: row.harness, title="of the latest call, and the harness that made it"),
+            Column("last_at", "Last call", "ago", is_for_wide=True),
+            Column("member", "Member", value=self.member, note=self.team, is_sortable=False, is_for_wide=True),
+            Column("model", "Model", note=lambda row: row.harness, title="of the latest call, and the harness that made it", is_for_wide=True),
             Column(
                 "burn", "Burn / min", "money", value=lambda row: self.burns.get(row.key), is_sortable=False, currency=currency,
-                title="billed cost per minute over the last 15 minutes",
+                title="billed cost per minute over the last 15 minutes", is_for_wide=True,
             ),
             Column("cost", "Spent", "money", currency=currency, note=limit_note(currency), title="and the limit of its own, with top-ups"),
-            Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency),
-            Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not"),
-            Column("calls", "Calls", "count"),
+            Column("share", "Of limit", "meter", value=meter_of, order="share", currency=currency, is_for_wide=True),
+            Column("context_tokens", "Context", "tokens", title="input of the latest call, cached or not", is_for_wide=True),
+            Column("calls", "Calls", "count", is_for_wide=True),
         ]  # fmt: skip
 
     def columns_of_file(self) -> list[Column]:

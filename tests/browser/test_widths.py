@@ -30,6 +30,15 @@ def test_spend_leaves_columns_out_where_there_is_no_room(owner: Page) -> None:
     assert set(shown[2]) < set(shown[1]) < set(shown[0])
 
 
+@pytest.mark.parametrize(("path", "heads"), [("", ["Team", "Spent", "Budget", "State"]), ("/sessions", ["Session", "State", "Spent"]), ("/prices", ["Model", "Provider", "Input", "Output"])])
+def test_a_phone_shows_what_matters_without_scrolling(owner: Page, path: str, heads: list[str]) -> None:
+    owner.set_viewport_size({"width": 390, "height": 844})
+    owner.goto(HOME + path)
+    table = owner.locator("#teams, #sessions, #models")
+    assert table.locator("th:visible").all_inner_texts() == heads
+    assert table.locator(".table-scroll").evaluate_all(CUT) == []
+
+
 def test_what_shares_a_line_is_level(owner: Page) -> None:
     owner.set_viewport_size({"width": 1440, "height": 900})
     owner.goto(f"{HOME}/sessions")
