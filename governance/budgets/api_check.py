@@ -139,7 +139,7 @@ class Check(ProgramView):
             asked = self._asked(request)
             self._check(request, asked)
         except (PaymentRequired, Invalid) as refusal:
-            refusal.__traceback__ = None
+            refusal.__traceback__ = None  # as ProgramView does with what it answers itself
             confirmed(request)
             return _refused(refusal, as_status=self._refused_as(request))
         return Response({"goes_on": True, "session": asked.session})

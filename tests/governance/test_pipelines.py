@@ -151,10 +151,12 @@ def test_within_a_transaction_the_commit_waits_as_ever(kept: None, disk: None) -
 
 
 @pytest.fixture
-def slow_to_commit(kept: None) -> None:
+def slow_to_commit(kept: None) -> Iterator[None]:
     """What is kept is looked at once more as it is committed, for half a second."""
     sql.execute("CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'")
     sql.execute("CREATE CONSTRAINT TRIGGER pause AFTER INSERT ON kept DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pause()")
+    yield
+    sql.execute("DROP FUNCTION pause CASCADE")
 
 
 @pytest.mark.parametrize("unlocks_early", [False, True])
@@ -168,7 +170,6 @@ def test_ended_while_it_is_committed_it_is_not_taken_for_done(slow_to_commit: No
     ending.join()
     connection.close()
     assert number() == 0
-    sql.execute("DROP FUNCTION pause CASCADE")
 
 
 def _end(backend: int, address: str) -> None:

@@ -1,7 +1,7 @@
 """Requests borrow connections: the one given back last, never one that is in use, none that is broken."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connection, connections, transaction
@@ -29,8 +29,8 @@ def backend() -> int:
         return int(sql.rows(BACKEND)[0].id)
 
 
-def in_thread(work: object) -> None:
-    thread = threading.Thread(target=work)  # type: ignore[arg-type]
+def in_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
 
