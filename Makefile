@@ -16,7 +16,7 @@ help:
 	@echo 'make types   mypy'
 	@echo 'make fmt     formats the code'
 	@echo 'make bench   measures throughput and latency against baselines'
-	@echo 'make prove   hard limits under 64 processes, crashes and lost connections; writes docs/proof.md'
+	@echo 'make prove   hard limits and acknowledged events under crashes and lost connections; writes docs/proof.md'
 
 environment:
 	@sh tools/environment

@@ -52,7 +52,7 @@ def text(*, told: Told, end: End, posted: Posted, kept: Kept, world: World, call
     ways = "\n".join(f"| {way} | {number:,} |" for way, number in sorted(told.callers.items(), key=lambda pair: -pair[1]))
     levels = "\n".join(f"| {level} | {periods} | {limit} | {most} |" for level, limit, periods, most in end.levels)
     wrong = "\n".join(f"- {line}" for line in [*told.wrong[:20], *failures[:20], *end.differences[:20], *kept.differences[:20]])
-    return f"""# Proof: hard limits {verdict}
+    return f"""# Proof: hard limits and acknowledged events {verdict}
 
 Made by `make prove` on {datetime.now(UTC):%d %B %Y} (seed {seed}). Nothing in it is written by hand.
 
