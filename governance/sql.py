@@ -114,13 +114,15 @@ def check_health() -> None:
 
 
 def check_transaction() -> None:
-    """Raises OperationalError where the transaction that is open cannot be committed any more, though nobody has raised until here.
+    """Raises OperationalError where the transaction that is open, if one is, cannot be committed any more, though nobody has raised until here.
 
     Whoever catches an error in the midst of a transaction may have caught its end, such as that of the connection under a savepoint. Django
     takes it back then, and the server as well, without a word: ask before what was done is told to anybody.
     """
     ours = connections[DEFAULT_DB_ALIAS]
     kept = ours.connection
+    if not ours.in_atomic_block:
+        return
     if ours.needs_rollback or kept is None or kept.closed or kept.pgconn.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
         raise OperationalError("the transaction was ended in its midst")
 

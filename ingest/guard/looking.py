@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 from django.utils import timezone
 
+from governance import sql
 from governance.tenancy.access import Actor, system_actor
 from governance.tenancy.models import Organization
 from ingest.guard import features
@@ -74,7 +75,7 @@ def _look_at_late(organization: Organization, rules: Sequence[LoadedRule], now: 
 def stored(*, organization: Organization, version: int, sessions: Mapping[str, "SessionSums"]) -> None:
     """The storing transaction tells what it adds to which sessions. Where inline rules may have to say something, they look after the commit.
 
-    Costs an organization without inline rules no query, but for what is reported late, and never fails.
+    Costs an organization without inline rules no query, but for what is reported late. Fails only where the storing transaction has.
     """
     try:
         now = timezone.now()
@@ -91,6 +92,7 @@ def stored(*, organization: Organization, version: int, sessions: Mapping[str, "
             transaction.on_commit(lambda: _look_inline(organization, keys), robust=True)
     except Exception:
         log.exception("the guard could not look at what %s stored", organization.slug)
+        sql.check_transaction()
 
 
 def _may_hold(rule: LoadedRule, sums: "SessionSums") -> bool:

@@ -77,5 +77,6 @@ def _settle(organization: Organization, touched: set[Key]) -> None:
     try:
         sightings_settle(organization=organization, events=sorted(touched), now=timezone.now())
     except Exception:
-        # The reports are kept; the pass settles them.
+        # The reports are kept, where their transaction still can be; the pass settles them.
         logger.exception("Reports of %d calls are left to be settled later.", len(touched))
+        sql.check_transaction()

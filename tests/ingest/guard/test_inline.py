@@ -105,7 +105,7 @@ def test_whatever_breaks_in_the_guard_usage_is_stored(
     assert UsageEvent.objects.filter(organization=organization).count() == 14
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_usage_is_not_acknowledged_where_the_connection_ends_under_the_guard(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard takes whatever fails for its own; the end of the connection ends the storing transaction with it, in silence."""
     address = connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
