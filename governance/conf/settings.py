@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "governance.tenancy.direction.KeepDirection",
     "governance.tenancy.unstorable.RefuseNul",
 ]
 # What stands before the addresses for programs, which know no cookies and show no page.
