@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -220,6 +221,7 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         "is_own": is_own,
         "may_decide": is_pending and (refusal := decision_refusal(actor, asked, standing=standing)) == "",
         "why_not": refusal if is_pending else "",
+        "rest_href": rest_href(actor, asked, case) if is_own and asked.state == ApprovalRequest.State.APPROVED else "",
         "seats": standing.seats if is_pending else (),
         "stands_in_for": next((seat.in_stead_of for seat in standing.seats_for(actor.member)), None)
         if is_pending and actor.member
@@ -242,6 +244,14 @@ def request_context(request: PageRequest, asked: ApprovalRequest, form: Decision
         else None,
         "session_seen": case.session is not None and sessions.is_visible(actor, case.session),
     }
+
+
+def rest_href(actor: Actor, asked: ApprovalRequest, case: requests.Docket) -> str:
+    """Where to ask for what a grant was too small for; empty where no limit is what stands in the way."""
+    if not any(freeze.period_id for freeze in case.freezes):
+        return ""
+    what = {"session": asked.session_key} if asked.session_key else {"period": asked.period_id}
+    return f"{reverse('request-new', args=[actor.organization.slug])}?{urlencode(what)}"
 
 
 def has_session_limit(asked: ApprovalRequest, now: datetime) -> bool:

@@ -249,6 +249,15 @@ def test_a_grant_that_only_makes_up_for_the_past_promises_no_call(admin: Member,
     assert "It stays frozen: the amount only makes up for what was spent over the limit." in page
 
 
+def test_whose_grant_was_too_small_is_led_to_ask_for_the_rest(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
+    use(admin.organization, session="run-1", member=engineer.user.email, calls=4)
+    request = asked(engineer, period, "6")
+    grant(admin, request, amount="3")
+    link = f'<a href="{address(engineer, "approvals/new")}?session=run-1">Ask for the rest '
+    assert link in text_of(at(engineer).get(page_of(engineer, request)))
+    assert link not in text_of(at(admin).get(page_of(admin, request)))
+
+
 def test_how_long_a_grant_lasts_says_why_where_it_is_not_known(admin: Member, engineer: Member, period: BudgetPeriod) -> None:
     request = asked(engineer, period)
     assert "<dd>too few calls to say</dd>" in text_of(at(admin).get(page_of(admin, request)))
