@@ -1,4 +1,4 @@
-"""Names that set the direction of writing do not mirror what stands beside them."""
+"""Names that set the direction of writing do not mirror what stands beside them, and none is invisible."""
 
 import pytest
 from django.test import Client
@@ -23,3 +23,11 @@ def test_letters_from_right_to_left_stay(client: Client, admin: Member) -> None:
     Team.objects.create(organization=admin.organization, name="שלום", slug="shalom")
     client.force_login(admin.user)
     assert "שלום" in client.get("/o/acme/settings/teams").content.decode()
+
+
+def test_a_name_that_cannot_be_seen_is_a_sign(client: Client, admin: Member) -> None:
+    team = Team.objects.create(organization=admin.organization, name="\N{ZERO WIDTH SPACE}\N{WORD JOINER}", slug="unseen")
+    client.force_login(admin.user)
+    page = client.get("/o/acme/settings/teams").content.decode()
+    link = page.partition(f"/settings/teams/{team.pk}")[2]
+    assert link.partition(">")[2].startswith("\N{REPLACEMENT CHARACTER}</a>")
