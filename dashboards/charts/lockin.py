@@ -14,6 +14,7 @@ from dashboards.insights.dependence import Flow, Link, links
 from dashboards.insights.market import binding_of
 
 KIND_COLOURS = {"provider": "#4777c9", "maker": "#b0568d", "harness": "#a8842a"}
+WIDTHS = (7, 4, 2)  # px, of the three kinds
 BOUND, FREE = "rgba(194,104,63,0.50)", "rgba(128,140,150,0.28)"
 COLUMNS = ("team", "harness", "provider")
 
@@ -23,6 +24,9 @@ def history_chart(weeks: Sequence[tuple[date, Mapping[str, Decimal | None]]], *,
     x = [week for week, _ in weeks]
     figure = lines(x, [Series(name, [values[kind] for _, values in weeks], colour=KIND_COLOURS[kind]) for kind, name in names.items()], unit="")
     figure.update_traces(mode="lines+markers", hovertemplate="%{fullData.name}: %{y:,.0f}<extra></extra>")
+    # Where every maker is its own provider the lines are one: the ones below show on both sides of those above.
+    for trace, width in zip(figure.data, WIDTHS, strict=True):
+        trace.update(line={"width": width}, marker={"size": width + 4})
     figure.update_yaxes(tickformat=",d")
     weekly_axis(figure, x)
     add_limit(figure, HIGH_FROM, f"high above {HIGH_FROM:,}", colour=INK_3)
