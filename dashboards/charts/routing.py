@@ -127,6 +127,7 @@ def cache_chart(rows: Sequence[tuple[str, str, Figures]], hrefs: Sequence[str]) 
     figure = flat_bars(
         [name for _, name, _ in rows], [figures.cache_hit_share for _, _, figures in rows], share=True, colours=[colour_of(key) for key, _, _ in rows], hrefs=hrefs
     )
+    figure.update_traces(text=[percent_text(figures.cache_hit_share) for _, _, figures in rows], texttemplate="%{text}")
     figure.update_yaxes(dtick=1)
     figure.update_xaxes(range=[0, 1.14])
     table = [[name, percent_text(figures.cache_hit_share), tokens_text(figures.cache_read_tokens), tokens_text(figures.prompt_tokens)] for _, name, figures in rows]

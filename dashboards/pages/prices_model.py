@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from dashboards.access import PageRequest, page
 from dashboards.charts.base import Chart
 from dashboards.charts.prices import Step, price_steps
-from dashboards.components.figures import plain_decimal
+from dashboards.components.figures import plain_decimal, price_text
 from dashboards.components.meter_words import hours_text, kind_label, meter_label, per_text
 from dashboards.components.tables import Column, Table
 from dashboards.insights.market import BRANDS
@@ -94,7 +94,7 @@ def kinds_of(model: CatalogueModel, at: datetime) -> list[Kind]:
     rows = [] if ordinary is None else [ordinary]
     rows += [row for row in [*model.daily, *model.special] if row.valid_from <= at and (row.valid_to is None or at < row.valid_to)]
     return [
-        Kind(kind_label(row.context), hours_text(row.daily_from, row.daily_to), row, {amount.meter: amount for amount in amounts_of(row.rates)})
+        Kind(kind_label(row.context), hours_text(row.daily_from, row.daily_to), row, {amount.meter: amount for amount in amounts_of(row)})
         for row in rows
     ]
 
@@ -105,15 +105,15 @@ def price_lines(kinds: Sequence[Kind]) -> list[tuple[str, list[tuple[Kind, Amoun
     return [(meter_label(meter), [(kind, kind.amounts.get(meter_label(meter))) for kind in kinds]) for meter in meters]
 
 
-def amounts_of(rates: Mapping[str, Any]) -> tuple[Amount, ...]:
+def amounts_of(row: Row | PriceRow) -> tuple[Amount, ...]:
     """The amounts of a row in the order people read them."""
     found = []
-    for meter, rate in in_order(rates).items():
+    for meter, rate in in_order(row.rates).items():
         if "factor" in rate:
             found.append(Amount(meter_label(meter), None, "times the price otherwise", (), Decimal(rate["factor"])))
             continue
         what = "for what is above {:,}" if rate.get("marginal") else "above {:,} input tokens"
-        notes = [f"{plain_decimal(Decimal(amount))} {what.format(int(threshold))}" for threshold, amount in rate.get("tiers", ())]
+        notes = [f"{price_text(Decimal(amount), row.currency)} {what.format(int(threshold))}" for threshold, amount in rate.get("tiers", ())]
         if rate.get("least"):
             notes.append(f"at least {rate['least']} are billed")
         found.append(Amount(meter_label(meter), Decimal(rate["base"]), per_text(int(rate["per"])), tuple(notes)))
@@ -176,7 +176,7 @@ def rates_text(row: PriceRow) -> str:
     if not row.rates:
         return "nothing of its own" if row.context else "free of charge"
     found = []
-    for amount in amounts_of(row.rates):
+    for amount in amounts_of(row):
         notes = f" ({'; '.join(amount.notes)})" if amount.notes else ""
         figure = amount.factor if amount.price is None else amount.price
         found.append(f"{amount.meter} {plain_decimal(figure or Decimal(0))} {amount.per}{notes}")

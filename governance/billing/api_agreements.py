@@ -39,7 +39,7 @@ class AgreementsView(BillingView):
         super().initial(request, *args, **kwargs)
         member = self.actor.member
         if member is not None and Right.VIEW_AUDIT not in RIGHTS[member.role]:
-            raise Forbidden("Your role does not include this (view audit).", right=Right.VIEW_AUDIT.value)
+            raise Forbidden(f"Your role does not include {Right.VIEW_AUDIT.words}.", right=Right.VIEW_AUDIT.value)
 
 
 class Terms(AgreementsView):

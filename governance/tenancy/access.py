@@ -26,6 +26,23 @@ class Right(StrEnum):
     DECIDE = "decide"  # requests of others, in the teams one sees, up to one's limit
     REQUEST = "request"  # ask for more budget
 
+    @property
+    def words(self) -> str:
+        """What it is to do so, for those who may not."""
+        return RIGHT_WORDS[self]
+
+
+RIGHT_WORDS = {
+    Right.VIEW_SPEND: "seeing spend beyond your own",
+    Right.VIEW_AUDIT: "reading the record of changes",
+    Right.MANAGE_ORGANIZATION: "managing the organization",
+    Right.MANAGE_BUDGETS: "managing budgets",
+    Right.MANAGE_PRICES: "managing prices",
+    Right.CLOSE_MONTHS: "closing months",
+    Right.FREEZE: "freezing and resuming",
+    Right.DECIDE: "deciding requests",
+    Right.REQUEST: "asking for more budget",
+}
 
 EVERYTHING = frozenset(Right)
 RIGHTS: dict[str, frozenset[Right]] = {
@@ -149,10 +166,10 @@ def require(actor: Actor, right: Right) -> None:
         return
     if actor.kind == "api_key" and actor.member is None:
         needed = "the admin scope" if right in KEY_RIGHTS[Scope.ADMIN] else "a key that belongs to a member"
-        raise Forbidden(f"A key of the organization cannot do this ({right.value.replace('_', ' ')}); it needs {needed}.", right=right.value)
+        raise Forbidden(f"A key of the organization cannot do this ({right.words}); it needs {needed}.", right=right.value)
     if actor.kind == "api_key" and actor.member is not None and right in RIGHTS[actor.member.role]:
-        raise Forbidden(f"This key's scopes do not include this ({right.value.replace('_', ' ')}); it needs the admin scope.", right=right.value)
-    raise Forbidden(f"Your role does not include this ({right.value.replace('_', ' ')}).", right=right.value)
+        raise Forbidden(f"This key's scopes do not include {right.words}; it needs the admin scope.", right=right.value)
+    raise Forbidden(f"Your role does not include {right.words}.", right=right.value)
 
 
 def scoped(actor: Actor, rows: QuerySet[Row]) -> QuerySet[Row]:

@@ -104,6 +104,11 @@ def test_model_shows_what_each_kind_of_call_costs_beside_the_ordinary_one(visito
     assert [amount.price for _, amount in amounts[:2]] == [Decimal(5), Decimal("2.5")]
 
 
+def test_amounts_by_length_are_in_the_currency_of_the_others(visitor: Client) -> None:
+    page = visitor.get("/o/acme/prices/models/anthropic/claude-sonnet-4-5").content.decode()
+    assert "$6.00 above 200,000 input tokens" in page
+
+
 def test_hours_of_the_day_stand_beside_the_ordinary_price(visitor: Client) -> None:
     answer = visitor.get("/o/acme/prices/models/deepseek/deepseek-v4-pro")
 

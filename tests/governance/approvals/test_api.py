@@ -203,7 +203,7 @@ def test_key_of_nobody_neither_asks_nor_decides(organization: Organization, froz
 
     filed = ask(client, frozen)
     assert filed.status_code == 403
-    assert filed.json()["detail"] == "A key of the organization cannot do this (request); it needs a key that belongs to a member."
+    assert filed.json()["detail"] == "A key of the organization cannot do this (asking for more budget); it needs a key that belongs to a member."
     assert client.get(url).status_code == 200
     refused = client.post(f"{url}/decision", {"grant": True})
     assert refused.status_code == 403
