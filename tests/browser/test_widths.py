@@ -1,9 +1,11 @@
 """At the widths of ordinary screens nothing is cut: tables show all their columns, settings all their tabs, and cards their edges."""
 
+from datetime import UTC, datetime
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import SLUG
+from tests.browser.house import SLUG, House
 
 HOME = f"/o/{SLUG}"
 WIDTHS = (1440, 1360, 1280)
@@ -31,7 +33,10 @@ def test_spend_leaves_columns_out_where_there_is_no_room(owner: Page) -> None:
 
 
 @pytest.mark.parametrize(("path", "heads"), [("", ["Team", "Spent", "Budget", "State"]), ("/sessions", ["Session", "State", "Spent"]), ("/prices", ["Model", "Provider", "Input", "Output"])])
-def test_a_phone_shows_what_matters_without_scrolling(owner: Page, path: str, heads: list[str]) -> None:
+def test_a_phone_shows_what_matters_without_scrolling(owner: Page, house: House, path: str, heads: list[str]) -> None:
+    long = {"session": "3f0c9a52-8c1e-4f7d-b1a6-52e7c0d9a41b", "task": "nightly-dependency-upgrade-of-every-service"}
+    event = {"id": f"long-{path}", "occurred_at": datetime.now(UTC).isoformat(), "provider": "anthropic", "model": "claude-sonnet-4-5", "input_tokens": 5}
+    assert house.post(house.key("ingest"), event | long).status_code == 201
     owner.set_viewport_size({"width": 390, "height": 844})
     owner.goto(HOME + path)
     table = owner.locator("#teams, #sessions, #models")
