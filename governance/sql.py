@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format, TransactionStatus
@@ -19,6 +19,9 @@ from psycopg.types.numeric import Int8Dumper
 from governance import pipelines
 from governance.arrays import array_text
 from governance.pipelines import Sent
+
+# The database is away, ended our connection, or gave way to another transaction: the same may succeed a moment later.
+PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 class ArrayDumper(Dumper):

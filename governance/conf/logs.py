@@ -5,12 +5,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-import psycopg
-from django.db import InterfaceError, OperationalError
+from governance.sql import PASSING
 
 AGAIN_AFTER_S = 10.0
-# The database is away, ends our connection, or gives way. Who meets it is told to send again, or tries again.
-PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 class NewsOnly(logging.Filter):

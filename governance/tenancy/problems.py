@@ -5,9 +5,7 @@ import sys
 from typing import Any
 
 import msgspec
-import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views import defaults
@@ -17,11 +15,10 @@ from rest_framework.views import set_rollback
 
 from governance.audit.services import plain
 from governance.errors import DomainError
+from governance.sql import PASSING
 
 CONTENT_TYPE = "application/problem+json"
 API_ADDRESSES = ("/api/", "/otlp/")
-# The database is away, or gave way to another transaction: the same request may succeed a moment later.
-PASSING = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 RETRY_AFTER_SECONDS = "2"
 PAGE_AGAIN_S = 5  # a page that could not be shown is asked for again after so long
 UNAVAILABLE = (503, "unavailable", "Weighhouse cannot do this just now", "The database did not answer in time; send the same again.")

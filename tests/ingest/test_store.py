@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
@@ -20,6 +19,7 @@ from ingest.formats.event import Outcome, UsageEvent
 from ingest.models import EventIdentity, ReportedLabel, UsageRollup, UsageRollupDay
 from ingest.models import UsageEvent as StoredEvent
 from ingest.services import counting, events_store
+from tests.backends import backend_end
 from tests.price_books import KeptBook
 
 pytestmark = pytest.mark.django_db
@@ -184,14 +184,7 @@ def test_the_hour_of_the_day_chooses_the_price(prices: None, admin: Member) -> N
 @pytest.mark.usefixtures("transactional_db")
 def test_what_is_settled_later_is_not_acknowledged_where_the_connection_ended(admin: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settling may fail and nothing is lost, but with the connection ends the transaction around it, such as that of a post with an Idempotency-Key."""
-    address = connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
-
-    @transaction.atomic
-    def ended(**_: object) -> None:
-        with psycopg.connect(**address, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
-
-    monkeypatch.setattr("ingest.once.settled.sightings_settle", ended)
+    monkeypatch.setattr("ingest.once.settled.sightings_settle", transaction.atomic(lambda **_: backend_end()))
 
     @transaction.atomic
     def post() -> None:

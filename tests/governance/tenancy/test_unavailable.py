@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from governance.budgets.services import queueing
 from governance.tenancy.models import Member
 from governance.tenancy.problems import server_error
+from tests.backends import backend_end
 from tests.conftest import KeyInHand, client_with
 
 pytestmark = pytest.mark.django_db
@@ -36,8 +37,7 @@ ADDRESSES = ["authorizations/019a9f3c-5d51-7c35-9d0a-3f2b1c8e7a10", "sessions/s1
 
 def end_backend() -> None:
     """Ends the server process of our connection, as for a request during which it happens."""
-    with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+    backend_end()
     connection.health_check_done = True
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
@@ -14,6 +13,7 @@ from ingest.guard import looking, rule_sets
 from ingest.guard.models import GuardFinding, GuardRule
 from ingest.guard.services import rule_change, rule_create
 from ingest.models import UsageEvent
+from tests.backends import backend_end
 from tests.ingest.guard.conftest import call, loop, store
 
 pytestmark = pytest.mark.usefixtures("prices")
@@ -108,11 +108,9 @@ def test_whatever_breaks_in_the_guard_usage_is_stored(
 @pytest.mark.usefixtures("transactional_db")
 def test_usage_is_not_acknowledged_where_the_connection_ends_under_the_guard(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard takes whatever fails for its own; the end of the connection ends the storing transaction with it, in silence."""
-    address = connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
 
     def ended(*_: object, **__: object) -> list[object]:
-        with psycopg.connect(**address, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+        backend_end()
         return []
 
     sent = [call(1)]
